@@ -1,0 +1,54 @@
+"""The command line: every command lives in a module of its own and is registered here.
+
+Command modules import torch, FAISS and the servers inside their functions, so that
+``referent --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from model.errors import ReferentError
+
+# (command, module, function); a module may instead hold a typer app, registered as a group.
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+)
+
+app = typer.Typer(
+    help="Search your photos with referring expressions: the photos that show it, with masks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _register() -> None:
+    for name, module, attribute in COMMANDS:
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            epilog = getattr(command, "epilog", None)
+            app.command(name=name, epilog=epilog)(command)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on stderr and exit status 2."""
+    try:
+        app()
+    except ReferentError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was finished is kept\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
