@@ -107,7 +107,22 @@ class Calibration:
             raise CalibrationError("not a calibration of this version; run `referent calibrate`")
         try:
             made = cls(
-                *(float(content[name]) for name in _FIELDS[:-1]),
+                temperature=float(content["temperature"]),
+                bias=float(content["bias"]),
+                prior_shift=float(content["prior_shift"]),
+                threshold=float(content["threshold"]),
+                points={str(k): float(v) for k, v in content["points"].items()},
+            )
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CalibrationError(f"something there is not a number: {error}") from error
+        if content.get("format") != FORMAT or set(content) - known or set(_FIELDS) - set(content):
+            raise CalibrationError("not a calibration of this version; run `referent calibrate`")
+        try:
+            made = cls(
+                temperature=float(content["temperature"]),
+                bias=float(content["bias"]),
+                prior_shift=float(content["prior_shift"]),
+                threshold=float(content["threshold"]),
                 points={str(k): float(v) for k, v in content["points"].items()},
             )
         except (TypeError, ValueError, AttributeError) as error:
