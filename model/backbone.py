@@ -1,0 +1,54 @@
+"""The image encoder: timm's Swin as a four-level feature pyramid."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import model.torchvision_guard  # noqa: F401  (before timm, which imports torchvision)
+from model.config import SwinConfig
+from model.preprocess import PIXEL_MEAN, PIXEL_STD
+
+from timm.models.swin_transformer import SwinTransformer  # isort: skip
+
+LEVELS = ("res2", "res3", "res4", "res5")
+
+
+class SwinBackbone(nn.Module):
+    """Swin whose four stages are read, each with a norm of its own, as Mask2Former reads it.
+
+    Source: Liu et al., Swin Transformer, ICCV 2021; the norms are those of Mask2Former's Swin.
+    """
+
+    def __init__(self, config: SwinConfig, input_size: int) -> None:
+        super().__init__()
+        self.swin = SwinTransformer(
+            img_size=input_size,
+            embed_dim=config.embed_dim,
+            depths=config.depths,
+            num_heads=config.num_heads,
+            window_size=config.window_size,
+            drop_path_rate=config.drop_path,
+            num_classes=0,
+            strict_img_size=False,
+        )
+        self.swin.norm = nn.Identity()
+        self.channels = tuple(config.embed_dim * 2**stage for stage in range(4))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Encode photos.
+
+        Args:
+            pixels: (B, 3, H, W) RGB in 0..255, H and W multiples of 32.
+        Returns:
+            res2 .. res5: (B, C_i, H / s, W / s) with C_i = embed_dim * (1, 2, 4, 8), s = 4 .. 32.
+        """
+        x = self.swin.patch_embed((pixels - self.mean) / self.std)  # (B, H/4, W/4, C)
+        pyramid = {}
+        for level, stage, norm in zip(LEVELS, self.swin.layers, self.norms, strict=True):
+            x = stage(x)
+            pyramid[level] = norm(x).permute(0, 3, 1, 2)  # (B, h, w, C) -> (B, C, h, w)
+        return pyramid

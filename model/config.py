@@ -1,0 +1,143 @@
+"""What a late-fusion ReLA network is made of: frozen, validated, written into its weights file."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from model.errors import ModelError
+
+Ria = Literal["masked", "paper", "hard-input", "hard-decoder"]
+Rla = Literal["both", "language", "region", "none"]
+Filters = Literal["after", "before"]
+Pooling = Literal["mean", "attention", "minimap-max", "presence"]
+NoTarget = Literal["classifier", "pixels"]
+PixelDecoder = Literal["fpn", "deformable"]
+Storage = Literal["int8", "fp16"]
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    """The image encoder, timm's Swin."""
+
+    embed_dim: int = 96
+    """Channels at stride 4; they double at strides 8, 16 and 32."""
+    depths: tuple[int, int, int, int] = (2, 2, 6, 2)
+    """Blocks a stage."""
+    num_heads: tuple[int, int, int, int] = (3, 6, 12, 24)
+    """Attention heads a stage."""
+    window_size: int = 7
+    """Side of an attention window, in patches."""
+    drop_path: float = 0.0
+    """Stochastic depth of the last block while training; 0.3 for base, none for a net this small."""
+
+
+@dataclass(frozen=True)
+class ReLAConfig:
+    """One network. The defaults are the paper's, but for `filters` (DESIGN: after RLA is steadier)."""
+
+    name: str
+    """Under which `referent models` lists it."""
+    swin: SwinConfig = field(default_factory=SwinConfig)
+    input_size: int = 480
+    """Side S of the square input, in pixels."""
+    pixel_decoder: PixelDecoder = "deformable"
+    """`deformable` as in the reference, or a lighter feature pyramid."""
+    pixel_decoder_layers: int = 6
+    """Encoder layers of the deformable decoder."""
+    channels: int = 256
+    """C, the width of region tokens and words."""
+    mask_channels: int = 64
+    """C_m, the width of mask features; they are most of what is cached."""
+    regions_per_side: int = 10
+    """P: 4, 8, 10 and 12 are the paper's Table 4."""
+    ria: Ria = "masked"
+    """How regions collect image features (Table 2): three scales of masked attention, equation 2
+    as printed, or a hard split of the input or of the decoder's features."""
+    ria_layers: int = 9
+    """Layers of the masked form; a multiple of three visits each scale equally often."""
+    minimap_supervised: bool = True
+    """Table 2, row 3: without it the minimap is a free gate."""
+    rla: Rla = "both"
+    """Table 3: region self-attention, region-word attention, both, or the plain product baseline."""
+    rla_layers: int = 1
+    """One is the paper; a second lets regions talk after they have heard the words."""
+    word_heads: int = 1
+    """Heads of the region-word attention; 1 is equation 3."""
+    rla_hidden: int = 512
+    """Hidden width of RLA's MLP."""
+    filters: Filters = "after"
+    """Whether region filters see the words; `before` makes region masks language-free (the paper)."""
+    pooling: Pooling = "mean"
+    """How F_r becomes one vector for the no-target score; mean is the paper's."""
+    no_target: NoTarget = "classifier"
+    """Table 6: the classifier, or fewer than 50 mask pixels."""
+    text: str = "bert-base-uncased"
+    """Text encoder: `minilm` (PyPI package, offline) or a transformers folder or hub name."""
+    text_channels: int = 768
+    """C_t of that encoder's word features."""
+    text_layers: int = 0
+    """Own transformer layers over the frozen word features."""
+    vectors: int = 16
+    """V, prefilter vectors a photo."""
+    vector_channels: int = 128
+    """D of the prefilter's joint space; V * D * 2 bytes stay within 4 KB."""
+    store_tokens: Storage = "int8"
+    """How cached region tokens are packed."""
+    store_masks: Storage = "int8"
+    """How cached mask features are packed."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, naming the field."""
+        choices = {"ria": Ria, "rla": Rla, "filters": Filters, "pooling": Pooling,
+                   "no_target": NoTarget, "pixel_decoder": PixelDecoder,
+                   "store_tokens": Storage, "store_masks": Storage}  # fmt: skip
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                raise ModelError(
+                    f"{name}={getattr(self, name)!r} is unknown; choose one of {get_args(kind)}"
+                )
+        for name in ("input_size", "channels", "mask_channels", "regions_per_side", "rla_layers",
+                     "word_heads", "vectors", "vector_channels"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.input_size % 32:
+            raise ModelError(f"input_size must be a multiple of 32, not {self.input_size}")
+        if self.channels % 8 or self.channels % self.word_heads:
+            raise ModelError("channels must be a multiple of 8 and of word_heads")
+        if self.ria == "hard-input" and self.input_size % self.regions_per_side:
+            raise ModelError("ria='hard-input' needs an input_size that regions_per_side divides")
+
+    @property
+    def regions(self) -> int:
+        """P², how many region tokens a photo has."""
+        return self.regions_per_side**2
+
+    @property
+    def mask_side(self) -> int:
+        """Side of the mask features: a quarter of the input."""
+        return self.input_size // 4
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types, for weights files and fingerprints."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ReLAConfig:
+        """Read what `to_dict` wrote; unknown keys are refused.
+
+        Raises:
+            ModelError: a key is unknown or a value cannot be used.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ModelError(
+                f"the model's configuration has unknown keys {unknown}; it was written by a newer "
+                "version of Referent: upgrade, or export the model again"
+            )
+        values = dict(values)
+        if isinstance(swin := values.get("swin"), dict):
+            lists = {k: tuple(v) if isinstance(v, list) else v for k, v in swin.items()}
+            values["swin"] = SwinConfig(**lists)
+        return cls(**values)
