@@ -1,0 +1,86 @@
+"""The indexer's error tree; each carries one sentence that tells the user what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model.errors import PhotoError, ReferentError
+
+
+class IndexerError(ReferentError):
+    """Something in the library, an album or a photo folder that the user can mend."""
+
+
+class CatalogError(IndexerError):
+    """The database cannot be used as it is."""
+
+
+class CatalogLocked(CatalogError):
+    """Another process kept the database's write lock for longer than we wait."""
+
+
+class CatalogReadOnly(CatalogError):
+    """The library folder or its database cannot be written."""
+
+
+class CatalogTooNew(CatalogError):
+    """A newer Referent made this database."""
+
+
+class CatalogDamaged(CatalogError):
+    """The file is no database, or its pages are broken."""
+
+
+class CatalogUnreachable(CatalogError):
+    """The database server does not answer, or refuses us."""
+
+
+class NoSpaceLeft(IndexerError):
+    """The disk of the library is full."""
+
+
+class UnknownAlbum(IndexerError):
+    """No album has this name."""
+
+
+class FolderError(IndexerError):
+    """A photo folder does not exist, is no folder or cannot be read."""
+
+
+class DeletionsNeedConfirmation(IndexerError):
+    """More than half of an album vanished at once, so the scan asks before it believes it."""
+
+
+class PhotoRefused(PhotoError):
+    """A file breaks a limit (bytes, pixels, time, memory) and was not decoded to the end."""
+
+
+class PhotoUnreadable(PhotoError):
+    """A file is no image that can be decoded; the message holds the decoder's reason."""
+
+
+class DecoderBroken(IndexerError):
+    """The pool of decoding processes cannot be started."""
+
+
+class FeatureStoreError(IndexerError):
+    """A file of the feature store cannot be used."""
+
+
+class DamagedSegment(FeatureStoreError):
+    """A segment file is missing, cut short or holds other bytes than were written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"the feature segment {path} is damaged: {reason}; mend it with: referent index --verify"
+        )
+        self.path = path
+        self.reason = reason
+
+
+class LeaseLost(FeatureStoreError):
+    """Our lease ran out before the features were committed; another worker encodes them."""
+
+
+class EncodingFailed(IndexerError):
+    """The network fails on every photo, so the fault is not in the photos."""

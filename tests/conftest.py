@@ -1,0 +1,118 @@
+"""Fixtures that every test may use, and the servers that a test may need."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from indexer.catalog import Catalog
+from indexer.settings import Settings
+
+POSTGRES = os.environ.get(
+    "REFERENT_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+)
+REDIS = ("127.0.0.1", 6379)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _missing() -> dict[str, str]:
+    """Markers of what this machine lacks, with the sentence that says so."""
+    missing = {}
+    address = POSTGRES.rpartition("@")[2].partition("/")[0].partition(":")
+    if not _answers(address[0], int(address[2] or 5432)):
+        missing["postgres"] = f"no PostgreSQL answers at {address[0]}:{address[2] or 5432}"
+    if not _answers(*REDIS):
+        missing["redis"] = f"no Redis answers at {REDIS[0]}:{REDIS[1]}"
+    if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        missing["browser"] = "no chromium is installed"
+    return missing
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a missing server or browser, and say so; under CI that is an error."""
+    needed = {marker for item in items for marker in _markers(item)}
+    missing = {name: why for name, why in _missing().items() if name in needed} if needed else {}
+    if not missing:
+        return
+    left_out = [item for item in items if _markers(item) & missing.keys()]
+    message = "; ".join(missing.values())
+    if os.environ.get("CI", "").lower() == "true":
+        raise pytest.UsageError(f"{message}: {len(left_out)} tests cannot run, and CI=true")
+    config.stash[_LEFT_OUT] = f"left out {len(left_out)} tests: {message}"
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+_LEFT_OUT = pytest.StashKey[str]()
+
+
+def _markers(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers()} & {"postgres", "redis", "browser"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was left out, so that a green run does not hide it."""
+    note = terminalreporter.config.stash.get(_LEFT_OUT, None)
+    if note:
+        terminalreporter.write_line(note, yellow=True)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a library in a temporary folder; child processes see it as well."""
+    for name in [name for name in os.environ if name.startswith("REFERENT_")]:
+        if not name.startswith("REFERENT_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("REFERENT_HOME", str(tmp_path / "home"))
+    return Settings()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of this test's own, dropped afterwards."""
+    name = f"referent_test_{secrets.token_hex(8)}"
+    server = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f'create database "{name}"'))
+    try:
+        yield POSTGRES.rpartition("/")[0] + f"/{name}"
+    finally:
+        with server.connect() as connection:
+            connection.execute(text(f'drop database "{name}" with (force)'))
+        server.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(
+    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The URL of an empty database, on SQLite and then on PostgreSQL."""
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres_url")
+        monkeypatch.setenv("REFERENT_DATABASE_URL", url)
+        return url
+    return settings.database_url
+
+
+@pytest.fixture
+def catalog(database_url: str) -> Iterator[Catalog]:
+    """An open, migrated catalog, on SQLite and then on PostgreSQL.
+
+    ``Settings()`` made inside the test name the same database.
+    """
+    with Catalog.open(database_url, timeout_s=10.0) as opened:
+        yield opened
