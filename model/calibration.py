@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 FORMAT = 1
 TEMPERATURES = (0.02, 50.0)  # beyond these a fit says nothing about the network any more
-_FIELDS = ("temperature", "bias", "prior_shift", "threshold", "points")
+_FIELDS = ("temperature", "bias", "prior_shift", "threshold", "points", "fitted_to")
 
 
 class CalibrationError(ModelError):
@@ -48,6 +48,7 @@ class Calibration:
         threshold: a photo is returned when p(target) is at least this; 0 to 1.
         points: further operating points by name, such as "t_acc_95": thresholds on p(target)
             *without* the prior shift, since they are chosen on pairs.
+        fitted_to: fingerprint of the head that made the logits, "" where nobody said.
         revision: 12 hex digits of the content's hash.
     """
 
@@ -56,6 +57,7 @@ class Calibration:
     prior_shift: float = 0.0
     threshold: float = 0.5
     points: dict[str, float] = field(default_factory=dict)
+    fitted_to: str = ""
     revision: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +114,7 @@ class Calibration:
                 prior_shift=float(content["prior_shift"]),
                 threshold=float(content["threshold"]),
                 points={str(k): float(v) for k, v in content["points"].items()},
+                fitted_to=str(content["fitted_to"]),
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(f"something there is not a number: {error}") from error
@@ -124,6 +127,7 @@ class Calibration:
                 prior_shift=float(content["prior_shift"]),
                 threshold=float(content["threshold"]),
                 points={str(k): float(v) for k, v in content["points"].items()},
+                fitted_to=str(content["fitted_to"]),
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(
@@ -230,7 +234,7 @@ def fit(
         point, value = trial, trial_value
         if moved < 1e-10:
             break
-    return Calibration(float(1 / point[0]), float(point[1]), shift, start.threshold, start.points)
+    return replace(start, temperature=float(1 / point[0]), bias=float(point[1]))
 
 
 def shift_of_priors(no_target_before: float, no_target_after: float) -> float:
