@@ -84,3 +84,19 @@ class LeaseLost(FeatureStoreError):
 
 class EncodingFailed(IndexerError):
     """The network fails on every photo, so the fault is not in the photos."""
+
+
+class UnknownJob(IndexerError):
+    """No job has this number."""
+
+
+class JobConflict(IndexerError):
+    """A job cannot do this in the state that it is in."""
+
+
+class JobParametersInvalid(IndexerError):
+    """A job's kind or parameters are not among those that exist."""
+
+
+class PlaceLost(IndexerError):
+    """Another worker took our place in a job, because we were silent for too long."""

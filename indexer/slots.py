@@ -1,0 +1,301 @@
+"""Places in a job, and the leases that say who holds one.
+
+A worker takes a place, works while it renews the lease, and gives it back. All times are the
+database's, so that a worker's own clock may be wrong. A message for a place that is held, or for a
+job that is paused or over, does nothing: messages may be lost, repeated or late.
+
+Transactions lock a place before its job, everywhere, so that PostgreSQL sees no deadlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from indexer.catalog import Catalog
+from indexer.clock import clock
+from indexer.errors import PlaceLost
+from indexer.jobs import FINISHED, KINDS, settle_cancelled
+from indexer.tables import Job, JobSlot
+
+RUNNABLE = ("queued", "running")
+# Weight of the newest interval in the smoothed rate; the others fade by halves about every 2 beats.
+_NEWEST = 0.3
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a job that `owner` holds until its lease runs out."""
+
+    job_id: int
+    slot: int
+    kind: str
+    owner: str
+    lease_s: float
+
+
+@dataclass(frozen=True)
+class Wake:
+    """A place that nobody holds; a message should be sent for it."""
+
+    job_id: int
+    slot: int
+    kind: str
+
+
+def take(catalog: Catalog, job_id: int, slot: int, *, owner: str, lease_s: float) -> Place | None:
+    """Take one place of a job, if the job may run and nobody else holds the place."""
+    with catalog.session() as session:
+        kind = session.scalar(select(Job.kind).where(Job.id == job_id, Job.state.in_(RUNNABLE)))
+        return None if kind is None else _occupy(session, job_id, slot, kind, owner, lease_s)
+
+
+def take_any(
+    catalog: Catalog, *, owner: str, lease_s: float, kinds: Collection[str] = KINDS
+) -> Place | None:
+    """Take a place of whichever runnable job waited longest for one."""
+    free = (
+        select(Job.id, JobSlot.slot, Job.kind)
+        .join(JobSlot, JobSlot.job_id == Job.id)
+        .where(Job.state.in_(RUNNABLE), Job.kind.in_(tuple(kinds)), _is_free())
+        .order_by(func.coalesce(JobSlot.woken_at, 0), Job.id, JobSlot.slot)
+        .limit(16)
+    )
+    with catalog.reading() as session:
+        if session.execute(free.limit(1)).first() is None:
+            return None  # the common case writes nothing
+    with catalog.session() as session:
+        for job_id, slot, kind in session.execute(free).all():
+            place = _occupy(session, job_id, slot, kind, owner, lease_s)
+            if place is not None:
+                return place
+    return None
+
+
+def renew(
+    catalog: Catalog,
+    place: Place,
+    *,
+    done: int | None = None,
+    total: int | None = None,
+    failed: int | None = None,
+    message: str | None = None,
+) -> str:
+    """Keep the place (and the lead, if held) for `lease_s` more, and say how far the job is.
+
+    Returns:
+        The job's state: anything but "running" means stop after the batch at hand.
+
+    Raises:
+        PlaceLost: the lease ran out and somebody else may be at work, or the job is gone.
+    """
+    with catalog.session() as session:
+        kept = session.scalar(
+            update(JobSlot)
+            .where(*_mine(place), JobSlot.lease_until > clock())
+            .values(lease_until=clock() + place.lease_s)
+            .returning(JobSlot.slot)
+        )
+        if kept is None:
+            raise PlaceLost(f"place {place.slot} of job {place.job_id} belongs to somebody else")
+        given = {"total": total, "failed": failed, "message": message}
+        values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        job = session.get_one(Job, place.job_id)
+        now = float(session.scalar(select(clock())) or 0)
+        elapsed = now - (job.heartbeat_at or job.started_at or now)
+        if done is not None and (elapsed > 1 or done + job.failed >= (job.total or 0)):
+            # A rate over less than a second would jump about; such a beat waits for the next.
+            if elapsed > 1:
+                fresh = max(0, done - job.done) / elapsed
+                old = fresh if job.rate is None else job.rate
+                values["rate"] = _NEWEST * fresh + (1 - _NEWEST) * old
+            values |= {"done": done, "heartbeat_at": now}
+        elif elapsed > place.lease_s / 2:
+            values["heartbeat_at"] = now
+        if values:
+            session.execute(update(Job).where(Job.id == job.id).values(**values))
+        session.execute(
+            update(Job)
+            .where(Job.id == place.job_id, Job.lease_owner == place.owner)
+            .values(lease_until=clock() + place.lease_s)
+        )
+        return job.state
+
+
+def release(catalog: Catalog, place: Place) -> None:
+    """Give a place back; if the job was being cancelled and this was its last worker, it ends."""
+    with catalog.session() as session:
+        session.execute(
+            update(JobSlot)
+            .where(*_mine(place))
+            .values(lease_owner=None, lease_until=None, woken_at=clock())
+        )
+    settle_cancelled(catalog, place.job_id)
+
+
+@contextmanager
+def leading(catalog: Catalog, place: Place) -> Iterator[bool]:
+    """Try to be the one worker that scans or finishes a job; False where another one is.
+
+    `renew` keeps the lead together with the place.
+    """
+    with catalog.session() as session:
+        mine = session.scalar(
+            update(Job)
+            .where(
+                Job.id == place.job_id,
+                or_(
+                    Job.lease_owner.is_(None),
+                    Job.lease_owner == place.owner,
+                    Job.lease_until <= clock(),
+                ),
+            )
+            .values(lease_owner=place.owner, lease_until=clock() + place.lease_s)
+            .returning(Job.id)
+        )
+    try:
+        yield mine is not None
+    finally:
+        if mine is not None:
+            with catalog.session() as session:
+                session.execute(
+                    update(Job)
+                    .where(Job.id == place.job_id, Job.lease_owner == place.owner)
+                    .values(lease_owner=None, lease_until=None)
+                )
+
+
+def enter_phase(catalog: Catalog, place: Place, phase: str) -> None:
+    """Write down which part of the job comes next; only its leader does this."""
+    with catalog.session() as session:
+        session.execute(update(Job).where(Job.id == place.job_id).values(phase=phase))
+
+
+def finish(
+    catalog: Catalog,
+    place: Place,
+    state: str,
+    *,
+    result: dict[str, Any] | None = None,
+    message: str | None = None,
+) -> bool:
+    """End a running job as done or failed; False where it was paused, cancelled or ended before.
+
+    A place that was lost in the meantime ends nothing.
+    """
+    assert state in FINISHED
+    with catalog.session() as session:
+        mine = select(JobSlot.slot).where(*_mine(place), JobSlot.lease_until > clock()).exists()
+        ended = session.scalar(
+            update(Job)
+            .where(Job.id == place.job_id, Job.state == "running", mine)
+            .values(
+                state=state,
+                result=result,
+                message=message,
+                finished_at=clock(),
+                active_key=None,
+                lease_owner=None,
+                lease_until=None,
+            )
+            .returning(Job.id)
+        )
+        return ended is not None
+
+
+def count_attempt(catalog: Catalog, place: Place, reason: str) -> int:
+    """Write down that the job itself (not one photo) broke; returns how often it has."""
+    with catalog.session() as session:
+        attempts = session.scalar(
+            update(Job)
+            .where(Job.id == place.job_id)
+            .values(attempts=Job.attempts + 1, message=reason)
+            .returning(Job.attempts)
+        )
+        return int(attempts or 0)
+
+
+def forgotten(
+    catalog: Catalog, *, after_s: float, kinds: Collection[str] = KINDS, limit: int = 1000
+) -> list[Wake]:
+    """The sweeper's look: free places of runnable jobs for which no message went out lately.
+
+    Each is marked as woken, so that two sweepers do not send for the same place. Jobs whose last
+    worker died while they were being cancelled end here.
+    """
+    settle_cancelled(catalog)
+    waiting = (
+        select(JobSlot.job_id, JobSlot.slot, Job.kind)
+        .join(Job, Job.id == JobSlot.job_id)
+        .where(
+            Job.state.in_(RUNNABLE),
+            Job.kind.in_(tuple(kinds)),
+            _is_free(),
+            or_(JobSlot.woken_at.is_(None), JobSlot.woken_at <= clock() - after_s),
+        )
+        .order_by(func.coalesce(JobSlot.woken_at, 0), JobSlot.job_id, JobSlot.slot)
+        .limit(limit)
+    )
+    with catalog.reading() as session:
+        found = [Wake(*row) for row in session.execute(waiting).tuples()]
+    return [wake for wake in found if mark_woken(catalog, wake, after_s=after_s)]
+
+
+def mark_woken(catalog: Catalog, wake: Wake, *, after_s: float = 0.0) -> bool:
+    """Note that a message goes out for a place; False where one did in the last `after_s`."""
+    with catalog.session() as session:
+        marked = session.scalar(
+            update(JobSlot)
+            .where(
+                JobSlot.job_id == wake.job_id,
+                JobSlot.slot == wake.slot,
+                or_(JobSlot.woken_at.is_(None), JobSlot.woken_at <= clock() - after_s),
+            )
+            .values(woken_at=clock())
+            .returning(JobSlot.slot)
+        )
+        return marked is not None
+
+
+def _occupy(
+    session: Session, job_id: int, slot: int, kind: str, owner: str, lease_s: float
+) -> Place | None:
+    taken = session.scalar(
+        update(JobSlot)
+        .where(JobSlot.job_id == job_id, JobSlot.slot == slot, _is_free())
+        .values(lease_owner=owner, lease_until=clock() + lease_s, woken_at=clock())
+        .returning(JobSlot.slot)
+    )
+    if taken is None:
+        return None
+    started = session.scalar(
+        update(Job)
+        .where(Job.id == job_id, Job.state.in_(RUNNABLE))
+        .values(state="running", started_at=func.coalesce(Job.started_at, clock()))
+        .returning(Job.id)
+    )
+    if started is None:  # paused between the look and now
+        session.execute(
+            update(JobSlot)
+            .where(JobSlot.job_id == job_id, JobSlot.slot == slot)
+            .values(lease_owner=None, lease_until=None)
+        )
+        return None
+    return Place(job_id=job_id, slot=slot, kind=kind, owner=owner, lease_s=lease_s)
+
+
+def _is_free() -> Any:
+    return or_(JobSlot.lease_until.is_(None), JobSlot.lease_until <= clock())
+
+
+def _mine(place: Place) -> tuple[Any, ...]:
+    return (
+        JobSlot.job_id == place.job_id,
+        JobSlot.slot == place.slot,
+        JobSlot.lease_owner == place.owner,
+    )
