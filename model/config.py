@@ -57,6 +57,8 @@ class ReLAConfig:
     as printed, or a hard split of the input or of the decoder's features."""
     ria_layers: int = 9
     """Layers of the masked form; a multiple of three visits each scale equally often."""
+    ria_hidden: int = 2048
+    """Hidden width of its feed-forward layers."""
     minimap_supervised: bool = True
     """Table 2, row 3: without it the minimap is a free gate."""
     rla: Rla = "both"

@@ -1,0 +1,114 @@
+"""The named models and their sizes, all in this one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from model import checkpoint
+from model.calibration import Calibration, path_beside
+from model.config import ReLAConfig, SwinConfig
+from model.errors import UnknownModel, WeightsError
+from model.predictor import Predictor
+from model.rela import RelaNetwork
+from model.text import TextEncoder
+
+SIZES: dict[str, ReLAConfig] = {
+    "rela-mini": ReLAConfig(
+        name="rela-mini",
+        swin=SwinConfig(embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), window_size=7),
+        input_size=224,
+        pixel_decoder="fpn",
+        channels=128,
+        mask_channels=32,
+        regions_per_side=8,
+        ria_layers=3,
+        ria_hidden=256,
+        rla_layers=3,
+        word_heads=4,
+        rla_hidden=256,
+        pooling="attention",
+        text="minilm",
+        text_channels=384,
+        text_layers=1,
+    ),
+    "rela-tiny": ReLAConfig(
+        name="rela-tiny",
+        swin=SwinConfig(
+            embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=7, drop_path=0.2
+        ),
+    ),
+    "rela-base": ReLAConfig(
+        name="rela-base",
+        swin=SwinConfig(
+            embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=12,
+            drop_path=0.3,
+        ),
+    ),
+}  # fmt: skip
+
+
+def config_of(name: str) -> ReLAConfig:
+    """The configuration of a named size.
+
+    Raises:
+        UnknownModel: no such size; the message lists them.
+    """
+    try:
+        return SIZES[name]
+    except KeyError:
+        raise UnknownModel(f"no model is called {name!r}; known: {', '.join(SIZES)}") from None
+
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+
+
+def weights_of(name: str) -> Path:
+    """Where a model's weights lie: beside this file, or the path that `name` is.
+
+    Raises:
+        UnknownModel: neither a known size nor a weights file.
+        WeightsError: a known size without weights; the message says how to get them.
+    """
+    if name.endswith(".safetensors"):
+        if not Path(name).is_file():
+            raise UnknownModel(f"no weights file {name}; known models: {', '.join(SIZES)}")
+        return Path(name)
+    config_of(name)
+    path = WEIGHTS_FOLDER / f"{name}.safetensors"
+    if not path.is_file():
+        raise WeightsError(
+            f"{name} has no weights here; train them with `referent train`, or use rela-mini"
+        )
+    return path
+
+
+def load_predictor(name: str, *, device: str = "cpu", random_seed: int | None = None) -> Predictor:
+    """Load a model with its text encoder and calibration.
+
+    Args:
+        name: a named size, the path of a weights file, or `NAME:random-SEED` for random weights.
+        device: "cpu" or a CUDA device.
+        random_seed: random weights instead of trained ones, for tests and timings.
+    Raises:
+        UnknownModel, WeightsError: see `weights_of` and `model.checkpoint.load`.
+    """
+    base, _, suffix = name.partition(":random-")
+    if suffix:
+        if not suffix.isdecimal():
+            raise UnknownModel(f"{name!r}: random weights are named like rela-mini:random-7")
+        random_seed = int(suffix)
+    if random_seed is not None:
+        config = config_of(base)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_seed)
+            network = RelaNetwork(config)
+        text = TextEncoder(config.text, random_seed=random_seed)
+        return Predictor(network, text, None, device, name=f"{base}:random-{random_seed}")
+    path = weights_of(name)
+    network = checkpoint.load(path)
+    beside = path_beside(path)
+    calibration = Calibration.load(beside) if beside.is_file() else Calibration()
+    text = TextEncoder(network.config.text)
+    return Predictor(network, text, calibration, device, name=network.config.name)

@@ -1,0 +1,272 @@
+"""The network as the rest of Referent uses it: encode photos once, judge them many times.
+
+Photos go in as uint8 pixels, features come out as records for the store, and judgements and masks
+are made from records; no caller touches a tensor. Shape legend: B photos, S input side, N = P².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model import masks, packing
+from model.calibration import Calibration
+from model.checkpoint import fingerprint
+from model.config import ReLAConfig
+from model.errors import ModelVersionMismatch
+from model.packing import PACKING, Records
+from model.preprocess import PREPROCESSING
+from model.rela import RelaNetwork
+from model.text import TextEncoder
+
+TIERS = ("tokens", "masks", "vectors", "pyramid")
+JUDGE_BATCH = 64  # fixed and padded, so that a photo's judgement never depends on its neighbours
+
+
+@dataclass(frozen=True)
+class Words:
+    """Expressions, encoded.
+
+    Attributes:
+        texts: as they were given.
+        features: (E, T, C) F_t.
+        mask: (E, T) True on real words.
+        sentence: (E, D) float32 unit vectors in the prefilter's space.
+    """
+
+    texts: tuple[str, ...]
+    features: Tensor
+    mask: Tensor
+    sentence: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: int) -> Words:
+        at = slice(index, index + 1) if index >= 0 else slice(index, index + 1 or None)
+        return Words(self.texts[at], self.features[at], self.mask[at], self.sentence[at])
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the head says of B photos for one expression.
+
+    Attributes:
+        no_target_logit: (B,) float32, E before calibration; positive says "not here".
+        minimap: (B, N) float32 in [0, 1], x_r, rows of the P x P grid first.
+        coefficients: (B, C_m) float32; with the mask features they give the mask.
+    """
+
+    no_target_logit: NDArray[np.float32]
+    minimap: NDArray[np.float32]
+    coefficients: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.no_target_logit)
+
+    def __getitem__(self, index: int | slice | NDArray[Any]) -> Judgement:
+        if isinstance(index, (int, np.integer)):
+            index = slice(index, index + 1) if index >= 0 else slice(index, index + 1 or None)
+        return Judgement(self.no_target_logit[index], self.minimap[index], self.coefficients[index])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Judgement]) -> Judgement:
+        """Join judgements of one expression."""
+        return cls(
+            np.concatenate([part.no_target_logit for part in parts]),
+            np.concatenate([part.minimap for part in parts]),
+            np.concatenate([part.coefficients for part in parts]),
+        )
+
+
+class Predictor:
+    """One model, loaded.
+
+    Args:
+        network: late-fusion ReLA.
+        text: its frozen text encoder.
+        calibration: how its no-target logits are read.
+        device: "cpu" or a CUDA device.
+    """
+
+    def __init__(
+        self,
+        network: RelaNetwork,
+        text: TextEncoder,
+        calibration: Calibration | None = None,
+        device: str = "cpu",
+        name: str | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.eval().requires_grad_(False).to(self.device)
+        self.text = text.to(self.device)
+        self.config: ReLAConfig = network.config
+        self.name = name or network.config.name
+        self.calibration = calibration or Calibration()
+        self.input_size = self.config.input_size
+        self.regions = self.config.regions
+        self.dtypes = packing.record_types(self.config)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """16 hex digits a tier, chained: what is cached under another one is not ours."""
+        net, cfg = self.network, self.config
+        pyramid = fingerprint((PREPROCESSING, PACKING, str(cfg.input_size), (cfg.ria == "hard-input"
+                               and "hard-input") or "whole"), (net.backbone,))  # fmt: skip
+        decoded = fingerprint((pyramid,), (net.pixel_decoder,))
+        regions = fingerprint((decoded,), (net.ria,))
+        first = net.head.layers[0]
+        early: list[Any] = [first.region_attention] if first.region_attention is not None else []
+        early += [first.word_query] if first.hears_words else []
+        early += [net.head.filter] if net.head.filters_before else []
+        tokens = fingerprint((regions, cfg.store_tokens), early)
+        return {
+            "pyramid": pyramid,
+            "tokens": tokens,
+            "masks": fingerprint((decoded, cfg.store_masks)),
+            "vectors": fingerprint((regions,), (net.vector_pool,)),
+            "head": fingerprint((tokens, self.text.name), (net.words, net.head)),
+        }
+
+    def check(self, tier: str, records: Records) -> None:
+        """Refuse records that this network cannot have made.
+
+        Raises:
+            ModelVersionMismatch: their form is another one.
+        """
+        if records.dtype != self.dtypes[tier]:
+            raise ModelVersionMismatch(
+                f"cached {tier} were made by another model than {self.name}; run `referent reindex "
+                f"--model {self.name}`, or search with the model that made them"
+            )
+
+    @torch.inference_mode()
+    def encode(
+        self, pixels: NDArray[np.uint8], tiers: Sequence[str] = ("tokens", "masks", "vectors")
+    ) -> dict[str, Records]:
+        """Run the vision half once.
+
+        Args:
+            pixels: (B, S, S, 3) uint8 RGB from `model.preprocess.to_pixels`.
+            tiers: which records to make.
+        Returns:
+            records (B,) a tier.
+        """
+        x = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        pyramid = self.network.pyramid(x.permute(0, 3, 1, 2).float())  # NHWC -> NCHW
+        return self._records(pyramid, tiers)
+
+    @torch.inference_mode()
+    def encode_from_pyramid(
+        self, records: Records, tiers: Sequence[str] = ("tokens", "masks", "vectors")
+    ) -> dict[str, Records]:
+        """As `encode`, from cached Swin features: no photo is decoded, Swin does not run."""
+        self.check("pyramid", records)
+        return self._records(packing.unpack_pyramid(records, self.device), tiers)
+
+    def _records(self, pyramid: dict[str, Tensor], tiers: Sequence[str]) -> dict[str, Records]:
+        made: dict[str, Records] = {}
+        if "pyramid" in tiers:
+            made["pyramid"] = packing.pack_pyramid(pyramid, self.dtypes["pyramid"])
+        if set(tiers) - {"pyramid"}:
+            encoded = self.network.decode(pyramid)
+            if "tokens" in tiers:
+                tokens = self.network.tokens(encoded.regions)
+                made["tokens"] = packing.pack_tokens(tokens, self.dtypes["tokens"])
+            if "masks" in tiers:
+                made["masks"] = packing.pack_masks(encoded.mask_features, self.dtypes["masks"])
+            if "vectors" in tiers:
+                vectors = self.network.vector_pool(encoded.regions)
+                made["vectors"] = packing.pack_vectors(vectors, self.dtypes["vectors"])
+        return made
+
+    def vectors_of(self, records: Records) -> NDArray[np.float32]:
+        """Vectors records (B,) -> (B, V, D) float32 for FAISS, inner product."""
+        self.check("vectors", records)
+        return records["vectors"].astype(np.float32)
+
+    @torch.inference_mode()
+    def read(self, expressions: Sequence[str]) -> Words:
+        """Encode expressions once; see `model.text.clean` for what is refused.
+
+        Raises:
+            ExpressionError: an expression is empty, too long or holds no known word.
+        """
+        features, mask = self.text(list(expressions))
+        rows = [
+            self.network.words(f[None], m[None])[0] for f, m in zip(features, mask, strict=True)
+        ]
+        words = torch.stack(rows)  # one by one: a row never depends on its neighbours
+        sentence = self.network.words.sentence_vector(words, mask)
+        return Words(tuple(expressions), words, mask, sentence.cpu().numpy())
+
+    @torch.inference_mode()
+    def judge(self, tokens: Records, words: Words) -> Judgement:
+        """Judge one expression on many photos from their cached region tokens.
+
+        Args:
+            tokens: records (B,) of the tokens tier.
+            words: one expression.
+        Raises:
+            ModelVersionMismatch: the records come from another network.
+        """
+        self.check("tokens", tokens)
+        length = int(words.mask[0].sum())
+        features, mask = words.features[:1, :length], words.mask[:1, :length]
+        parts: list[Judgement] = []
+        for start in range(0, len(tokens), JUDGE_BATCH):
+            chunk = tokens[start : start + JUDGE_BATCH]
+            count = len(chunk)
+            if count < JUDGE_BATCH:
+                chunk = np.concatenate([chunk, np.zeros(JUDGE_BATCH - count, chunk.dtype)])
+            output = self.network.judge(packing.unpack_tokens(chunk, self.device), features, mask)
+            parts.append(
+                Judgement(
+                    output.no_target_logit[:count].float().cpu().numpy(),
+                    output.minimap_logit[:count].float().sigmoid().cpu().numpy(),
+                    output.coefficients[:count].float().cpu().numpy(),
+                )
+            )
+        if not parts:
+            n, m = self.regions, self.config.mask_channels
+            zeros = np.zeros((0,), np.float32)
+            return Judgement(zeros, zeros.reshape(0, n), zeros.reshape(0, m))
+        return Judgement.concatenate(parts)
+
+    def confidence(self, judgement: Judgement) -> NDArray[np.float64]:
+        """Calibrated p(the expression refers to something here), (B,)."""
+        return self.calibration.confidence(judgement.no_target_logit)
+
+    @torch.inference_mode()
+    def render(
+        self,
+        features: Records,
+        judgement: Judgement,
+        width: int,
+        height: int,
+        *,
+        accepted: bool = True,
+    ) -> masks.Mask:
+        """Make one photo's mask at its own upright size.
+
+        Args:
+            features: one record (1,) or scalar of the masks tier.
+            judgement: of that photo alone.
+            accepted: False where E is positive, which empties the mask (GRES section 4.1).
+        """
+        features = np.atleast_1d(features)
+        self.check("masks", features)
+        side = self.config.mask_side
+        if not accepted:
+            return masks.empty(width, height, (side, side))
+        f_m = packing.unpack_masks(features[:1], self.device)
+        coefficients = torch.from_numpy(judgement.coefficients[:1]).to(self.device)
+        logits = torch.einsum("bc,bchw->bhw", coefficients, f_m)[0]
+        return masks.from_logits(logits, width, height)

@@ -1,0 +1,178 @@
+"""RLA, Region-Language cross Attention, and the head on top of it: all that runs once a query.
+
+What a layer computes before it hears the words (region self-attention, the projected queries of
+equation 3) is a method of its own, so that the first layer's share is cached with the photo.
+
+Shape legend: M (photo, expression) pairs, N = P² regions, T words, C channels, C_m mask channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ReLAConfig
+from model.masked_decoder import MLP, Attention
+
+
+@dataclass(frozen=True)
+class RegionTokens:
+    """What a photo contributes to the head; language-free, so it is cached.
+
+    Attributes:
+        sums: (B, N, C) F'_r + F_r1 of the first layer.
+        queries: (B, N, C) GELU(F'_r W_lq) of the first layer, equation 3's left factor; None
+            where the configuration has no region-word attention.
+        filters: (B, N, C_m) F_f, only where filters come before RLA; else None.
+    """
+
+    sums: Tensor
+    queries: Tensor | None
+    filters: Tensor | None
+
+    def select(self, index: Tensor) -> RegionTokens:
+        """The photos at `index`, one entry a pair."""
+        return RegionTokens(
+            self.sums.index_select(0, index),
+            None if self.queries is None else self.queries.index_select(0, index),
+            None if self.filters is None else self.filters.index_select(0, index),
+        )
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """One judgement a pair.
+
+    Attributes:
+        no_target_logit: (M,) E before the sigmoid; positive says that nothing is referred to.
+        minimap_logit: (M, N) x_r before the sigmoid.
+        coefficients: (M, C_m) sum over n of x_r^n F_f^n, scaled: the mask is their product with F_m.
+    """
+
+    no_target_logit: Tensor
+    minimap_logit: Tensor
+    coefficients: Tensor
+
+
+class RegionLanguageLayer(nn.Module):
+    """F_r = MLP(F'_r + F_r1 + F_r2); the MLP has a norm before it and a skip around it.
+
+    Source: GRES section 4.2; Table 3's ablations drop F_r1 or F_r2. Without region-word attention
+    regions are multiplied with the averaged sentence, the table's baseline.
+    """
+
+    def __init__(self, config: ReLAConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.hears_words = config.rla in ("both", "language")
+        self.word_heads = config.word_heads
+        self.region_attention = (
+            Attention(dim=c, heads=8) if config.rla in ("both", "region") else None
+        )
+        if self.hears_words:
+            self.word_query = nn.Linear(c, c, bias=False)  # W_lq
+            self.word_key = nn.Linear(c, c, bias=False)  # W_lk
+        self.norm = nn.LayerNorm(c)
+        self.mlp = nn.Sequential(
+            nn.Linear(c, config.rla_hidden), nn.GELU(), nn.Linear(config.rla_hidden, c)
+        )
+        self.out_norm = nn.LayerNorm(c)
+
+    def before_words(self, regions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The language-free share: (B, N, C) -> F'_r + F_r1, and GELU(F'_r W_lq) or None."""
+        sums = regions
+        if self.region_attention is not None:
+            sums = regions + self.region_attention(regions, regions, regions)
+        queries = F.gelu(self.word_query(regions)) if self.hears_words else None
+        return sums, queries
+
+    def attend(self, queries: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """Equation 3, then F_r2 = A_l F_t; with several heads, each reads its own channels.
+
+        Args:
+            queries: (M, N, C) GELU(F'_r W_lq).
+            words: (M or 1, T, C) F_t. mask: (M or 1, T), True on real words.
+        Returns:
+            (M, N, C) F_r2.
+        """
+        heads = self.word_heads
+        q = queries.unflatten(-1, (heads, -1)).transpose(1, 2)  # (M, h, N, C/h)
+        k = F.gelu(self.word_key(words)).unflatten(-1, (heads, -1))  # (m, T, h, C/h)
+        scores = (q @ k.permute(0, 2, 3, 1)).float()  # (M, h, N, T)
+        scores = scores.masked_fill(~mask[:, None, None], float("-inf"))
+        values = words.unflatten(-1, (heads, -1)).transpose(1, 2)  # (m, h, T, C/h)
+        mixed = scores.softmax(-1).to(values.dtype) @ values  # (M, h, N, C/h)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def hear(self, sums: Tensor, queries: Tensor | None, words: Tensor, mask: Tensor) -> Tensor:
+        """The share that sees the expression: -> F_r (M, N, C)."""
+        if queries is not None:
+            x = sums + self.attend(queries, words, mask)
+        else:
+            weights = mask.to(words.dtype)[..., None]
+            x = sums * (words * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+        return self.out_norm(x + self.mlp(self.norm(x)))
+
+
+class Pooling(nn.Module):
+    """F_r of all regions as one vector, for the no-target score; the mean is the paper's."""
+
+    def __init__(self, config: ReLAConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.kind = config.pooling
+        if self.kind == "attention":
+            self.score = nn.Linear(c, 1)
+        elif self.kind == "presence":
+            self.token = nn.Parameter(torch.randn(1, 1, c) * 0.02)
+            self.attention = Attention(dim=c, heads=8)
+
+    def forward(self, regions: Tensor, minimap_logit: Tensor) -> Tensor:
+        """(M, N, C), (M, N) -> (M, C)."""
+        if self.kind == "mean":
+            return regions.mean(1)
+        if self.kind == "presence":
+            token = self.token.expand(len(regions), -1, -1)
+            return self.attention(token, regions, regions)[:, 0]
+        if self.kind == "attention":
+            weights = self.score(regions).float().softmax(1)  # (M, N, 1)
+        else:
+            weights = (4.0 * minimap_logit.float()).softmax(1)[..., None]
+        return (weights.to(regions.dtype) * regions).sum(1)
+
+
+class RlaHead(nn.Module):
+    """RLA layers, minimap, no-target score and region filters."""
+
+    def __init__(self, config: ReLAConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.layers = nn.ModuleList(RegionLanguageLayer(config) for _ in range(config.rla_layers))
+        self.minimap = nn.Linear(c, 1)
+        self.pooling = Pooling(config)
+        self.no_target = MLP(c, c, 1, 2)
+        self.filter = MLP(c, c, config.mask_channels, 2)
+        self.filters_before = config.filters == "before"
+        # Equation 1 sums P² masks; unscaled, the first steps drown in that sum (Dice .89 against .55).
+        self.scale = 2.0 / config.regions
+
+    def tokens(self, regions: Tensor) -> RegionTokens:
+        """Everything that does not depend on words: F'_r (B, N, C) -> what is cached."""
+        sums, queries = self.layers[0].before_words(regions)
+        return RegionTokens(sums, queries, self.filter(regions) if self.filters_before else None)
+
+    def forward(self, tokens: RegionTokens, words: Tensor, mask: Tensor) -> HeadOutput:
+        """Judge M pairs; words (M or 1, T, C), mask (M or 1, T) True on real words."""
+        x = self.layers[0].hear(tokens.sums, tokens.queries, words, mask)
+        for layer in self.layers[1:]:
+            sums, queries = layer.before_words(x)
+            x = layer.hear(sums, queries, words, mask)
+        minimap_logit = self.minimap(x).squeeze(-1)  # (M, N)
+        filters = tokens.filters if tokens.filters is not None else self.filter(x)
+        weights = minimap_logit.sigmoid().to(filters.dtype)
+        coefficients = (weights[..., None] * filters).sum(1) * self.scale  # (M, C_m), equation 1
+        no_target = self.no_target(self.pooling(x, minimap_logit)).squeeze(-1)
+        return HeadOutput(no_target, minimap_logit, coefficients)
