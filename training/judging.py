@@ -1,0 +1,213 @@
+"""Runs a network over an evaluation set: scores and pixel counts, before any decision is taken.
+
+Photos are encoded once and judged by all their expressions, as in an album. Every metric follows
+from what is kept here, so that thresholds and rules can be compared without another run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from model.preprocess import to_pixels
+
+if TYPE_CHECKING:
+    from model.predictor import Predictor
+
+BATCH_PHOTOS = 16
+BATCH_EXPRESSIONS = 64
+
+
+class Photos(Protocol):
+    """Photos with known instances."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Give the upright photo, (H, W, 3) RGB."""
+        ...
+
+    def mask(self, index: int, targets: Sequence[int]) -> NDArray[np.bool_]:
+        """Give the pixels of these instances together, (H, W)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One expression about one photo.
+
+    Attributes:
+        photo: its index.
+        expression: as typed.
+        kind: of expression, such as "relation"; "" where the data does not say.
+        targets: ids of what it refers to; none for a no-target pair.
+        origin: "target", "false" (related to the photo but untrue) or "deceptive" (drawn from
+            another photo); "" where the data does not say.
+    """
+
+    photo: int
+    expression: str
+    kind: str
+    targets: tuple[int, ...]
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs with their photos. `revision` changes with the content."""
+
+    name: str
+    photos: Photos
+    pairs: tuple[Pair, ...]
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class AlbumSet:
+    """An album and expressions whose truth is known for every photo.
+
+    Attributes:
+        expressions: E of them.
+        kinds: (E,) kind of each.
+        truth: (E, N) int8, 1 holds a referent, 0 does not, -1 ambiguous.
+        held_out: (E,) whether the expression names a composition that training never saw.
+    """
+
+    name: str
+    photos: Photos
+    expressions: tuple[str, ...]
+    kinds: tuple[str, ...]
+    truth: NDArray[np.int8]
+    held_out: tuple[bool, ...] = ()
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """What the network said about n pairs.
+
+    Attributes:
+        no_target_logit: (n,) float64.
+        intersection, predicted_area, truth_area: (n,) pixels at the photo's own size; the
+            predicted mask is not emptied by the no-target decision.
+    """
+
+    no_target_logit: NDArray[np.float64]
+    intersection: NDArray[np.int64]
+    predicted_area: NDArray[np.int64]
+    truth_area: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class AlbumScores:
+    """What the network said about E expressions on N photos.
+
+    Attributes:
+        no_target_logit: (E, N) float64.
+        predicted_area: (E, N) pixels of the mask at the network's input size, or None if unasked.
+        prefilter: (E, N) the best inner product of the sentence with the photo's vectors.
+    """
+
+    no_target_logit: NDArray[np.float64]
+    predicted_area: NDArray[np.int64] | None
+    prefilter: NDArray[np.float32]
+
+
+def judge_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> PairScores:
+    """Judge every pair and compare its mask with the truth.
+
+    Only a batch of photos is in memory at a time, so a data set may be of any size.
+    """
+    count = len(data.pairs)
+    logit = np.zeros(count)
+    pixels = np.zeros((count, 3), dtype=np.int64)
+    by_photo: dict[int, list[int]] = {}
+    for index, pair in enumerate(data.pairs):
+        by_photo.setdefault(pair.photo, []).append(index)
+    bar = tqdm(total=count, desc=f"{data.name}: pairs", disable=quiet, unit="pair", leave=False)
+    for photos in _chunks(sorted(by_photo), BATCH_PHOTOS):
+        images = [data.photos.image(photo) for photo in photos]
+        records = predictor.encode(_stacked(images, predictor.input_size), ("tokens", "masks"))
+        rows = [index for photo in photos for index in by_photo[photo]]
+        words = predictor.read([data.pairs[index].expression for index in rows])
+        place = {photo: at for at, photo in enumerate(photos)}
+        for at, index in enumerate(rows):
+            pair = data.pairs[index]
+            photo = place[pair.photo]
+            judgement = predictor.judge(records["tokens"][photo : photo + 1], words[at])
+            logit[index] = judgement.no_target_logit[0]
+            height, width = images[photo].shape[:2]
+            predicted = predictor.render(records["masks"][photo], judgement[0], width, height).array
+            truth = data.photos.mask(pair.photo, pair.targets)
+            pixels[index] = (
+                np.count_nonzero(predicted & truth),
+                np.count_nonzero(predicted),
+                np.count_nonzero(truth),
+            )
+            bar.update()
+    bar.close()
+    return PairScores(logit, pixels[:, 0], pixels[:, 1], pixels[:, 2])
+
+
+def judge_album(
+    predictor: Predictor, data: AlbumSet, *, areas: bool = False, quiet: bool = False
+) -> AlbumScores:
+    """Judge every expression on every photo.
+
+    Args:
+        areas: count the pixels of every mask as well, for the 50-pixel rule.
+        quiet: show no progress.
+    """
+    photos, expressions = len(data.photos), len(data.expressions)
+    size = predictor.input_size
+    batches = []
+    for chunk in tqdm(
+        list(_chunks(range(photos), BATCH_PHOTOS)),
+        desc=f"{data.name}: encoding", disable=quiet, leave=False,
+    ):  # fmt: skip
+        pixels = _stacked([data.photos.image(index) for index in chunk], size)
+        batches.append(predictor.encode(pixels, ("tokens", "masks", "vectors")))
+    tokens, masks, vectors = (
+        np.concatenate([batch[tier] for batch in batches])
+        for tier in ("tokens", "masks", "vectors")
+    )
+    vector = predictor.vectors_of(vectors)  # (N, V, D)
+    logit = np.zeros((expressions, photos))
+    area = np.zeros((expressions, photos), dtype=np.int64) if areas else None
+    prefilter = np.zeros((expressions, photos), dtype=np.float32)
+    bar = tqdm(total=expressions, desc=f"{data.name}: judging", disable=quiet, leave=False)
+    for chunk in _chunks(range(expressions), BATCH_EXPRESSIONS):
+        words = predictor.read([data.expressions[index] for index in chunk])
+        for at, index in enumerate(chunk):
+            judgement = predictor.judge(tokens, words[at])
+            logit[index] = judgement.no_target_logit
+            # (N, V, D) x (D,) -> (N, V) -> (N,)
+            prefilter[index] = (vector @ words.sentence[at]).max(axis=1)
+            if area is not None:
+                area[index] = [
+                    _area(predictor.render(masks[photo], judgement[photo], 1, 1).probability, size)
+                    for photo in range(photos)
+                ]
+            bar.update()
+    bar.close()
+    return AlbumScores(logit, area, prefilter)
+
+
+def _area(probability: NDArray[np.float32], size: int) -> int:
+    """Count a mask's pixels at the input size from its own, lower resolution."""
+    return round(np.count_nonzero(probability > 0.5) * size * size / probability.size)
+
+
+def _stacked(images: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
+    return np.stack([to_pixels(Image.fromarray(image), size) for image in images])
+
+
+def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
