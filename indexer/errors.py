@@ -78,8 +78,16 @@ class DamagedSegment(FeatureStoreError):
         self.reason = reason
 
 
+class FeaturesMissing(FeatureStoreError):
+    """A photo has no features of the kind that is asked for."""
+
+
 class LeaseLost(FeatureStoreError):
     """Our lease ran out before the features were committed; another worker encodes them."""
+
+
+class VersionConflict(IndexerError):
+    """An album has no index version that fits what is asked."""
 
 
 class EncodingFailed(IndexerError):

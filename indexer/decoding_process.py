@@ -1,0 +1,67 @@
+"""The body of one decoding process: ``python -m indexer.decoding_process FD SIDE LIMITS``.
+
+It reads paths from a socket and answers with JSON and, for a photo, its pixels. It imports no
+torch and no database, may use only so much memory, and what it says is never unpickled, so that
+a file that takes a decoder over gains nothing by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from indexer.picture import Limits, decode, read_file
+from model.errors import PhotoError
+
+
+def content_hash(data: bytes) -> str:
+    """The name of a file's content: blake2b-160, 40 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=20).hexdigest()
+
+
+def answer(path: bytes, side: int, limits: Limits) -> tuple[dict[str, object], bytes]:
+    """Decode one file; every reason why it cannot be decoded is part of the answer."""
+    found: dict[str, object] = {}
+    try:
+        data = read_file(path, limits)
+        found["content_hash"] = content_hash(data)
+        pixels, facts = decode(data, side, limits)
+    except PhotoError as error:
+        return found | {"reason": str(error)}, b""
+    except MemoryError:
+        return found | {
+            "reason": "needs more memory than one photo may take (REFERENT_DECODE_MEMORY_MIB)"
+        }, b""
+    return found | {"facts": facts.to_json()}, pixels.tobytes()
+
+
+def limit_memory(mebibytes: int) -> None:
+    """Let this process take so much more writable memory than it has now."""
+    with suppress(OSError, ValueError):
+        status = Path("/proc/self/status").read_text()
+        now_kib = next(int(row.split()[1]) for row in status.splitlines() if row[:7] == "VmData:")
+        bound = (now_kib + mebibytes * 1024) * 1024
+        # DATA, not AS: reserved but unusable address space (thread arenas, libraries) is free.
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+
+
+def main(arguments: list[str]) -> None:
+    """Answer until the other end closes."""
+    fd, side, limits = int(arguments[0]), int(arguments[1]), json.loads(arguments[2])
+    limit_memory(limits.pop("memory_mib"))
+    with suppress(EOFError, OSError), Connection(fd) as connection:
+        connection.send_bytes(b"ready")
+        while True:
+            found, pixels = answer(connection.recv_bytes(), side, Limits(**limits))
+            connection.send_bytes(json.dumps(found).encode())
+            if pixels:
+                connection.send_bytes(pixels)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
