@@ -15,6 +15,7 @@ Source: Liu et al., Swin Transformer, ICCV 2021.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -251,7 +252,9 @@ class Swin(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = tuple(embed_dim * 2**stage for stage in range(len(depths)))
-        rates = torch.linspace(0, drop_path, sum(depths)).split(list(depths))  # type: ignore[no-untyped-call]
+        last = max(sum(depths) - 1, 1)
+        rates = [drop_path * block / last for block in range(sum(depths))]
+        starts = [sum(depths[:stage]) for stage in range(len(depths))]
         self.patch_embed = PatchEmbedding(embed_dim)
         self.layers = nn.ModuleList(
             SwinStage(
@@ -259,7 +262,7 @@ class Swin(nn.Module):
                 heads=heads[stage],
                 side=window,
                 mlp_ratio=mlp_ratio,
-                drop_paths=rates[stage].tolist(),
+                drop_paths=rates[starts[stage] : starts[stage] + depths[stage]],
                 last=stage == len(depths) - 1,
             )
             for stage in range(len(depths))
@@ -282,6 +285,7 @@ class Swin(nn.Module):
         for level, stage, norm in zip(LEVELS, self.layers, self.norms, strict=True):
             x = stage(x)
             pyramid[level] = norm(x).permute(0, 3, 1, 2)  # (B, H, W, C) -> (B, C, H, W)
-            if stage.downsample is not None:
-                x = stage.downsample(x)
+            merge = cast(SwinStage, stage).downsample
+            if merge is not None:
+                x = merge(x)
         return pyramid

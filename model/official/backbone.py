@@ -11,12 +11,14 @@ Source: Yang et al., LAVT, CVPR 2022, section 3; the reference implementation of
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.official.config import OfficialConfig
-from model.swin import LEVELS, Swin
+from model.swin import LEVELS, Swin, SwinStage
 
 PAD_SCORE = -1e4
 """Added to the score of padding, as trained; exactly zero weight once the softmax is done."""
@@ -121,6 +123,7 @@ class FusedSwin(Swin):
             fused = fuse(x.flatten(1, 2), words, word_mask)  # (B, L, C)
             # (B, L, C) -> (B, C, H, W)
             pyramid[level] = norm(fused).view(x.shape).permute(0, 3, 1, 2)
-            if stage.downsample is not None:
-                x = stage.downsample(x + (self.gates[index](fused) * fused).view(x.shape))
+            merge = cast(SwinStage, stage).downsample
+            if merge is not None:
+                x = merge(x + (self.gates[index](fused) * fused).view(x.shape))
         return pyramid
