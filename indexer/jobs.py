@@ -280,7 +280,7 @@ def retry(catalog: Catalog, job_id: int) -> JobView:
                 .where(Job.id == job_id, Job.state == job.state)
                 .values(
                     state="queued",
-                    phase=None,
+                    phase="retry",
                     active_key=key,
                     attempts=0,
                     failed=0,
@@ -377,15 +377,12 @@ def _move(
 def _views(session: Session, ids: Sequence[int]) -> list[JobView]:
     if not ids:
         return []
-    held = dict(
-        session.execute(
-            select(JobSlot.job_id, func.count())
-            .where(JobSlot.job_id.in_(ids), JobSlot.lease_until > clock())
-            .group_by(JobSlot.job_id)
-        )
-        .tuples()
-        .all()
+    counts = session.execute(
+        select(JobSlot.job_id, func.count())
+        .where(JobSlot.job_id.in_(ids), JobSlot.lease_until > clock())
+        .group_by(JobSlot.job_id)
     )
+    held = {job_id: number for job_id, number in counts}
     rows = session.execute(
         select(Job, Album.name)
         .outerjoin(Album, Album.id == Job.album_id)

@@ -21,6 +21,7 @@ from indexer.catalog import Catalog
 from indexer.clock import clock
 from indexer.errors import PlaceLost
 from indexer.jobs import FINISHED, KINDS, settle_cancelled
+from indexer.owner import is_gone
 from indexer.tables import Job, JobSlot
 
 RUNNABLE = ("queued", "running")
@@ -55,10 +56,38 @@ def take(catalog: Catalog, job_id: int, slot: int, *, owner: str, lease_s: float
         return None if kind is None else _occupy(session, job_id, slot, kind, owner, lease_s)
 
 
+def take_here(catalog: Catalog, job_id: int, *, owner: str, lease_s: float) -> Place | None:
+    """Take any free place of one job."""
+    free_places_of_the_dead(catalog)
+    with catalog.session() as session:
+        kind = session.scalar(select(Job.kind).where(Job.id == job_id, Job.state.in_(RUNNABLE)))
+        if kind is None:
+            return None
+        numbers = session.scalars(
+            select(JobSlot.slot).where(JobSlot.job_id == job_id, _is_free()).order_by(JobSlot.slot)
+        ).all()
+        for slot in numbers:
+            place = _occupy(session, job_id, slot, kind, owner, lease_s)
+            if place is not None:
+                return place
+    return None
+
+
 def take_any(
-    catalog: Catalog, *, owner: str, lease_s: float, kinds: Collection[str] = KINDS
+    catalog: Catalog,
+    *,
+    owner: str,
+    lease_s: float,
+    kinds: Collection[str] = KINDS,
+    without: Collection[int] = (),
 ) -> Place | None:
-    """Take a place of whichever runnable job waited longest for one."""
+    """Take a place of whichever runnable job waited longest for one.
+
+    Places whose holder was a process of this machine and lives no more are free at once.
+
+    Args:
+        without: jobs to leave alone.
+    """
     free = (
         select(Job.id, JobSlot.slot, Job.kind)
         .join(JobSlot, JobSlot.job_id == Job.id)
@@ -66,9 +95,12 @@ def take_any(
         .order_by(func.coalesce(JobSlot.woken_at, 0), Job.id, JobSlot.slot)
         .limit(16)
     )
+    if without:
+        free = free.where(Job.id.not_in(tuple(without)))
     with catalog.reading() as session:
-        if session.execute(free.limit(1)).first() is None:
-            return None  # the common case writes nothing
+        found = session.execute(free.limit(1)).first()
+    if found is None and not free_places_of_the_dead(catalog):
+        return None  # the common case writes nothing
     with catalog.session() as session:
         for job_id, slot, kind in session.execute(free).all():
             place = _occupy(session, job_id, slot, kind, owner, lease_s)
@@ -228,6 +260,7 @@ def forgotten(
     Each is marked as woken, so that two sweepers do not send for the same place. Jobs whose last
     worker died while they were being cancelled end here.
     """
+    free_places_of_the_dead(catalog)
     settle_cancelled(catalog)
     waiting = (
         select(JobSlot.job_id, JobSlot.slot, Job.kind)
@@ -242,8 +275,34 @@ def forgotten(
         .limit(limit)
     )
     with catalog.reading() as session:
-        found = [Wake(*row) for row in session.execute(waiting).tuples()]
+        found = [Wake(*row) for row in session.execute(waiting)]
     return [wake for wake in found if mark_woken(catalog, wake, after_s=after_s)]
+
+
+def free_places_of_the_dead(catalog: Catalog) -> int:
+    """End the leases of processes of this machine that live no more; returns how many ended.
+
+    Without this a killed worker's places would wait for the end of their leases; on other machines
+    they do, since only the machine itself can know.
+    """
+    with catalog.reading() as session:
+        owners = set(
+            session.scalars(select(JobSlot.lease_owner).where(JobSlot.lease_until > clock()))
+        )
+    dead = [owner for owner in owners if is_gone(owner)]
+    if not dead:
+        return 0
+    with catalog.session() as session:
+        freed = session.scalars(
+            update(JobSlot)
+            .where(JobSlot.lease_owner.in_(dead))
+            .values(lease_owner=None, lease_until=None, woken_at=None)
+            .returning(JobSlot.slot)
+        ).all()
+        session.execute(
+            update(Job).where(Job.lease_owner.in_(dead)).values(lease_owner=None, lease_until=None)
+        )
+    return len(freed)
 
 
 def mark_woken(catalog: Catalog, wake: Wake, *, after_s: float = 0.0) -> bool:

@@ -15,6 +15,8 @@ from model.errors import ReferentError
 
 # (command, module, function); a module may instead hold a typer app, registered as a group.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("jobs", "referent.jobs", "app"),
+    ("worker", "referent.worker", "worker"),
 )
 
 app = typer.Typer(

@@ -1,0 +1,129 @@
+"""The one Celery task, and what a worker's processes do when they start and stop.
+
+A message names a place in a job. Its task takes the place, works for a turn, and sends the message
+on when there is more to do. No torch and no FAISS are imported here: see `celery_app.make_app`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import os
+import resource
+import time
+from dataclasses import dataclass
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init, worker_shutting_down
+from kombu.exceptions import OperationalError
+
+from indexer import slots
+from indexer.catalog import Catalog
+from indexer.jobs import QUEUE_OF_KIND
+from indexer.owner import new_owner
+from indexer.settings import Settings
+from model.errors import ReferentError
+from workers import metrics
+from workers.celery_app import TURN, send_turn
+from workers.logging import configure_logging, log_context, logger
+from workers.models import Models
+from workers.work import run_turn
+
+log = logger(__name__)
+
+# One byte that the parent shares with its children: set when the worker is asked to end, so that
+# the turn stops after its batch instead of using up its time.
+_ENDING = mmap.mmap(-1, 1)
+
+
+@dataclass
+class _Process:
+    """What one worker process holds; made after the fork, so that no connection crosses it."""
+
+    pid: int
+    settings: Settings
+    catalog: Catalog
+    models: Models
+    owner: str
+
+
+_process: _Process | None = None
+
+
+def register(app: Celery) -> None:
+    """Give the application its task and its signal handlers."""
+    settings: Settings = app.referent_settings
+    _ENDING[0] = 0
+
+    @app.task(name=TURN, acks_late=True, ignore_result=True)
+    def turn(job_id: int, slot: int, sent_at: float) -> None:
+        take_turn(app, settings, job_id, slot, sent_at)
+
+    @setup_logging.connect(weak=False)
+    def _logging(**_: object) -> None:
+        configure_logging(log_format=settings.log_format, level=settings.log_level)
+
+    @worker_process_init.connect(weak=False)
+    def _child(**_: object) -> None:
+        # Pool children count as daemons, which may have no children of their own; ours decodes
+        # photos in spawned processes, which end when their parent does.
+        multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+
+    @worker_shutting_down.connect(weak=False)
+    def _ending(**_: object) -> None:
+        _ENDING[0] = 1
+
+
+def take_turn(app: Celery, settings: Settings, job_id: int, slot: int, sent_at: float) -> str:
+    """Do what a message asks for, if its place is free; returns what became of it."""
+    process = _this_process(settings)
+    with log_context(worker=process.owner, job_id=job_id, slot=slot):
+        try:
+            place = slots.take(
+                process.catalog, job_id, slot, owner=process.owner, lease_s=settings.job_lease_s
+            )
+        except ReferentError as error:
+            # The sweeper sends again when the catalog is back.
+            log.warning("message dropped", reason=str(error))
+            metrics.MESSAGES.labels(queue="unknown", outcome="dropped").inc()
+            return "dropped"
+        if place is None:
+            log.debug("message for a place that is held or a job that is over")
+            metrics.MESSAGES.labels(queue="unknown", outcome="idle").inc()
+            return "idle"
+        queue = QUEUE_OF_KIND[place.kind]
+        metrics.MESSAGES.labels(queue=queue, outcome="taken").inc()
+        metrics.MESSAGE_WAIT.labels(queue=queue).observe(max(0.0, time.time() - sent_at))
+        step = run_turn(
+            settings, process.catalog, process.models, place, stopping=lambda: _ENDING[0] == 1
+        )
+        metrics.WORKER_MEMORY.set(resident_bytes())
+        if step == "more":
+            try:
+                send_turn(app, job_id, slot, queue, time.time())
+            except OperationalError as error:
+                # The sweeper finds the place free and sends for it when Redis is back.
+                log.warning("message not sent on", reason=str(error))
+        return step
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _this_process(settings: Settings) -> _Process:
+    global _process
+    if _process is None or _process.pid != os.getpid():
+        _process = _Process(
+            pid=os.getpid(),
+            settings=settings,
+            catalog=Catalog(settings),
+            models=Models(settings.device),
+            owner=new_owner(),
+        )
+    return _process

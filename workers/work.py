@@ -1,0 +1,161 @@
+"""Run one place of a job for a while: the code that both runners, in-process and Celery, share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from indexer import jobs, slots
+from indexer.catalog import Catalog
+from indexer.errors import CatalogLocked, CatalogUnreachable, PlaceLost
+from indexer.settings import Settings
+from model.errors import ReferentError
+from workers import metrics
+from workers.logging import log_context, logger
+from workers.models import Models
+from workers.pulse import Progress, Pulse
+
+log = logger(__name__)
+
+# What may pass by itself: the job stays as it is and is taken up again by the sweeper.
+TRANSIENT = (CatalogLocked, CatalogUnreachable, PlaceLost)
+# A job that breaks (not one photo of it) is tried this often before it is given up.
+ATTEMPTS_MAX = 3
+
+Step = Literal["more", "wait", "done"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a turn at a job ended.
+
+    "more": there is more to do right now; "wait": others hold what is left, or the job is paused;
+    "done": the job has ended.
+    """
+
+    step: Step
+    result: dict[str, Any] | None = None
+
+
+MORE = Outcome("more")
+WAIT = Outcome("wait")
+
+
+@dataclass
+class Turn:
+    """What a job's function gets: the job, the library, and when to stop."""
+
+    settings: Settings
+    catalog: Catalog
+    models: Models
+    job: jobs.JobView
+    place: slots.Place
+    pulse: Pulse
+    until: float  # monotonic time at which the turn should end
+    stopping: Callable[[], bool]
+
+    def should_stop(self) -> bool:
+        """Whether to stop at once after the batch at hand: paused, cancelled, lost, shut down."""
+        return self.pulse.stop_reason is not None or self.stopping()
+
+    def is_over(self) -> bool:
+        """Whether to begin no further batch in this turn, so that other jobs get theirs."""
+        return self.should_stop() or time.monotonic() >= self.until
+
+    def report(
+        self,
+        *,
+        done: int | None = None,
+        total: int | None = None,
+        failed: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Say how far the job is."""
+        self.pulse.report(Progress(done=done, total=total, failed=failed, message=message))
+
+
+def run_turn(
+    settings: Settings,
+    catalog: Catalog,
+    models: Models,
+    place: slots.Place,
+    *,
+    stopping: Callable[[], bool],
+) -> Step:
+    """Work at a job in the place that we hold, for at most `settings.turn_s`, and give it back.
+
+    An error that the user can mend fails the job with its sentence; one that may pass (the catalog
+    does not answer) leaves it for the sweeper; anything else is tried `ATTEMPTS_MAX` times.
+
+    Args:
+        stopping: whether this process is asked to end.
+    Returns:
+        "more" where another turn should follow at once.
+    """
+    from workers.kinds import function_of
+
+    with log_context(job_id=place.job_id, kind=place.kind, slot=place.slot):
+        started = time.monotonic()
+        step: Step = "wait"
+        try:
+            job = jobs.get(catalog, place.job_id)
+            with Pulse(catalog, place) as pulse:
+                turn = Turn(
+                    settings=settings,
+                    catalog=catalog,
+                    models=models,
+                    job=job,
+                    place=place,
+                    pulse=pulse,
+                    until=started + settings.turn_s,
+                    stopping=stopping,
+                )
+                outcome = function_of(place.kind)(turn)
+                if pulse.stop_reason != "lost":
+                    pulse.beat()
+            step = outcome.step
+            if step == "done" and slots.finish(catalog, place, "done", result=outcome.result):
+                log.info("job done", result=outcome.result)
+        except TRANSIENT as error:
+            log.warning("turn broken off", reason=str(error))
+        except ReferentError as error:
+            slots.finish(catalog, place, "failed", message=str(error))
+            log.error("job failed", reason=str(error))
+            step = "done"
+        except Exception as error:
+            step = _broken(catalog, place, error)
+        finally:
+            _give_back(catalog, place)
+            metrics.TURN_SECONDS.labels(kind=place.kind).observe(time.monotonic() - started)
+            metrics.TURNS.labels(kind=place.kind, outcome=step).inc()
+        return step
+
+
+def _broken(catalog: Catalog, place: slots.Place, error: Exception) -> Step:
+    """A fault that nobody foresaw: write it down, and give the job up after some of them."""
+    log.exception("turn broke")
+    reason = f"{type(error).__name__}: {error}"
+    try:
+        attempts = slots.count_attempt(catalog, place, reason)
+        if attempts >= ATTEMPTS_MAX:
+            slots.finish(
+                catalog,
+                place,
+                "failed",
+                message=f"{reason} ({attempts} times; the worker's log has the trace; "
+                f"try again with: referent jobs retry {place.job_id})",
+            )
+            return "done"
+    except ReferentError as unreachable:
+        log.warning("turn's fault not written down", reason=str(unreachable))
+    return "wait"
+
+
+def _give_back(catalog: Catalog, place: slots.Place) -> None:
+    try:
+        slots.release(catalog, place)
+    except ReferentError as error:
+        # The lease ends by itself.
+        log.warning("place not given back", reason=str(error))
