@@ -6,12 +6,13 @@ segments that it names from being removed, so close it (or drop it) when it is r
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from indexer.catalog import Catalog
@@ -82,7 +83,7 @@ class Snapshot:
         self._lock.release()
 
     def indices_of(self, photo_ids: np.ndarray | Iterable[int]) -> np.ndarray:
-        """Return snapshot indices (K,) of photos; those that are not in the snapshot are left out."""
+        """Return snapshot indices (K,) of photos, leaving out those that are not in it."""
         ids = np.asarray(
             photo_ids if isinstance(photo_ids, np.ndarray) else list(photo_ids), np.int64
         )
@@ -121,10 +122,20 @@ class Snapshot:
         missing = [each for each in wanted if each not in self._paths]
         if missing:
             raise FeaturesMissing(
-                f"feature segments {missing[:5]} are not in the catalog any more: search again, and "
+                f"feature segments {missing[:5]} have left the catalog: search again, and "
                 "if it stays so run: referent index --verify"
             )
         return {each: self._paths[each] for each in wanted}
+
+    def live_segments(self, fingerprint: str) -> list[tuple[str, int]]:
+        """Return (path, rows) of all segments of a fingerprint, whatever their album."""
+        with self.catalog.reading() as session:
+            found = session.execute(
+                select(Segment.path, Segment.rows)
+                .where(Segment.fingerprint == fingerprint, Segment.state == "live")
+                .order_by(Segment.id)
+            )
+            return [(path, rows) for path, rows in found]
 
     def gather(
         self, tier: str, indices: np.ndarray | Sequence[int], dtype: np.dtype | None = None
@@ -150,9 +161,9 @@ class Snapshot:
             )
         out: np.ndarray | None = None
         order = np.lexsort((position, segment))
-        starts = np.flatnonzero(np.r_[True, np.diff(segment[order]) != 0]) if len(order) else []
-        ends = np.r_[starts[1:], len(order)] if len(starts) else []
-        paths = self.segment_paths(segment[order[starts]].tolist() if len(starts) else [])
+        starts = np.flatnonzero(np.diff(segment[order], prepend=-1))
+        ends = np.r_[starts[1:], len(order)]
+        paths = self.segment_paths(segment[order[starts]].tolist())
         for start, end in zip(starts, ends, strict=True):
             at = order[start:end]  # places in the result, by position in the segment
             rows = self.store.rows(paths[int(segment[at[0]])], dtype)
@@ -180,13 +191,13 @@ def _copy(rows: np.ndarray, position: np.ndarray, at: np.ndarray, out: np.ndarra
         out[at] = rows[position]
         return
     edges = [0, *cuts.tolist(), len(position)]
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         first, target = int(position[start]), int(at[start])
         out[target : target + end - start] = rows[first : first + end - start]
 
 
-def _query(indexed_only: bool) -> Select[Any]:
-    statement = (
+def _query(indexed_only: bool) -> Any:
+    statement: Any = (
         select(Photo.id, FeatureRow.segment_id, FeatureRow.position)
         .join(
             FeatureRow,
