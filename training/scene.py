@@ -61,6 +61,7 @@ class Instance:
         holds: ids of things that this person has in a hand (umbrella, ball, balloon, kite, ...).
         rides: id of the bicycle or horse that it is on, 0 for none.
         sits_on: id of the bench or chair that it sits on, 0 for none.
+        stands_on: id of the table that this thing stands on, 0 for none.
         owner: id of the person whom this animal or thing visibly belongs to (a leash, a hand), else 0.
     """
 
@@ -79,6 +80,7 @@ class Instance:
     holds: tuple[int, ...] = ()
     rides: int = 0
     sits_on: int = 0
+    stands_on: int = 0
     owner: int = 0
 
 
