@@ -21,8 +21,13 @@ INK = (30, 24, 24)
 
 
 def _legs(
-    sketch: Sketch, xs: tuple[float, float, float, float], top: float, width: float,
-    colour: Colour, hoof: Colour, stride: float,
+    sketch: Sketch,
+    xs: tuple[float, float, float, float],
+    top: float,
+    width: float,
+    colour: Colour,
+    hoof: Colour,
+    stride: float,
 ) -> None:
     """Four legs, the far two darker; `stride` moves the feet apart."""
     shift = (stride, -stride, -stride, stride)
@@ -63,7 +68,9 @@ def draw_cat(s: Sketch, c: Colour, rng: Random) -> None:
     sitting = rng.random() < 0.45
     if sitting:
         s.line([(-0.1, 0.04), (-0.22, 0.05), (-0.25, 0.14)], 0.04, c, 3)
-        s.blob([(-0.14, 0.0), (-0.15, 0.12), (-0.05, 0.28), (0.08, 0.28), (0.11, 0.1), (0.11, 0.0)], c)
+        s.blob(
+            [(-0.14, 0.0), (-0.15, 0.12), (-0.05, 0.28), (0.08, 0.28), (0.11, 0.1), (0.11, 0.0)], c
+        )
         s.limb((0.05, 0.2), (0.07, 0.02), 0.05, 0.045, tone(c, 0.93))
         hx, hy = 0.05, 0.345
     else:
@@ -82,14 +89,21 @@ def draw_cat(s: Sketch, c: Colour, rng: Random) -> None:
         s.oval(hx + side * 0.042, hy + 0.012, 0.007, 0.02, INK, BODY)
         s.line([(hx + side * 0.03, hy - 0.03), (hx + side * 0.125, hy - 0.02)], 0.005, stripe)
         s.line([(hx + side * 0.03, hy - 0.04), (hx + side * 0.12, hy - 0.055)], 0.005, stripe)
-    s.poly([(hx - 0.014, hy - 0.018), (hx + 0.014, hy - 0.018), (hx, hy - 0.035)], (220, 120, 130), BODY)
+    s.poly(
+        [(hx - 0.014, hy - 0.018), (hx + 0.014, hy - 0.018), (hx, hy - 0.035)],
+        (220, 120, 130),
+        BODY,
+    )
 
 
 def draw_horse(s: Sketch, c: Colour, rng: Random) -> None:
     """A horse: long neck, mane and tail."""
     mane = tone(c, 0.45) if sum(c) > 160 else tone(c, 1.35)
     stride = rng.uniform(-0.07, 0.07)
-    s.blob([(-0.46, 0.72), (-0.55, 0.68), (-0.6, 0.45), (-0.55, 0.28), (-0.5, 0.5), (-0.43, 0.62)], mane)
+    s.blob(
+        [(-0.46, 0.72), (-0.55, 0.68), (-0.6, 0.45), (-0.55, 0.28), (-0.5, 0.5), (-0.43, 0.62)],
+        mane,
+    )
     _legs(s, (-0.36, -0.28, 0.22, 0.3), 0.5, 0.095, c, INK, stride)
     s.blob([(-0.47, 0.68), (-0.32, 0.78), (-0.06, 0.74), (0.2, 0.78), (0.36, 0.74), (0.38, 0.55),
             (0.2, 0.45), (-0.12, 0.43), (-0.36, 0.46), (-0.48, 0.56)], c)  # fmt: skip
@@ -115,7 +129,11 @@ def draw_cow(s: Sketch, c: Colour, rng: Random) -> None:
     _legs(s, (-0.4, -0.3, 0.22, 0.32), 0.36, 0.1, c, INK, stride)
     s.oval(-0.2, 0.3, 0.09, 0.06, (240, 180, 175))
     s.box(-0.52, 0.3, 0.4, 0.72, c, round_=0.15)
-    for x, y, rx, ry in ((-0.28, 0.56, 0.1, 0.08), (0.06, 0.44, 0.09, 0.06), (0.2, 0.62, 0.07, 0.06)):
+    for x, y, rx, ry in (
+        (-0.28, 0.56, 0.1, 0.08),
+        (0.06, 0.44, 0.09, 0.06),
+        (0.2, 0.62, 0.07, 0.06),
+    ):
         s.blob([(x - rx, y), (x - rx * 0.2, y + ry), (x + rx, y + ry * 0.4), (x + rx * 0.6, y - ry)],
                patch, BODY)  # fmt: skip
     s.limb((0.34, 0.58), (0.46, 0.66), 0.26, 0.18, c)
@@ -156,7 +174,9 @@ def draw_bird(s: Sketch, c: Colour, rng: Random, *, flying: bool) -> None:
         for x in (-0.01, 0.04):
             s.line([(x, 0.1), (x + 0.01, 0.005), (x + 0.04, 0.005)], 0.012, (225, 140, 40))
     s.poly([(-0.1, 0.16), (-0.24, 0.2), (-0.23, 0.12), (-0.08, 0.11)], wing)
-    s.blob([(-0.13, 0.16), (-0.02, 0.24), (0.1, 0.25), (0.14, 0.17), (0.06, 0.08), (-0.06, 0.08)], c)
+    s.blob(
+        [(-0.13, 0.16), (-0.02, 0.24), (0.1, 0.25), (0.14, 0.17), (0.06, 0.08), (-0.06, 0.08)], c
+    )
     s.oval(0.05, 0.14, 0.065, 0.05, belly, BODY)
     s.oval(0.11, 0.265, 0.075, 0.07, c)
     s.poly([(0.175, 0.285), (0.265, 0.255), (0.175, 0.235)], (245, 165, 40))

@@ -73,7 +73,11 @@ def _hills(s: Sketch, aspect: float, y: float, height: float, colour: Colour, rn
     phase, waves = rng.uniform(0, 6), rng.uniform(1.0, 3.0)
     for k in range(25):
         x = aspect * k / 24
-        bump = 0.5 + 0.35 * math.sin(phase + waves * x * 3) + 0.15 * math.sin(3 * phase + waves * x * 8)
+        bump = (
+            0.5
+            + 0.35 * math.sin(phase + waves * x * 3)
+            + 0.15 * math.sin(3 * phase + waves * x * 8)
+        )
         points.append((x, -(y - height * bump)))
     s.poly([*points, (aspect, -y - 0.01), (0, -y - 0.01)], colour, 0)
 
@@ -87,7 +91,11 @@ def _tree(s: Sketch, x: float, y: float, size: float, rng: Random) -> None:
         for k in range(3):
             base = -y + size * (0.3 + 0.22 * k)
             w = size * (0.32 - 0.07 * k)
-            s.poly([(x - w, base), (x + w, base), (x, base + size * 0.38)], tone(green, 0.9 + 0.06 * k), EDGE)
+            s.poly(
+                [(x - w, base), (x + w, base), (x, base + size * 0.38)],
+                tone(green, 0.9 + 0.06 * k),
+                EDGE,
+            )
     elif kind < 0.75:
         for dx, dy, r in ((-0.18, 0.55, 0.22), (0.18, 0.56, 0.22), (0, 0.74, 0.27)):
             s.oval(x + dx * size, -y + dy * size, r * size, r * size, green, EDGE)
@@ -116,7 +124,11 @@ def _building(s: Sketch, x: float, w: float, base: float, top: float, rng: Rando
                              (190, 198, 184), (216, 206, 196))), rng)  # fmt: skip
     s.box(x, -base, x + w, -top, wall, EDGE)
     if rng.random() < 0.4:
-        s.poly([(x - 0.01, -top), (x + w + 0.01, -top), (x + w / 2, -top + w * 0.3)], tone(wall, 0.72), EDGE)
+        s.poly(
+            [(x - 0.01, -top), (x + w + 0.01, -top), (x + w / 2, -top + w * 0.3)],
+            tone(wall, 0.72),
+            EDGE,
+        )
     pane = _vary((150, 180, 200), rng) if rng.random() < 0.75 else (240, 214, 140)
     columns, rows = max(2, int(w / 0.07)), max(1, int((base - top) / 0.1))
     for i in range(columns):
@@ -130,10 +142,19 @@ def _flowers(s: Sketch, aspect: float, horizon: float, rng: Random) -> None:
     petal = _vary(rng.choice(((244, 232, 150), (236, 196, 214), (242, 242, 246))), rng)
     for _ in range(rng.randint(8, 26)):
         y = rng.uniform(horizon + 0.04, 1)
-        s.oval(rng.uniform(0, aspect), -y, 0.004 + 0.006 * (y - horizon), 0.004 + 0.006 * (y - horizon), petal, 0)
+        s.oval(
+            rng.uniform(0, aspect),
+            -y,
+            0.004 + 0.006 * (y - horizon),
+            0.004 + 0.006 * (y - horizon),
+            petal,
+            0,
+        )
 
 
-def _outdoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random) -> list[tuple[float, Colour]]:
+def _outdoor(
+    setting: str, s: Sketch, aspect: float, horizon: float, rng: Random
+) -> list[tuple[float, Colour]]:
     sky_top, sky_low = _sky(rng)
     ground = {
         "park": (140, 182, 108), "field": (176, 188, 110), "garden": (128, 176, 104),
@@ -149,7 +170,14 @@ def _outdoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random
     if setting in ("park", "field", "lake", "snow", "desert", "garden"):
         far = mix(ground, sky_low, 0.45)
         for k in range(rng.choice((0, 1, 2))):
-            _hills(s, aspect, horizon, rng.uniform(0.06, 0.22) * (1 - 0.4 * k), tone(far, 0.92 - 0.1 * k), rng)
+            _hills(
+                s,
+                aspect,
+                horizon,
+                rng.uniform(0.06, 0.22) * (1 - 0.4 * k),
+                tone(far, 0.92 - 0.1 * k),
+                rng,
+            )
     if setting == "beach":
         sea = _vary((78, 160, 190), rng)
         shore = horizon + rng.uniform(0.06, 0.14)
@@ -157,7 +185,12 @@ def _outdoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random
         for _ in range(6):
             y, x = rng.uniform(horizon + 0.01, shore - 0.01), rng.uniform(0, aspect)
             s.line([(x, -y), (x + 0.08, -y)], 0.004, tone(sea, 1.3), 0)
-        s.line([(aspect * k / 8, -shore - 0.006 * math.sin(k * 1.7)) for k in range(9)], 0.012, (244, 246, 240), 0)
+        s.line(
+            [(aspect * k / 8, -shore - 0.006 * math.sin(k * 1.7)) for k in range(9)],
+            0.012,
+            (244, 246, 240),
+            0,
+        )
     elif setting == "lake":
         water = _vary((112, 166, 196), rng)
         low = horizon + rng.uniform(0.1, 0.2)
@@ -190,10 +223,22 @@ def _outdoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random
     if setting in ("park", "garden", "snow", "lake", "field") and rng.random() < 0.8:
         for _ in range(rng.randint(1, 5)):
             d = rng.random() ** 2
-            _tree(s, rng.uniform(0, aspect), horizon + 0.01 + 0.1 * d, rng.uniform(0.2, 0.34) * (1 + d), rng)
+            _tree(
+                s,
+                rng.uniform(0, aspect),
+                horizon + 0.01 + 0.1 * d,
+                rng.uniform(0.2, 0.34) * (1 + d),
+                rng,
+            )
     if setting in ("park", "garden") and rng.random() < 0.5:
         for _ in range(rng.randint(1, 4)):
-            _bush(s, rng.uniform(0, aspect), horizon + rng.uniform(0.01, 0.06), rng.uniform(0.05, 0.1), rng)
+            _bush(
+                s,
+                rng.uniform(0, aspect),
+                horizon + rng.uniform(0.01, 0.06),
+                rng.uniform(0.05, 0.1),
+                rng,
+            )
     if setting in ("garden", "field", "park") and rng.random() < 0.35:
         fence = _vary((206, 190, 166), rng)
         y = horizon + 0.03
@@ -207,17 +252,31 @@ def _outdoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random
         s.blob([(x - 0.015, -horizon), (x + 0.015, -horizon), (x + d * 0.4 + 0.1, -horizon - 0.25),
                 (x + d + 0.3, -1.05), (x + d - 0.2, -1.05), (x + d * 0.4 - 0.05, -horizon - 0.25)], path, 0)  # fmt: skip
     if setting in ("park", "field", "garden", "lake"):
-        _tufts(s, aspect, horizon + (0.2 if setting == "lake" else 0), tone(ground, 0.86), rng, rng.randint(0, 24))
+        _tufts(
+            s,
+            aspect,
+            horizon + (0.2 if setting == "lake" else 0),
+            tone(ground, 0.86),
+            rng,
+            rng.randint(0, 24),
+        )
         if rng.random() < 0.35:
             _flowers(s, aspect, horizon + (0.2 if setting == "lake" else 0), rng)
     if setting == "snow" and rng.random() < 0.5:
         for _ in range(40):
             r = rng.uniform(0.003, 0.008)
             s.oval(rng.uniform(0, aspect), -rng.random(), r, r, (252, 252, 255), 0)
-    return [(0, sky_top), (horizon, sky_low), (horizon + 1e-3, mix(ground, sky_low, 0.2)), (1, near)]
+    return [
+        (0, sky_top),
+        (horizon, sky_low),
+        (horizon + 1e-3, mix(ground, sky_low, 0.2)),
+        (1, near),
+    ]
 
 
-def _indoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random) -> list[tuple[float, Colour]]:
+def _indoor(
+    setting: str, s: Sketch, aspect: float, horizon: float, rng: Random
+) -> list[tuple[float, Colour]]:
     wall = _hsv(rng.uniform(0, 360), rng.uniform(0.03, 0.22), rng.uniform(0.78, 0.95))
     floor = _vary(rng.choice(((186, 152, 116), (200, 184, 164), (170, 170, 174), (150, 122, 98),
                               (214, 206, 196))), rng)  # fmt: skip
@@ -232,8 +291,26 @@ def _indoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random)
         s.box(x + w / 2 - 0.005, -y1, x + w / 2 + 0.005, -y0, (240, 240, 236), 0)
         if rng.random() < 0.6:
             cloth = _hsv(rng.uniform(0, 360), rng.uniform(0.1, 0.4), rng.uniform(0.6, 0.9))
-            s.poly([(x - 0.05, -y0 + 0.02), (x + 0.05, -y0 + 0.02), (x + 0.02, -y1 - 0.03), (x - 0.06, -y1 - 0.03)], cloth, EDGE)
-            s.poly([(x + w - 0.05, -y0 + 0.02), (x + w + 0.05, -y0 + 0.02), (x + w + 0.06, -y1 - 0.03), (x + w - 0.02, -y1 - 0.03)], cloth, EDGE)
+            s.poly(
+                [
+                    (x - 0.05, -y0 + 0.02),
+                    (x + 0.05, -y0 + 0.02),
+                    (x + 0.02, -y1 - 0.03),
+                    (x - 0.06, -y1 - 0.03),
+                ],
+                cloth,
+                EDGE,
+            )
+            s.poly(
+                [
+                    (x + w - 0.05, -y0 + 0.02),
+                    (x + w + 0.05, -y0 + 0.02),
+                    (x + w + 0.06, -y1 - 0.03),
+                    (x + w - 0.02, -y1 - 0.03),
+                ],
+                cloth,
+                EDGE,
+            )
     frames = rng.randint(0, 3) if setting != "gallery" else rng.randint(2, 5)
     for _ in range(frames):
         x, y = rng.uniform(0, aspect), rng.uniform(0.06, max(0.08, horizon * 0.55))
@@ -264,7 +341,9 @@ def _indoor(setting: str, s: Sketch, aspect: float, horizon: float, rng: Random)
     if boards < 0.4:
         vx = aspect * rng.uniform(0.3, 0.7)
         for k in range(-9, 10):
-            s.line([(vx + k * 0.09, -horizon - 0.004), (vx + k * 0.3, -1)], 0.003, tone(floor, 0.88), 0)
+            s.line(
+                [(vx + k * 0.09, -horizon - 0.004), (vx + k * 0.3, -1)], 0.003, tone(floor, 0.88), 0
+            )
     elif boards < 0.6:
         for k in range(1, 7):
             y = horizon + (1 - horizon) * (k / 6) ** 1.5
@@ -305,7 +384,12 @@ def _studio(setting: str, s: Sketch, aspect: float, rng: Random) -> list[tuple[f
                     s.box(i * step, -j * step - step, i * step + step, -j * step, other, 0)
     elif kind == "waves":
         for j in range(int(1 / step) + 1):
-            s.line([(aspect * k / 24, -j * step - 0.02 * math.sin(k * 1.3)) for k in range(25)], 0.014, other, 0)
+            s.line(
+                [(aspect * k / 24, -j * step - 0.02 * math.sin(k * 1.3)) for k in range(25)],
+                0.014,
+                other,
+                0,
+            )
     else:
         for _ in range(14):
             x, y, r = rng.uniform(0, aspect), rng.random(), rng.uniform(0.03, 0.16)
@@ -313,7 +397,9 @@ def _studio(setting: str, s: Sketch, aspect: float, rng: Random) -> list[tuple[f
     return [(0, base), (1, base)]
 
 
-def draw_backdrop(setting: str, aspect: float, horizon: float, style: Style, rng: Random) -> Backdrop:
+def draw_backdrop(
+    setting: str, aspect: float, horizon: float, style: Style, rng: Random
+) -> Backdrop:
     """Draw a setting.
 
     Args:

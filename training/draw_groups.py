@@ -134,8 +134,17 @@ def _add(canvas: Canvas, key: int, drawing: Drawing, *needs: int) -> None:
 
 
 def _draw_single(
-    canvas: Canvas, member: Member, x: float, y: float, unit: float, rng: Random,
-    *, flying: bool = False, flip: bool | None = None, kind: str = "", turn: float = 0.0,
+    canvas: Canvas,
+    member: Member,
+    x: float,
+    y: float,
+    unit: float,
+    rng: Random,
+    *,
+    flying: bool = False,
+    flip: bool | None = None,
+    kind: str = "",
+    turn: float = 0.0,
 ) -> None:
     """Draw an animal or a thing standing at (x, y)."""
     flip = rng.random() < 0.5 if flip is None else flip
@@ -148,8 +157,16 @@ def _draw_single(
 
 
 def _person(
-    canvas: Canvas, member: Member, stance: Stance, x: float, y: float, unit: float, rng: Random,
-    *, seat_at: tuple[float, float] | None = None, over: tuple[int, ...] = (),
+    canvas: Canvas,
+    member: Member,
+    stance: Stance,
+    x: float,
+    y: float,
+    unit: float,
+    rng: Random,
+    *,
+    seat_at: tuple[float, float] | None = None,
+    over: tuple[int, ...] = (),
 ) -> Figure:
     look = member.look
     assert look is not None
@@ -161,7 +178,9 @@ def _person(
     return figure
 
 
-def _draw_holder(canvas: Canvas, group: Group, x: float, y: float, unit: float, rng: Random) -> None:
+def _draw_holder(
+    canvas: Canvas, group: Group, x: float, y: float, unit: float, rng: Random
+) -> None:
     person, thing = group.members
     look = person.look
     assert look is not None
@@ -188,7 +207,7 @@ def _draw_holder(canvas: Canvas, group: Group, x: float, y: float, unit: float, 
     figure = _person(canvas, person, stance, x, y, unit, rng, over=(0, 1) if both else (side,))
     _add(canvas, person.id, figure.main)
     size = max(height, 0.72 * unit) * min(max(thing.scale, 0.85), 1.15)
-    size *= _boost(kind, size, canvas.aspect, 1.5)
+    size *= _boost(kind, size, canvas.aspect, 1.2 if kind == "cup" else 1.4)
     (lx, ly), (rx, ry) = figure.hands
     gx, gy = ((lx + rx) / 2, (ly + ry) / 2) if both else figure.hands[side]
     turn = 0.0
@@ -215,7 +234,9 @@ def _draw_holder(canvas: Canvas, group: Group, x: float, y: float, unit: float, 
         kx = min(max(gx + away * rng.uniform(0.3, 0.6) * unit, 0.14), canvas.aspect - 0.14)
         ky = min(gy, max(gy - rng.uniform(0.25, 0.6) * unit, 0.62 * size))
         string = Sketch(0, 0, 1)
-        string.line([(gx, -gy), ((gx + kx) / 2, -(gy + ky) / 2 - 0.02), (kx, -ky)], 0.004, (70, 70, 74), 0)
+        string.line(
+            [(gx, -gy), ((gx + kx) / 2, -(gy + ky) / 2 - 0.02), (kx, -ky)], 0.004, (70, 70, 74), 0
+        )
         _add(canvas, 0, string.finish(), person.id, thing.id)
         gx, gy = kx, ky
         turn = rng.uniform(-0.35, 0.35)
@@ -251,7 +272,12 @@ def _draw_leash(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
     neck = animal.to_scene(*COLLAR)
     leash = Sketch(0, 0, 1)
     middle = ((hand[0] + neck[0]) / 2, -(hand[1] + neck[1]) / 2 - 0.02)
-    leash.line([(hand[0], -hand[1]), middle, (neck[0], -neck[1])], max(0.004, 0.012 * unit), (150, 40, 40), 0)
+    leash.line(
+        [(hand[0], -hand[1]), middle, (neck[0], -neck[1])],
+        max(0.004, 0.012 * unit),
+        (150, 40, 40),
+        0,
+    )
     _add(canvas, dog.id, animal.finish())
     _add(canvas, 0, leash.finish(), person.id, dog.id)
     dog.owner = person.id
@@ -266,13 +292,12 @@ def _draw_rider(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
     height = unit * look.height
     if mount.category == "bicycle":
         size = height * (1.0 if look.height > 0.8 else 0.9)
-        stance = Stance("riding bicycle", flip=flip, hands={
-            k: ((BICYCLE_BAR[0] - 0.07) * size / height, -0.305) for k in (0, 1)})  # fmt: skip
+        stance = Stance("riding bicycle", flip=flip, hands=dict.fromkeys((0, 1), ((BICYCLE_BAR[0] - 0.07) * size / height, -0.305)))  # fmt: skip
         at = (x + out * BICYCLE_SADDLE[0] * size, y - (BICYCLE_SADDLE[1] + 0.03) * size)
         _shadow(canvas, mount.id, x, y, 0.5 * size)
     else:
         size = max(unit * 0.86, height * 0.9)
-        stance = Stance("riding horse", flip=flip, hands={k: (0.17, -0.26) for k in (0, 1)})
+        stance = Stance("riding horse", flip=flip, hands=dict.fromkeys((0, 1), (0.17, -0.26)))
         at = (x + out * SADDLE[0] * size, y - (SADDLE[1] + 0.01) * size)
         _shadow(canvas, mount.id, x, y, 0.5 * size)
     mount.scale = 1.0
@@ -290,7 +315,9 @@ def _draw_rider(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
     mount.owner = person.id
 
 
-def _draw_sitters(canvas: Canvas, group: Group, x: float, y: float, unit: float, rng: Random) -> None:
+def _draw_sitters(
+    canvas: Canvas, group: Group, x: float, y: float, unit: float, rng: Random
+) -> None:
     seat, *people = group.members
     seat.scale = 1.0
     sideways = group.kind == "chair" and rng.random() < 0.5

@@ -144,7 +144,9 @@ def _draw_hair(
     top = y + 1.13 * h
     out = rx * 1.1
     if profile:
-        low = {"crew": 0.1, "short": -0.15, "side": -0.15, "spiky": -0.1, "curly": -0.3}.get(kind, -0.6)
+        low = {"crew": 0.1, "short": -0.15, "side": -0.15, "spiky": -0.1, "curly": -0.3}.get(
+            kind, -0.6
+        )
         sketch.blob(
             [(x + 0.78 * rx, y + 0.5 * h), (x + 0.6 * rx, y + 0.95 * h), (x - 0.1 * rx, top),
              (x - out, y + 0.55 * h), (x - out * 1.02, y + low * h), (x - 0.42 * rx, y + low * h),
@@ -180,7 +182,11 @@ def _draw_hair(
             points.append((x + u * rx * 1.12, y + (1.42 - 0.45 * u * u) * h))
             if k < 4:
                 points.append((x + (u + 0.25) * rx, y + 0.92 * h))
-        points += [(x + out, y + 0.15 * h), (x + 0.7 * rx, y + 0.48 * h), (x - 0.7 * rx, y + 0.48 * h)]
+        points += [
+            (x + out, y + 0.15 * h),
+            (x + 0.7 * rx, y + 0.48 * h),
+            (x - 0.7 * rx, y + 0.48 * h),
+        ]
         sketch.poly(points, hair)
     else:
         tip = {"crew": 0.05, "short": 0.22, "side": 0.3}.get(kind, 0.2)
@@ -192,7 +198,9 @@ def _draw_hair(
              (x - 0.4 * rx, y + (0.55 + part * 0.6) * h), (x - 0.8 * rx, y + 0.4 * h)], hair)  # fmt: skip
     if kind == "pigtails" or (kind == "bun" and look.category == "girl"):
         for side in (-1,) if profile else (-1, 1):
-            sketch.oval(x + side * 1.06 * rx, y + 0.15 * h, 0.16 * h, 0.16 * h, (225, 70, 120), BODY)
+            sketch.oval(
+                x + side * 1.06 * rx, y + 0.15 * h, 0.16 * h, 0.16 * h, (225, 70, 120), BODY
+            )
 
 
 def _draw_glasses(sketch: Sketch, look: Look, x: float, y: float, h: float, profile: bool) -> None:
@@ -201,7 +209,7 @@ def _draw_glasses(sketch: Sketch, look: Look, x: float, y: float, h: float, prof
     ey = y + 0.06 * h
     for ex in eyes:
         if look.glasses == "dark":
-            sketch.oval(ex, ey, 0.3 * h, 0.25 * h, frame, BODY)
+            sketch.oval(ex, ey, 0.25 * h, 0.2 * h, frame, BODY)
         elif look.glasses == "round":
             sketch.ring(ex, ey, 0.3 * h, 0.085 * h, frame)
         else:

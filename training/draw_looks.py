@@ -143,7 +143,8 @@ def sample_look(
         skirt=skirt,
         hem=rng.uniform(0.42, 0.8) if dress or skirt else 0.0,
         trousers="shorts" if rng.random() < (0.2 if adult else 0.5) else "long",
-        sleeves=rng.choice((0.45, 0.45, 0.95, 0.95, 0.12)) if not male
+        sleeves=rng.choice((0.45, 0.45, 0.95, 0.95, 0.12))
+        if not male
         else rng.choice((0.45, 0.45, 0.95, 0.95)),
         pattern=rng.choice(("", "", "", "", "", "stripes", "dots", "buttons", "band", "jacket"))
         if not dress

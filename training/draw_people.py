@@ -68,7 +68,9 @@ def _aim(start: Point, angle: float, length: float) -> Point:
     return (start[0] + length * math.sin(a), start[1] - length * math.cos(a))
 
 
-def _reach(start: Point, target: Point, first: float, second: float, side: int) -> tuple[Point, Point]:
+def _reach(
+    start: Point, target: Point, first: float, second: float, side: int
+) -> tuple[Point, Point]:
     """Middle joint and end of a two-bone limb that reaches for a target."""
     dx, dy = target[0] - start[0], target[1] - start[1]
     far = math.hypot(dx, dy) or 1e-6
@@ -173,13 +175,15 @@ def pose_figure(look: Look, stance: Stance, rng: Random) -> Skeleton:
             second = first * rng.uniform(-0.2, 0.9)
         elbow = _aim(root, first, upper)
         arms.append((root, elbow, _aim(elbow, second, fore)))
-    return Skeleton(
-        pelvis, neck, (legs[0], legs[1]), (arms[0], arms[1]), head, profile, lift
-    )
+    return Skeleton(pelvis, neck, (legs[0], legs[1]), (arms[0], arms[1]), head, profile, lift)
 
 
 def _draw_leg(
-    sketch: Sketch, look: Look, leg: tuple[Point, Point, Point], profile: bool, side: int,
+    sketch: Sketch,
+    look: Look,
+    leg: tuple[Point, Point, Point],
+    profile: bool,
+    side: int,
     far: bool,
 ) -> None:
     adult = look.category in ("man", "woman")
@@ -208,7 +212,10 @@ def _draw_arm(sketch: Sketch, look: Look, arm: tuple[Point, Point, Point], far: 
     wide = (0.058 if adult else 0.066) * look.build**0.7
     root, elbow, hand = arm
     shade = 0.86 if far else 1.0
-    skin, cloth = tone(look.skin, shade), tone(look.top, shade * (0.95 if look.sleeves > 0.3 else 1))
+    skin, cloth = (
+        tone(look.skin, shade),
+        tone(look.top, shade * (0.95 if look.sleeves > 0.3 else 1)),
+    )
     sketch.limb(elbow, hand, wide * 0.8, wide * 0.62, skin)
     sketch.oval(hand[0], hand[1], wide * 0.48, wide * 0.48, skin)
     sketch.limb(root, elbow, wide * 0.95, wide * 0.8, skin)
@@ -346,7 +353,9 @@ def _draw_bag_front(sketch: Sketch, look: Look, bones: Skeleton, shoulder: float
         sketch.box(0.045, -0.02, 0.175, 0.04, tone(look.bag_colour, 0.88), round_=0.015)
     elif look.bag == "handbag":
         hx, hy = -0.115, -0.01
-        sketch.line([(x - shoulder * 0.85, y * 0.93), (hx - 0.03, hy), (hx + 0.03, hy)], 0.013, strap)
+        sketch.line(
+            [(x - shoulder * 0.85, y * 0.93), (hx - 0.03, hy), (hx + 0.03, hy)], 0.013, strap
+        )
         sketch.box(hx - 0.075, hy - 0.1, hx + 0.06, hy + 0.01, look.bag_colour, round_=0.03)
         sketch.oval(hx - 0.005, hy - 0.02, 0.012, 0.012, (230, 200, 90), BODY)
 
@@ -397,7 +406,9 @@ def draw_person(
     if bones.profile:
         _draw_arm(sketch, look, bones.arms[0], True)
     for k, (leg, side) in enumerate(legs):
-        _draw_leg(sketch, look, leg, bones.profile, side, bones.profile and k == 0 and len(legs) > 1)
+        _draw_leg(
+            sketch, look, leg, bones.profile, side, bones.profile and k == 0 and len(legs) > 1
+        )
     if not (look.dress or look.skirt) and stance.seat != "ground":
         sketch.limb((-hips * 0.45, 0.0), (hips * 0.45, 0.0), 0.085, 0.085, look.bottom, BODY)
     if stance.seat == "ground" and not (look.dress or look.skirt):

@@ -180,7 +180,9 @@ def draw_umbrella(s: Sketch, c: Colour, rng: Random) -> None:
     n = rng.choice((4, 5, 6))
     for k in range(n):
         x0, x1 = -0.41 + 0.82 * k / n, -0.41 + 0.82 * (k + 1) / n
-        points += [(x0 + (x1 - x0) * t, y + 0.05 * math.sin(math.pi * t)) for t in (0.25, 0.5, 0.75)]
+        points += [
+            (x0 + (x1 - x0) * t, y + 0.05 * math.sin(math.pi * t)) for t in (0.25, 0.5, 0.75)
+        ]
         points.append((x1, y))
     s.poly(points, c)
     shade = _detail(c)

@@ -147,14 +147,15 @@ def _light(roi: Image, mask: NDArray[np.uint8], style: Style) -> None:
     norm = math.hypot(lx, ly)
     lx, ly = lx / norm, ly / norm
     strength = style.light_strength
+    factor: NDArray[np.floating]
     if style.fill == "ramp":
         xs = np.linspace(-1, 1, w, dtype=np.float32) * lx
         ys = np.linspace(-1, 1, h, dtype=np.float32) * ly
-        factor = 1.0 + 0.2 * strength * (ys[:, None] + xs[None, :])
+        factor = np.float32(1) + np.float32(0.2 * strength) * (ys[:, None] + xs[None, :])
     elif style.fill == "soft":
-        reach = max(2, int(0.07 * math.sqrt(h * w)))
-        soft = cv2.blur(mask.astype(np.float32), (reach, reach))
-        dx, dy = round(lx * reach * 0.6), round(ly * reach * 0.6)
+        size = max(2, int(0.07 * math.sqrt(h * w)))
+        soft = np.asarray(cv2.blur(mask.astype(np.float32), (size, size)), dtype=np.float32)
+        dx, dy = round(lx * size * 0.6), round(ly * size * 0.6)
         factor = 1.0 + 0.36 * strength * (_shift(soft, dx, dy) - _shift(soft, -dx, -dy))
     else:
         reach = 0.05 * math.sqrt(h * w)
@@ -246,7 +247,9 @@ def _finish(image: Image, plan: Plan) -> Image:
     offset = 128 * (1 - style.contrast) * style.brightness
     field: NDArray[np.float32] | None = None
     if style.texture:
-        field = 1 + 0.045 * style.texture_strength * _tiled(style.texture, width, height, grain, dx, dy)
+        field = 1 + 0.03 * style.texture_strength * _tiled(
+            style.texture, width, height, grain, dx, dy
+        )
     if style.vignette > 0:
         u = np.linspace(-1, 1, width, dtype=np.float32) ** 2
         v = np.linspace(-1, 1, height, dtype=np.float32) ** 2
@@ -258,7 +261,9 @@ def _finish(image: Image, plan: Plan) -> Image:
         image = np.asarray(cv2.LUT(image, table), dtype=np.uint8)
     else:
         # Bands of rows keep the float copy of a 12-megapixel photo small.
-        noise = _tiled("noise", width, height, max(1, grain // 2), dy, dx) if style.noise > 0 else None
+        noise = (
+            _tiled("noise", width, height, max(1, grain // 2), dy, dx) if style.noise > 0 else None
+        )
         for y in range(0, height, 512):
             rows = slice(y, min(y + 512, height))
             band = image[rows].astype(np.float32)
@@ -348,14 +353,17 @@ def measure(plan: Plan) -> dict[int, Measured]:
     seen: dict[int, Measured] = {}
     for key, total in alone.items():
         mask = cv2.inRange(inner, key, key)
-        moments = cv2.moments(mask, binaryImage=True)
+        x, y, w, h = cv2.boundingRect(mask)
+        moments = cv2.moments(mask[y : y + h, x : x + w], binaryImage=True)
         area = moments["m00"]
         if area <= 0 or total <= 0:
             continue
-        x, y, w, h = cv2.boundingRect(mask)
         seen[key] = Measured(
             (x / MEASURE, y / MEASURE, (x + w) / MEASURE, (y + h) / MEASURE),
-            ((moments["m10"] / area + 0.5) / MEASURE, (moments["m01"] / area + 0.5) / MEASURE),
+            (
+                (x + moments["m10"] / area + 0.5) / MEASURE,
+                (y + moments["m01"] / area + 0.5) / MEASURE,
+            ),
             area / MEASURE**2,
             min(1.0, area / total),
         )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
+import numpy as np
+
 from training.draw_backgrounds import INDOOR, OUTDOOR, STUDIO, draw_backdrop
 from training.draw_groups import (
     HELD,
@@ -221,10 +223,12 @@ def _place(
 ) -> list[tuple[float, float, float, float, Group]]:
     """Where each group stands: (depth, x, y, unit, group), painter's order."""
     n = sum(len(g.members) for g in groups)
-    base = rng.uniform(*((0.5, 0.8) if n <= 3 else (0.4, 0.66) if n <= 6 else (0.34, 0.54)))
+    base = rng.uniform(*((0.55, 0.88) if n <= 3 else (0.44, 0.74) if n <= 6 else (0.38, 0.6)))
     base *= 1.0 if aspect >= 1 else 0.72
     studio = setting in STUDIO
-    layout = rng.choices(("ground", "row", "scatter"), (0.1, 0.3, 0.6) if studio else (0.74, 0.2, 0.06))[0]
+    layout = rng.choices(
+        ("ground", "row", "scatter"), (0.1, 0.3, 0.6) if studio else (0.74, 0.2, 0.06)
+    )[0]
     strength = rng.uniform(0.0, 0.55) if layout == "ground" and not studio else rng.uniform(0, 0.15)
     near = rng.uniform(0.9, 0.985)
     far = max(horizon + rng.uniform(0.06, 0.16), 0.5 if studio else 0.0)
@@ -264,14 +268,17 @@ def _place(
             half = group.width * unit / 2
             if setting in ("beach", "lake") and group.members[0].category == "boat":
                 y = horizon + rng.uniform(0.05, 0.14)
-            depth = y
+            # Depth is what the ground shows; where it shows nothing, all are level.
+            ground = horizon if not studio else 0.4
+            depth = 0.5 if layout == "row" or group.airborne else (y - ground) / (1 - ground)
             if layout == "scatter":
                 y = rng.uniform(min(height + 0.02, 0.95), 0.985)
-                depth = rng.random()
+                depth = 0.5
             elif group.airborne:
                 y = rng.uniform(min(height, 0.5), max(0.55, y - height))
             elif y - height < 0.01:
                 y = min(0.99, height + 0.01)
+                depth = 0.5 if layout == "row" else (y - ground) / (1 - ground)
             if x < 0:
                 low, high = min(half * 0.92, aspect / 2), max(aspect - half * 0.92, aspect / 2)
                 x = rng.uniform(low, high)
@@ -291,11 +298,8 @@ def _place(
 
 def _shake(drawing: Drawing, amount: float, rng: Random) -> Drawing:
     """A drawing by an unsteady hand."""
-    points = drawing.points.copy()
-    flat = points.reshape(-1)
-    for k in range(flat.size):
-        flat[k] += rng.gauss(0, amount)
-    return Drawing(points, drawing.ends, drawing.colours, drawing.flags)
+    noise = np.random.default_rng(rng.getrandbits(63)).normal(0, amount, drawing.points.shape)
+    return Drawing(drawing.points + noise, drawing.ends, drawing.colours, drawing.flags)
 
 
 def _broken(member: Member, gone: set[int]) -> bool:
@@ -332,7 +336,9 @@ def _attempt(seed: int, split: str, attempt: int) -> Photo | None:
     sharp = len(canvas.pieces)
     if style.depth_blur > 0 and len(placed) >= 2:
         sharp = starts[rng.randint(0, len(placed) // 2)]
-    blurred = {p.id for p in canvas.pieces[:sharp] if style.depth_blur > 0 and sharp < len(canvas.pieces)}
+    blurred = {
+        p.id for p in canvas.pieces[:sharp] if style.depth_blur > 0 and sharp < len(canvas.pieces)
+    }
     if sharp == len(canvas.pieces):
         sharp = 0
     backdrop = draw_backdrop(setting, aspect, horizon, style, rng)
@@ -353,9 +359,7 @@ def _attempt(seed: int, split: str, attempt: int) -> Photo | None:
             seed=rng.randrange(1 << 30) if not gone else seed % 65521,
         )
         seen = measure(plan)
-        bad = {
-            m.id for m in members if m.id not in gone and not _good(seen.get(m.id))
-        }
+        bad = {m.id for m in members if m.id not in gone and not _good(seen.get(m.id))}
         bad |= {m.id for m in members if m.id not in gone and _broken(m, gone | bad)}
         if not bad:
             break
@@ -373,7 +377,9 @@ def _attempt(seed: int, split: str, attempt: int) -> Photo | None:
         seen = measure(plan)
         if not all(_good(seen.get(i.id)) for i in kept):
             return None
-        kept = [_instance(m, seen[m.id], gone, m.id in blurred) for m in members if m.id not in gone]
+        kept = [
+            _instance(m, seen[m.id], gone, m.id in blurred) for m in members if m.id not in gone
+        ]
     return Photo(Scene(seed, split, setting, tuple(kept)), plan)
 
 
