@@ -7,7 +7,6 @@ a file that takes a decoder over gains nothing by it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import resource
 import sys
@@ -15,13 +14,9 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from indexer.content import content_hash
 from indexer.picture import Limits, decode, read_file
 from model.errors import PhotoError
-
-
-def content_hash(data: bytes) -> str:
-    """The name of a file's content: blake2b-160, 40 hexadecimal digits."""
-    return hashlib.blake2b(data, digest_size=20).hexdigest()
 
 
 def answer(path: bytes, side: int, limits: Limits) -> tuple[dict[str, object], bytes]:

@@ -43,12 +43,12 @@ class UnknownAlbum(IndexerError):
     """No album has this name."""
 
 
+class AlbumExists(IndexerError):
+    """Another album has this name already."""
+
+
 class FolderError(IndexerError):
     """A photo folder does not exist, is no folder or cannot be read."""
-
-
-class DeletionsNeedConfirmation(IndexerError):
-    """More than half of an album vanished at once, so the scan asks before it believes it."""
 
 
 class PhotoRefused(PhotoError):
