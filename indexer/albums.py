@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import delete, distinct, func, select
 from sqlalchemy.orm import Session
 
 from indexer.catalog import album_named, count_by_status
@@ -130,6 +130,64 @@ def rename_album(session: Session, album: Album, name: str) -> None:
     if taken is not None:
         raise AlbumExists(f"another album is named {name!r}: choose another name")
     album.name = name
+
+
+def change_album(
+    session: Session,
+    name: str,
+    *,
+    add: Sequence[Path] = (),
+    drop: Sequence[Path] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    rename: str | None = None,
+) -> str:
+    """Add and drop folders, add globs, rename; all or nothing.
+
+    Returns:
+        The album's name afterwards.
+    Raises:
+        UnknownAlbum, FolderError, AlbumExists.
+    """
+    album = album_named(session, name)
+    for folder in drop:
+        drop_folder(session, album, folder)
+    ensure_album(session, add, name=name, include=include, exclude=exclude)
+    if rename is not None:
+        rename_album(session, album, rename)
+    return album.name
+
+
+def delete_album(session: Session, name: str) -> int:
+    """Forget an album with its rows, jobs and searches; files stay, and so do features that other
+    albums share (``referent index --gc`` collects what none needs).
+
+    Returns:
+        How many photos it had.
+    Raises:
+        UnknownAlbum.
+    """
+    album = album_named(session, name)
+    photos = session.scalar(
+        select(func.count())
+        .select_from(Photo)
+        .where(Photo.album_id == album.id, Photo.deleted_at.is_(None))
+    )
+    session.execute(delete(Album).where(Album.id == album.id))
+    return photos or 0
+
+
+def list_albums(session: Session, name: str | None = None) -> list[AlbumSummary]:
+    """All albums by name, or the one of this name.
+
+    Raises:
+        UnknownAlbum.
+    """
+    if name is not None:
+        return [summarise(session, album_named(session, name))]
+    return [
+        summarise(session, album) for album in session.scalars(select(Album).order_by(Album.name))
+    ]
 
 
 def summarise(session: Session, album: Album) -> AlbumSummary:

@@ -1,0 +1,107 @@
+"""``referent albums``: what is indexed, and which folders belong to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def albums(
+    name: Annotated[
+        str | None, typer.Argument(help="Tell of this album only, or change it.")
+    ] = None,
+    add: Annotated[list[Path] | None, typer.Option(help="Add a folder to the album.")] = None,
+    drop: Annotated[
+        list[Path] | None,
+        typer.Option(help="Take a folder and its photos from the album; no file is touched."),
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Take only files that a glob covers (2019/**, *.jpg).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out what a glob covers (raw, **/tmp/**).")
+    ] = None,
+    rename: Annotated[str | None, typer.Option(help="Give the album another name.")] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Forget the album; no photo file is touched.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List albums with their folders and the state of their photos, or change one.
+
+    Changes of folders and globs take effect with the next `referent index`.
+    """
+    from indexer.albums import change_album, delete_album, list_albums
+    from indexer.catalog import Catalog
+    from indexer.settings import Settings
+
+    changes = bool(add or drop or include or exclude or rename)
+    if name is None and (changes or delete):
+        raise typer.BadParameter("name the album that is to be changed", param_hint="NAME")
+    with Catalog.open(Settings()) as catalog:
+        if name is not None and delete:
+            if not yes:
+                typer.confirm(f"Forget the album {name!r}? Its photo files stay.", abort=True)
+            with catalog.session() as session:
+                photos = delete_album(session, name)
+            typer.echo(
+                f"forgot the album {name!r} ({photos} photos); no file was touched", err=True
+            )
+            return
+        if name is not None and changes:
+            with catalog.session() as session:
+                name = change_album(
+                    session,
+                    name,
+                    add=add or (),
+                    drop=drop or (),
+                    include=include or (),
+                    exclude=exclude or (),
+                    rename=rename,
+                )
+        with catalog.reading() as session:
+            summaries = list_albums(session, name)
+    if as_json:
+        typer.echo(json.dumps([asdict(summary) for summary in summaries], indent=2))
+        return
+    if not summaries:
+        typer.echo("no albums yet; make one with: referent index FOLDER")
+        return
+    for summary in summaries:
+        typer.echo(_described(summary))
+
+
+albums.epilog = (  # type: ignore[attr-defined]
+    "Example: `referent albums`, `referent albums holidays --add ~/Photos/2024 --exclude raw`, "
+    "`referent albums --json`"
+)
+
+
+def _described(summary: object) -> str:
+    from indexer.albums import AlbumSummary
+
+    assert isinstance(summary, AlbumSummary)
+    parts = [f"{summary.indexed:,} indexed"]
+    for number, what in (
+        (summary.new, "not indexed yet"),
+        (summary.failed, "failed"),
+        (summary.missing, "missing"),
+        (summary.duplicates, "duplicates"),
+    ):
+        if number:
+            parts.append(f"{number:,} {what}")
+    lines = [f"{summary.name}: {summary.photos:,} photos ({', '.join(parts)})"]
+    lines += [f"  folder   {folder}" for folder in summary.folders]
+    lines += [f"  include  {glob}" for glob in summary.include]
+    lines += [f"  exclude  {glob}" for glob in summary.exclude]
+    when = "never"
+    if summary.scanned_at is not None:
+        when = datetime.fromtimestamp(summary.scanned_at).strftime("%Y-%m-%d %H:%M")
+    lines.append(f"  scanned  {when}")
+    return "\n".join(lines)
