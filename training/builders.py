@@ -21,8 +21,8 @@ KINDS = (
 _PERSONS = frozenset(PEOPLE)
 _BEASTS = frozenset(ANIMALS)
 _PLACES = ("left", "right", "middle", "top", "bottom")
-_RELATED = ("next", "left", "right", "front", "behind", "holds", "rides", "sits", "owns", "held",
-            "ridden", "seats")  # fmt: skip
+_RELATED = ("next", "left", "right", "front", "behind", "holds", "rides", "sits", "stands", "owns",
+            "held", "ridden", "seats", "bears")  # fmt: skip
 
 
 class Unsuitable(Exception):
@@ -108,10 +108,9 @@ class Builder:
             if r.random() < 0.1:
                 ways.append(("not", ("colour", self.other_colour(t.colour))))
             ways.append(("colour", t.colour))
-        if t.scale >= 1.25:
-            ways += [("size", "big")] * 2
-        elif t.scale <= 0.8:
-            ways += [("size", "small")] * 2
+        for size in ("big", "small"):
+            if self.view.modifier(("size", size))[0] >> self.view.things.index(t) & 1:
+                ways += [("size", size)] * 2
         return r.choice(ways)
 
     def other_colour(self, colour: str) -> str:
@@ -340,7 +339,7 @@ class Builder:
     def counted_relation(self) -> Program:
         """Such as "bike with two people next to it"."""
         view, r = self.view, self.r
-        name, a, b = self.related_pair(("next", "seats", "owns", "holds", "next"))
+        name, a, b = self.related_pair(("next", "seats", "owns", "bears", "next"))
         i = view.things.index(a)
         d: Program = ("d", self.wide(b, 0.6), ())
         yes, _ = view.description(d)

@@ -106,6 +106,11 @@ def _link(r: Random, things: list[Instance]) -> None:
             mine, changes = {"rides": thing.id}, {"owner": person.id}
         elif thing.category in _SEATS and not person.rides and not person.sits_on:
             mine = {"sits_on": thing.id, "pose": "sitting"}
+        elif thing.category in ("cup", "book", "lamp", "flower pot", "laptop"):
+            tables = [t for t in things if t.category == "table"]
+            if tables:
+                things[index] = _with(thing, stands_on=tables[0].id, depth=tables[0].depth)
+            continue
         else:
             continue
         half = 0.5 * (thing.box[2] - thing.box[0])

@@ -7,7 +7,7 @@ from random import Random
 
 from training.lexicon import ADULTS, KIDS
 from training.programs import Program, View
-from training.scene import ANIMALS, COLOURS, HAIR_COLOURS, HELD_OUT, PEOPLE, POSES, THINGS
+from training.scene import ANIMALS, COLOURS, HAIR_COLOURS, HELD_OUT, PEOPLE, POSES
 
 Path = tuple[int, ...]
 
@@ -25,6 +25,7 @@ _OTHER_RELATIONS = {
     "next": ("front", "behind", "left", "right"),
     "left": ("right",), "right": ("left",), "front": ("behind",), "behind": ("front",),
     "holds": ("next",), "rides": ("next",), "sits": ("next",),
+    "stands": ("next",), "bears": ("next",),
 }  # fmt: skip
 _COLOURED = ("colour", "top", "bottom", "dress", "hat", "bag")
 _WEARABLE = ("hat", "bag", "glasses", "beard")
@@ -129,8 +130,9 @@ def _other_categories(view: View, old: object, r: Random) -> tuple[str, ...]:
         if new in PEOPLE and r.random() < 0.15:
             return KIDS if new in KIDS else ADULTS
         return (new,)
+    # Somebody else's kin stays related to the photo, another thing does not (rule 1).
     first = old[0]  # type: ignore[index]
-    for kin in (PEOPLE, ANIMALS, THINGS):
+    for kin in (PEOPLE, ANIMALS):
         if first in kin:
             return (r.choice(kin),)
     return (r.choice(present),)
@@ -214,6 +216,8 @@ def _mod_fits(mod: Program, person: bool, cats: tuple[str, ...]) -> bool:
     kind = mod[0]
     if kind in ("top", "bottom", "dress", "hat", "bag", "hair", "glasses", "pose", "beard"):
         return person and (kind != "beard" or cats == ("man",) or "woman" not in cats)
+    if kind == "size":
+        return len(cats) == 1
     if kind == "or":
         if mod[1] == mod[2] or mod[1][0] == "not" or mod[2][0] == "not":
             return False
@@ -227,6 +231,8 @@ def _mod_fits(mod: Program, person: bool, cats: tuple[str, ...]) -> bool:
         others = set(thing[1])
         if mod[1] in _ACTORS:
             return person and not others <= set(PEOPLE)
+        if mod[1] in ("stands", "bears"):
+            return not person and not others & set(PEOPLE)
         if mod[1] in ("held", "ridden", "seats", "owned"):
             return not person and others <= set(PEOPLE)
         return True

@@ -133,8 +133,11 @@ class Wording:
         r = self.r
         if n == 1:
             style = r.choices(("one ", "only one ", "a single ", "just one "), (5, 1, 1, 0.7))[0]
+            self.places_follow = True
             return style + self.noun_phrase(d, False)
+        follow, self.places_follow = self.places_follow, r.random() < 0.85
         words = self.noun_phrase(d, True)
+        self.places_follow = follow
         if n == 2 and r.random() < 0.1:
             return r.choice(("both ", "a pair of ", "the pair of ")) + words
         before = r.choices(("", "the ", "exactly ", "all "), (6, 4, 0.7, 0.4))[0]
@@ -208,6 +211,9 @@ class Wording:
                 return self._ordinal(out[1], out[2], rest, noun="one")
             if one and out[0] == "count" and extra and out[1] > 1:
                 return f"the {number(out[1], r)} " + self.noun_phrase(rest, True, noun="ones")
+        if out[0] == "all":
+            the = "all the " if out[1][1] == ("sheep",) else r.choice(("the ", "the ", ""))
+            return the + self.noun_phrase(out[1], True)
         return self.phrase(out)
 
     def _and(self, *parts: Program) -> str:
@@ -456,8 +462,9 @@ class Wording:
             if name == "next":
                 its = "them" if plural or _PERSONS.issuperset(cats) else "it"
                 return f"with {words} {r.choice(('next to', 'beside', 'near'))} {its}"
-            if name == "seats":
-                return f"with {words} {r.choice(('on', 'sitting on'))} {'them' if plural else 'it'}"
+            if name in ("seats", "bears"):
+                on = "on" if name == "bears" else r.choice(("on", "sitting on"))
+                return f"with {words} {on} {'them' if plural else 'it'}"
             return f"{'holding' if name == 'holds' else 'with'} {words}"
         other = self.phrase(mod[2])
         if name in lexicon.PREPOSITIONS:
@@ -468,6 +475,8 @@ class Wording:
             "holds": (f"holding {other}", f"holding {other}", f"carrying {other}"),
             "rides": (f"riding {other}", f"riding {other}", f"on {other}"),
             "sits": (f"sitting on {other}", f"on {other}", f"seated on {other}"),
+            "stands": (f"on {other}", f"on top of {other}", f"standing on {other}"),
+            "bears": (f"with {other} on {it}",),
             "owns": (f"with {other}",),
             "held": (f"held by {other}",),
             "ridden": (f"ridden by {other}", f"with {other} on {it}"),

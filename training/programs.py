@@ -118,6 +118,8 @@ class View:
             return self._nrel(mod[1], mod[2], mod[3])
         if kind == "between":
             return self._between(mod[1], mod[2])
+        if kind == "size":
+            return self._size(mod[1])
         yes = maybe = 0
         judge = _ATOMS[kind]
         for i, thing in enumerate(self.things):
@@ -181,6 +183,22 @@ class View:
                     maybe |= 1 << i
         return yes, maybe
 
+    def _size(self, size: str) -> tuple[int, int]:
+        """Big and small as the eye has them: against the others of the category."""
+        yes = maybe = 0
+        for i, thing in enumerate(self.things):
+            areas = [t.area for t in self.things if t.category == thing.category and t is not thing]
+            if not areas:
+                maybe |= 1 << i
+                continue
+            ratio = thing.area * len(areas) / max(sum(areas), 1e-9)
+            value = relations.band(1 / ratio if size == "big" else ratio, 1 / 1.6, 1 / 1.1)
+            if value == YES:
+                yes |= 1 << i
+            elif value == MAYBE:
+                maybe |= 1 << i
+        return yes, maybe
+
     def description(self, d: Program) -> tuple[int, int]:
         """The masks of instances that a description surely and perhaps fits."""
         yes, maybe = self.category(d[1]), 0
@@ -208,6 +226,8 @@ def _top(t: Instance, c: str) -> int:
 
 
 def _bottom(t: Instance, c: str) -> int:
+    if t.category in PEOPLE and t.visible < 0.75:
+        return MAYBE
     if t.parts.get("bottom") != c:
         return -1
     return MAYBE if "dress" in t.parts else YES
@@ -217,8 +237,19 @@ def _dress(t: Instance, c: str) -> int:
     return YES if "dress" in t.parts and c in ("", t.colour) else -1
 
 
+# People lower than this in the photo show no glasses or beards.
+_FINE_HEIGHT = 0.2
+
+
 def _worn(part: str) -> Any:
+    fine = part in ("glasses", "beard")
+
     def judge(t: Instance, c: str = "") -> int:
+        # What is mostly hidden, and what is too small to see, cannot be said.
+        if t.category in PEOPLE and (
+            t.visible < 0.55 or (fine and t.box[3] - t.box[1] < _FINE_HEIGHT)
+        ):
+            return MAYBE
         return YES if part in t.parts and c in ("", t.parts[part]) else -1
 
     return judge
@@ -237,14 +268,8 @@ _POSES_LIKE = {
 
 def _pose(t: Instance, p: str) -> int:
     if t.pose == p:
-        return YES
+        return MAYBE if t.rides else YES
     return MAYBE if t.pose in _POSES_LIKE[p] else -1
-
-
-def _size(t: Instance, s: str) -> int:
-    if s == "big":
-        return relations.band(-t.scale, -1.25, -1.1)
-    return relations.band(t.scale, 0.8, 0.92)
 
 
 _ATOMS: dict[str, Any] = {
@@ -258,7 +283,6 @@ _ATOMS: dict[str, Any] = {
     "glasses": _worn("glasses"),
     "beard": _worn("beard"),
     "pose": _pose,
-    "size": _size,
     "at": relations.at,
     "plane": relations.plane,
 }
@@ -371,11 +395,27 @@ def _super(view: View, key: str, n: int, d: Program) -> int:
     if not _apart(key, ranked[n - 1][0], ranked[n][0]):
         return UNKNOWN
     chosen = ranked[:n]
-    if key == "far left" and chosen[-1][0] > 0.45:
+    if not _as_in_life(view, key, yes, chosen[-1][1]):
         return UNKNOWN
-    if key == "far right" and chosen[-1][0] > -0.55:
+    if key == "far left" and chosen[-1][0] > 0.4:
+        return UNKNOWN
+    if key == "far right" and chosen[-1][0] > -0.6:
         return UNKNOWN
     return sum(bit for _, bit in chosen)
+
+
+_AIRBORNE = ("kite", "balloon", "bird")
+
+
+def _as_in_life(view: View, key: str, among: int, last: int) -> bool:
+    """Whether what the picture shows is what is so: nothing flying has a depth that one sees, and
+    a near child may look taller than a far adult."""
+    if key in ("near", "far"):
+        return not among & view.category(_AIRBORNE)
+    kids, adults = view.category(("boy", "girl")), view.category(("man", "woman"))
+    if key == "tall":
+        return not (last & kids and among & adults)
+    return not (key == "short" and last & adults and among & kids)
 
 
 def _ordinal(view: View, key: str, k: int, d: Program) -> int:
@@ -385,6 +425,8 @@ def _ordinal(view: View, key: str, k: int, d: Program) -> int:
     if maybe:
         return UNKNOWN
     ranked = _ranked(view, key, yes)
+    if not _as_in_life(view, key, yes, ranked[k - 1][1]):
+        return UNKNOWN
     for (first, _), (second, _) in pairwise(ranked[: k + 1]):
         if not _apart(key, first, second):
             return UNKNOWN

@@ -15,11 +15,11 @@ YES, MAYBE, NO = 1, 0, -1
 
 # Relations of a subject to an object; the second half is read off the scene graph alone.
 PLACED = ("next", "left", "right", "front", "behind")
-LINKED = ("holds", "rides", "sits", "owns", "held", "ridden", "seats", "owned")
+LINKED = ("holds", "rides", "sits", "stands", "owns", "held", "ridden", "seats", "bears", "owned")
 RELATIONS = PLACED + LINKED
 
-# Depths nearer together than this are level for the eye.
-DEPTH_MARGIN = 0.06
+# Depths nearer together than this are level for the eye; a scene that shows no depth has 0.5.
+DEPTH_MARGIN = 0.10
 
 FOREGROUND_DEPTH = 0.62
 BACKGROUND_DEPTH = 0.38
@@ -57,17 +57,17 @@ def at(thing: Instance, place: str) -> int:
 def plane(thing: Instance, where: str) -> int:
     """Whether a thing is in the "front" (foreground) or "back" (background) of its photo."""
     if where == "front":
-        return band(-thing.depth, -FOREGROUND_DEPTH, -0.5)
-    return band(thing.depth, BACKGROUND_DEPTH, 0.5)
+        return band(-thing.depth, -FOREGROUND_DEPTH, -0.45)
+    return band(thing.depth, BACKGROUND_DEPTH, 0.55)
 
 
 def linked(a: Instance, b: Instance) -> bool:
-    """Whether one holds, rides or sits on the other, so that places between them mean little."""
+    """Whether one holds or is on the other, so that places between them mean little."""
     return (
         b.id in a.holds
         or a.id in b.holds
-        or b.id in (a.rides, a.sits_on)
-        or a.id in (b.rides, b.sits_on)
+        or b.id in (a.rides, a.sits_on, a.stands_on)
+        or a.id in (b.rides, b.sits_on, b.stands_on)
     )
 
 
@@ -76,7 +76,8 @@ def relation(name: str, a: Instance, b: Instance) -> int:
 
     Args:
         name: one of RELATIONS; "holds" reads a holds b, "held" a is held by b, "owns" a has b
-            (in a hand, on a leash, under it as a rider), "seats" b sits on a.
+            (in a hand, on a leash, under it as a rider), "seats" b sits on a, "bears" b stands
+            on a.
     """
     if name in _LINKS:
         return YES if _LINKS[name](a, b) else NO
@@ -99,10 +100,12 @@ _LINKS: dict[str, Callable[[Instance, Instance], bool]] = {
     "holds": lambda a, b: b.id in a.holds,
     "rides": lambda a, b: a.rides == b.id,
     "sits": lambda a, b: a.sits_on == b.id,
+    "stands": lambda a, b: a.stands_on == b.id,
     "owns": _owns,
     "held": lambda a, b: a.id in b.holds,
     "ridden": lambda a, b: b.rides == a.id,
     "seats": lambda a, b: b.sits_on == a.id,
+    "bears": lambda a, b: b.stands_on == a.id,
     "owned": lambda a, b: _owns(b, a),
 }
 
@@ -129,7 +132,7 @@ def _next_to(a: Instance, b: Instance) -> int:
         return NO
     overlap = -gap_x / max(1e-6, min(a.box[2] - a.box[0], b.box[2] - b.box[0]))
     beside = gap < 0.30 * size and gap < 0.15 and overlap < 0.5 and gap_y < 0
-    return YES if beside and abs(a.depth - b.depth) < 3 * DEPTH_MARGIN else MAYBE
+    return YES if beside and abs(a.depth - b.depth) < 2 * DEPTH_MARGIN else MAYBE
 
 
 def _left_of(a: Instance, b: Instance) -> int:
