@@ -1,0 +1,87 @@
+"""What a search looked at, how long it took, and what its user should know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How far a search looked; every number counts photos.
+
+    Attributes:
+        total: in the albums, searchable or not.
+        filtered: pass the filters and have features of the model.
+        prefiltered: chosen for verification (all of `filtered` when exhaustive).
+        verified: judged by the ReLA head.
+        matched: judged to show the referent.
+    """
+
+    total: int = 0
+    filtered: int = 0
+    prefiltered: int = 0
+    verified: int = 0
+    matched: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        """As plain values."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """One honest sentence about this coverage, for people."""
+        verified = f"{self.verified:,} of {self.total:,} photos were verified"
+        if self.matched:
+            return f"{self.matched:,} match; {verified}."
+        if self.filtered == 0:
+            return f"Nothing to search: none of {self.total:,} photos is indexed and passes."
+        if self.verified < self.filtered:
+            return (
+                f"Nothing in the {self.verified:,} likeliest of {self.filtered:,} photos matches; "
+                f"{verified}. Search exhaustively to look at all of them."
+            )
+        if self.filtered < self.total:
+            return f"Nothing in the {self.filtered:,} photos that pass matches; {verified}."
+        return f"Nothing in {self.total:,} photos matches; every one was verified."
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something about an answer that its user should know; ``code`` is for programs."""
+
+    code: str
+    text: str
+
+    def as_json(self) -> dict[str, str]:
+        """As plain values."""
+        return asdict(self)
+
+
+@dataclass
+class Stopwatch:
+    """Sums the seconds of named stages; `as_json` gives milliseconds."""
+
+    started: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of a block to a stage."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begun
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it was made."""
+        return time.perf_counter() - self.started
+
+    def as_json(self) -> dict[str, Any]:
+        """Milliseconds by stage, and ``total``."""
+        milliseconds = {name: round(s * 1000, 2) for name, s in self.stages.items()}
+        return {**milliseconds, "total": round(self.elapsed_s * 1000, 2)}

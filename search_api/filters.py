@@ -1,0 +1,210 @@
+"""Filters narrow the photos that a search looks at; they never change a photo's decision.
+
+What SQL can compare (dates, camera, place, format, shape) becomes a statement on the catalog; path
+globs are matched here, since paths are bytes there and SQLite and PostgreSQL disagree on globs.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Literal
+from uuid import UUID
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from indexer.tables import Hit, Photo
+
+MAX_GLOB_CHARS = 200
+
+
+def _plain_text(value: str) -> str:
+    """Refuse what no path, camera or name can hold: NUL and lone surrogates."""
+    if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError("must not hold NUL or half a surrogate pair")
+    return value
+
+
+def _wall_clock(value: datetime | None) -> datetime | None:
+    """A photo's clock time has no zone; an offset that is given is dropped, not converted."""
+    return value.replace(tzinfo=None) if value is not None else None
+
+
+PlainText = Annotated[str, AfterValidator(_plain_text)]
+WallClock = Annotated[datetime | None, AfterValidator(_wall_clock)]
+Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+
+
+class GpsBox(BaseModel):
+    """A box on the globe in degrees; ``west`` greater than ``east`` crosses the date line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    west: Longitude
+    south: Latitude
+    east: Longitude
+    north: Latitude
+
+
+class Filters(BaseModel):
+    """Conditions that a photo must meet before it is looked at; all that are given must hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    taken_from: WallClock = Field(
+        default=None, description="Taken at or after this clock time, as the camera showed it."
+    )
+    taken_before: WallClock = Field(
+        default=None, description="Taken before this clock time, as the camera showed it."
+    )
+    path: PlainText | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_GLOB_CHARS,
+        description="Glob on the path inside the album. `*` stays within a folder, `**` crosses "
+        "folders; a pattern without `/` is matched against the file's name.",
+        examples=["2024/**/*.jpg"],
+    )
+    camera: PlainText | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Part of the camera's name, in any case.",
+    )
+    orientation: Literal["landscape", "portrait", "square"] | None = Field(
+        default=None, description="Shape of the upright photo."
+    )
+    gps: GpsBox | None = Field(default=None, description="Taken inside this box.")
+    formats: tuple[Annotated[PlainText, Field(min_length=1, max_length=16)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="File types, as decoded.",
+        examples=[["JPEG", "HEIF"]],
+    )
+    run: UUID | None = Field(
+        default=None, description="Photos that this earlier search run matched."
+    )
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> Filters:
+        if self.taken_from and self.taken_before and self.taken_from >= self.taken_before:
+            raise ValueError("taken_before must be later than taken_from")
+        return self
+
+    @property
+    def active(self) -> bool:
+        """Whether any condition is set."""
+        return self != _NO_FILTERS
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        """The conditions that SQL can decide, for a statement over ``Photo``."""
+        clauses: list[ColumnElement[bool]] = []
+        if self.taken_from is not None:
+            clauses.append(Photo.taken_at >= self.taken_from)
+        if self.taken_before is not None:
+            clauses.append(Photo.taken_at < self.taken_before)
+        if self.camera is not None:
+            clauses.append(func.lower(Photo.camera).contains(self.camera.lower(), autoescape=True))
+        if self.orientation == "landscape":
+            clauses.append(Photo.width > Photo.height)
+        elif self.orientation == "portrait":
+            clauses.append(Photo.width < Photo.height)
+        elif self.orientation == "square":
+            clauses.append(Photo.width == Photo.height)
+        if self.gps is not None:
+            clauses.append(_inside(self.gps))
+        if self.formats:
+            clauses.append(func.lower(Photo.format).in_(_formats(self.formats)))
+        if self.run is not None:
+            clauses.append(
+                Photo.id.in_(
+                    select(Hit.photo_id).where(Hit.run_id == str(self.run), Hit.accepted.is_(True))
+                )
+            )
+        return clauses
+
+    def photo_ids(self, session: Session, scope: Iterable[ColumnElement[bool]]) -> np.ndarray:
+        """Ids of the photos within ``scope`` that pass, ascending.
+
+        Args:
+            session: an open catalog session.
+            scope: further conditions on ``Photo``, such as the album.
+        Returns:
+            int64 (n,).
+        """
+        where = and_(*scope, *self.clauses())
+        if self.path is None:
+            ids = session.scalars(select(Photo.id).where(where).order_by(Photo.id))
+            return np.fromiter(ids, dtype=np.int64)
+        matches = compile_glob(self.path)
+        rows = select(Photo.id, Photo.path).where(where).order_by(Photo.id)
+        return np.fromiter(
+            (
+                photo_id
+                for photo_id, path in session.execute(rows).yield_per(5000)
+                if matches(path.decode("utf-8", "surrogateescape"))
+            ),
+            dtype=np.int64,
+        )
+
+
+_NO_FILTERS = Filters()
+_ALSO = {
+    "jpg": ("jpeg", "mpo"),
+    "jpeg": ("jpeg", "mpo"),
+    "heic": ("heif",),
+    "tif": ("tiff",),
+    "jp2": ("jpeg2000",),
+}
+
+
+def _formats(names: Iterable[str]) -> list[str]:
+    """The decoder's names, in lower case, of file types that a user may call otherwise."""
+    lowered = [name.lower().lstrip(".") for name in names]
+    return sorted({each for name in lowered for each in _ALSO.get(name, (name,))})
+
+
+def _inside(box: GpsBox) -> ColumnElement[bool]:
+    within_latitude = Photo.lat.between(box.south, box.north)
+    if box.west <= box.east:
+        return and_(within_latitude, Photo.lon.between(box.west, box.east))
+    return and_(within_latitude, or_(Photo.lon >= box.west, Photo.lon <= box.east))
+
+
+@lru_cache(maxsize=64)
+def compile_glob(pattern: str) -> Callable[[str], bool]:
+    """A function that tells whether a path inside the album matches a glob.
+
+    Each folder of the pattern is matched on its own by an expression without backtracking
+    (``fnmatch`` compiles it so), hence no pattern takes more than (folders of the pattern x
+    folders of the path) steps.
+    """
+    parts = [part for part in pattern.split("/") if part]
+    compiled: list[re.Pattern[str] | None] = [
+        None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts
+    ]
+    if "/" not in pattern and pattern != "**":
+        name = compiled[0]
+        assert name is not None
+        return lambda path: name.match(path.rpartition("/")[2]) is not None
+
+    def matches(path: str) -> bool:
+        folders = path.split("/")
+        # reach[j]: the parts seen so far match the first j folders
+        reach = [True] + [False] * len(folders)
+        for part in compiled:
+            if part is None:
+                first = reach.index(True) if True in reach else len(reach)
+                reach = [j >= first for j in range(len(reach))]
+            else:
+                reach = [False] + [
+                    reach[j] and part.match(folder) is not None for j, folder in enumerate(folders)
+                ]
+        return reach[-1]
+
+    return matches

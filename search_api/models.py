@@ -1,0 +1,90 @@
+"""The networks that searches use: loaded when first needed, few of them kept."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from indexer.settings import Settings
+from model.build import load_predictor
+from model.errors import ModelError, ModelVersionMismatch
+from model.predictor import Predictor, Words
+
+# The serving model and the one that it is being replaced by.
+MODELS_KEPT = 2
+WORDS_KEPT = 256
+_CACHED_TIERS = ("tokens", "masks", "vectors")
+
+
+class Models:
+    """Networks by name and the word features of recent expressions; threads share one."""
+
+    def __init__(self, settings: Settings, predictor: Predictor | None = None) -> None:
+        self._settings = settings
+        self._default = predictor
+        self._others: OrderedDict[str, Predictor] = OrderedDict()
+        self._words: OrderedDict[tuple[str, str], Words] = OrderedDict()
+        self._loading = threading.Lock()
+        self._caching = threading.Lock()
+
+    @property
+    def default(self) -> Predictor:
+        """The network of the settings, loaded at first use (seconds)."""
+        if self._default is None:
+            with self._loading:
+                if self._default is None:
+                    self._default = load_predictor(
+                        self._settings.model, device=self._settings.device
+                    )
+        return self._default
+
+    def that_made(self, name: str, fingerprints: Mapping[str, str]) -> Predictor:
+        """The network whose cached features carry these fingerprints.
+
+        Args:
+            name: of the model, to load it by when it is not the default one.
+        Raises:
+            ModelVersionMismatch: the model of this name is another one by now.
+        """
+        if fits(self.default, fingerprints):
+            return self.default
+        with self._loading:
+            known = self._others.get(name)
+            if known is None or not fits(known, fingerprints):
+                try:
+                    known = load_predictor(name, device=self._settings.device)
+                except ModelError as error:
+                    raise _mismatch(name, self.default.name) from error
+                if not fits(known, fingerprints):
+                    raise _mismatch(name, self.default.name)
+                self._others[name] = known
+                while len(self._others) > MODELS_KEPT - 1:
+                    self._others.popitem(last=False)
+            return known
+
+    def words(self, predictor: Predictor, expression: str) -> Words:
+        """Word features of one expression; those of recent expressions are kept."""
+        key = (predictor.fingerprints["head"], expression)
+        with self._caching:
+            if (known := self._words.get(key)) is not None:
+                self._words.move_to_end(key)
+                return known
+        read = predictor.read([expression])[0]
+        with self._caching:
+            self._words[key] = read
+            while len(self._words) > WORDS_KEPT:
+                self._words.popitem(last=False)
+        return read
+
+
+def fits(predictor: Predictor, fingerprints: Mapping[str, str]) -> bool:
+    """Whether features with these fingerprints are this network's; another head may read them."""
+    return all(predictor.fingerprints[tier] == fingerprints.get(tier) for tier in _CACHED_TIERS)
+
+
+def _mismatch(name: str, default: str) -> ModelVersionMismatch:
+    return ModelVersionMismatch(
+        f"the features were made by a build of {name} that is not installed here; "
+        f"run: referent reindex --model {default}"
+    )

@@ -1,0 +1,123 @@
+"""Jobs: start, watch, pause, resume, cancel and retry them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+
+from indexer import jobs
+from indexer.catalog import Catalog
+from indexer.jobs import JobView
+from search_api.albums import album_id_of
+from search_api.cursors import MAX_POSITION, make_cursor, read_cursor
+from search_api.deps import Reader, ServerDep, Writer
+from search_api.problems import documented
+from search_api.schemas import (
+    AlbumName,
+    Cursor,
+    FailureOut,
+    FailurePage,
+    JobIn,
+    JobOut,
+    JobPage,
+    PageSize,
+)
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+JobId = Annotated[int, Path(ge=1, le=2**53)]
+Action = Literal["pause", "resume", "cancel", "retry"]
+_ACTIONS: dict[Action, Callable[[Catalog, int], JobView]] = {
+    "pause": jobs.pause,
+    "resume": jobs.resume,
+    "cancel": jobs.cancel,
+    "retry": jobs.retry,
+}
+
+
+def _out(job: JobView) -> JobOut:
+    values = job.as_json()
+    return JobOut(**{name: values[name] for name in JobOut.model_fields})
+
+
+@router.get("", response_model=JobPage, responses=documented(400, 401, 403, 404, 422))
+def get_jobs(
+    server: ServerDep,
+    who: Reader,
+    album: Annotated[AlbumName | None, Query()] = None,
+    unfinished: Annotated[bool, Query(description="Only those that have not ended.")] = False,
+    cursor: Annotated[Cursor, Query()] = None,
+    size: Annotated[PageSize, Query()] = 24,
+) -> JobPage:
+    """Jobs, newest first."""
+    catalog = server.engine.catalog
+    found = jobs.list_jobs(
+        catalog,
+        states=jobs.UNFINISHED if unfinished else None,
+        album_id=album_id_of(catalog, album) if album is not None else None,
+        before=read_cursor(cursor, "jobs", start=MAX_POSITION),
+        limit=size + 1,
+    )
+    more = len(found) > size
+    return JobPage(
+        jobs=[_out(job) for job in found[:size]],
+        next_cursor=make_cursor("jobs", found[size - 1].id) if more else None,
+    )
+
+
+@router.post(
+    "",
+    response_model=JobOut,
+    status_code=202,
+    responses=documented(400, 401, 403, 404, 409, 413, 422),
+)
+def start_job(job: JobIn, server: ServerDep, who: Writer) -> JobOut:
+    """Start a job; the same one that waits or runs already is answered instead."""
+    catalog = server.engine.catalog
+    started = jobs.create(catalog, job.kind, album_id=album_id_of(catalog, job.album))
+    server.wake()
+    return _out(started)
+
+
+@router.get("/{job_id}", response_model=JobOut, responses=documented(401, 403, 404, 422))
+def get_job(job_id: JobId, server: ServerDep, who: Reader) -> JobOut:
+    """One job and its progress."""
+    return _out(jobs.get(server.engine.catalog, job_id))
+
+
+@router.get(
+    "/{job_id}/failures", response_model=FailurePage, responses=documented(400, 401, 403, 404, 422)
+)
+def get_failures(
+    job_id: JobId,
+    server: ServerDep,
+    who: Reader,
+    cursor: Annotated[Cursor, Query()] = None,
+    size: Annotated[PageSize, Query()] = 24,
+) -> FailurePage:
+    """The photos that a job could not handle, and why."""
+    catalog = server.engine.catalog
+    jobs.get(catalog, job_id)
+    listing = f"failures-{job_id}"
+    found = jobs.failures(catalog, job_id, after=read_cursor(cursor, listing), limit=size + 1)
+    more = len(found) > size
+    return FailurePage(
+        failures=[
+            FailureOut(photo=f.photo_id, path=f.path, reason=f.reason, attempts=f.attempts)
+            for f in found[:size]
+        ],
+        next_cursor=make_cursor(listing, found[size - 1].id) if more else None,
+    )
+
+
+@router.post(
+    "/{job_id}/{action}",
+    response_model=JobOut,
+    responses=documented(400, 401, 403, 404, 409, 422),
+)
+def act_on_job(job_id: JobId, action: Action, server: ServerDep, who: Writer) -> JobOut:
+    """Pause, resume, cancel or retry a job."""
+    changed = _ACTIONS[action](server.engine.catalog, job_id)
+    server.wake()
+    return _out(changed)

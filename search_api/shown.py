@@ -1,0 +1,163 @@
+"""Hits made ready to be shown: where the photo is, and its mask, rendered only now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from indexer.decode import limits_of
+from indexer.picture import decode_thumbnail, decode_upright, read_file
+from indexer.settings import Settings
+from model.errors import PhotoError
+from model.masks import Mask
+from search_api.decisions import Decision
+from search_api.engine import Engine
+from search_api.errors import NotIndexed
+from search_api.overlay import draw_mask, outlines
+from search_api.photos import PhotoInfo, by_id, checked_file
+
+Box = tuple[int, int, int, int]
+# Lists of hits render masks at most this large: boxes are then exact to a thousandth of the side.
+LIST_SIDE_PX = 1024
+
+
+@dataclass(frozen=True)
+class ShownHit:
+    """A hit as lists show it.
+
+    ``box`` (x, y, width, height) and ``area`` count pixels of the upright photo. They are None for
+    a rejected photo and when the features are gone; ``vanished`` means that the file is gone.
+    """
+
+    rank: int
+    photo: PhotoInfo
+    confidence: float
+    accepted: bool
+    box: Box | None
+    area: int | None
+    vanished: bool
+
+
+def show(
+    engine: Engine,
+    decisions: Iterable[Decision],
+    masks_fingerprint: str,
+    *,
+    first_rank: int = 0,
+    max_side_px: int | None = LIST_SIDE_PX,
+) -> list[ShownHit]:
+    """Look up the photos of some decisions and find where in them the referent is.
+
+    Photos that are not in the catalog any more are left out.
+    """
+    wanted = list(decisions)
+    photos = by_id(engine.catalog, (decision.photo_id for decision in wanted))
+    shown = []
+    for rank, decision in enumerate(wanted, first_rank):
+        photo = photos.get(decision.photo_id)
+        if photo is None:
+            continue
+        box, area = None, None
+        if decision.accepted:
+            try:
+                mask, scale = render(engine, photo, decision, masks_fingerprint, max_side_px)
+            except NotIndexed:
+                pass
+            else:
+                box, area = full_size_box(mask, scale, photo), round(mask.area * scale * scale)
+        shown.append(
+            ShownHit(rank, photo, decision.confidence, decision.accepted, box, area, photo.vanished)
+        )
+    return shown
+
+
+def render(
+    engine: Engine,
+    photo: PhotoInfo,
+    decision: Decision,
+    masks_fingerprint: str,
+    max_side_px: int | None = None,
+) -> tuple[Mask, float]:
+    """The mask of a decision, at the photo's upright size or shrunk to ``max_side_px``.
+
+    A rejected photo's mask is empty.
+
+    Returns:
+        the mask; how many of the photo's pixels one of its pixels is wide.
+    Raises:
+        NotIndexed: the photo's features are gone or come from another model by now.
+    """
+    view = engine.view(photo.album_id)
+    rows = view.rows_of(np.array([photo.id])) if view is not None else ()
+    if view is None or not len(rows) or not photo.width or not photo.height:
+        raise NotIndexed(
+            f"Photo {photo.id} has no features any more; index its album again.", field="photo_id"
+        )
+    if view.predictor.fingerprints["masks"] != masks_fingerprint:
+        raise NotIndexed(
+            "The album was indexed with another model since this search; search again.",
+            field="run_id",
+        )
+    width, height = photo.width, photo.height
+    scale = max(1.0, max(width, height) / max_side_px) if max_side_px else 1.0
+    mask = view.predictor.render(
+        view.snapshot.gather("masks", rows)[0],
+        decision.judgement(),
+        max(1, round(width / scale)),
+        max(1, round(height / scale)),
+        accepted=decision.accepted,
+    )
+    return mask, scale
+
+
+def full_size_box(mask: Mask, scale: float, photo: PhotoInfo) -> Box | None:
+    """The box of a shrunk mask in pixels of the photo."""
+    if mask.box is None or scale == 1.0:
+        return mask.box
+    assert photo.width and photo.height
+    x, y, width, height = (round(v * scale) for v in mask.box)
+    x, y = min(x, photo.width - 1), min(y, photo.height - 1)
+    return x, y, max(1, min(width, photo.width - x)), max(1, min(height, photo.height - y))
+
+
+def polygons(mask: Mask, scale: float) -> list[list[float]]:
+    """The mask's borders as x, y, x, y ... in the photo's pixels; fill them by even-odd."""
+    return [
+        [round(float(v) * scale, 1) for v in border.reshape(-1)] for border in outlines(mask.array)
+    ]
+
+
+def picture(settings: Settings, photo: PhotoInfo, side_px: int | None = None) -> Image.Image:
+    """The photo's pixels, upright RGB, whole or with its longer side at most ``side_px``.
+
+    Raises:
+        PhotoVanished, PhotoRefused, PhotoUnreadable: without the file's path on the server.
+    """
+    limits = limits_of(settings)
+    try:
+        data = read_file(str(checked_file(photo)), limits)
+        if side_px is None:
+            return decode_upright(data, limits)
+        return decode_thumbnail(data, side_px, limits)
+    except PhotoError as error:
+        raise type(error)(f"Photo {photo.id} ({photo.path}) {error}.") from error
+
+
+def overlay(
+    engine: Engine,
+    photo: PhotoInfo,
+    decision: Decision,
+    masks_fingerprint: str,
+    side_px: int,
+) -> Image.Image:
+    """The photo with its mask drawn on it, its longer side at most ``side_px``."""
+    image = picture(engine.settings, photo, side_px)
+    mask, _ = render(engine, photo, decision, masks_fingerprint, max(image.size))
+    array = mask.array
+    if array.shape != (image.height, image.width):
+        same_size = Image.fromarray(array).resize(image.size, Image.Resampling.NEAREST)
+        array = np.asarray(same_size)
+    return draw_mask(image, array)
