@@ -1,0 +1,99 @@
+"""What a training run is made of: frozen, validated, recorded beside the weights it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from model.errors import ModelError
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each loss counts. The reference has mask 5, minimap 0.5, no_target 0.5, nothing else."""
+
+    mask: float = 2.0
+    """Cross-entropy of the mask M, on pairs that have a target."""
+    dice: float = 2.0
+    """Dice of the mask (target IoU .48 with, .18 without, after equal short runs)."""
+    minimap: float = 0.5
+    """Cross-entropy of x_r against the mask at P x P."""
+    no_target: float = 1.0
+    """Cross-entropy of E."""
+    regions: float = 1.0
+    """What each region shows: category, colours, place of its instance (needs a scene graph)."""
+    region_masks: float = 1.0
+    """Language-free mask of each region's instance."""
+    prefilter: float = 0.0
+    """Sigmoid contrast of sentence and region vectors, on features that it cannot change."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run."""
+
+    model: str
+    """A size of `model.build.SIZES`."""
+    data: str = "synthetic"
+    """`synthetic`, or a folder in gRefCOCO's form."""
+    stage: Literal["all", "head", "prefilter"] = "all"
+    """Which parts learn: everything, the head on frozen tokens, the prefilter's projections."""
+    photos: int = 20_000
+    """Synthetic photos that are rendered once."""
+    steps: int = 10_000
+    """Optimizer steps."""
+    batch: int = 16
+    """Photos a step, over all processes."""
+    accumulate: int = 1
+    """Batches that are added up before a step."""
+    positives: int = 5
+    """Expressions a photo that refer to something in it."""
+    false_ones: int = 3
+    """No-target expressions a photo that nearly fit it (rule 1)."""
+    crossed: int = 7
+    """Expressions a photo that were written for other photos of the batch (rule 2, albums)."""
+    absent: int = 1
+    """Expressions a photo for things that no photo shows."""
+    learning_rate: float = 1.5e-3
+    """Peak; half a cosine follows a linear warm-up."""
+    backbone_rate: float = 1.0
+    """Factor on it for Swin; 0.1 where Swin starts from trained weights."""
+    warmup: int = 300
+    """Steps of the warm-up."""
+    weight_decay: float = 0.05
+    """AdamW's, on matrices only."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are what is kept."""
+    flip: bool = True
+    """Mirror half of the photos and swap left and right in their expressions."""
+    jitter: float = 0.15
+    """Largest random change of brightness and contrast."""
+    bf16: bool = True
+    """Forward pass in bfloat16."""
+    seed: int = 1
+    """Of the weights and of every draw."""
+    checkpoint_minutes: float = 5.0
+    """How often the run is saved."""
+    losses: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, naming the field."""
+        for name in ("photos", "steps", "batch", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"recipe: {name} must be at least 1, not {getattr(self, name)}")
+        if self.positives + self.false_ones + self.crossed + self.absent < 1:
+            raise ModelError("recipe: a photo needs at least one expression")
+        if not 0 <= self.ema < 1:
+            raise ModelError(f"recipe: ema must lie in 0 to 1, not {self.ema}")
+
+    @property
+    def pairs(self) -> int:
+        """Expressions a photo, at most."""
+        return self.positives + self.false_ones + self.crossed + self.absent
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,160 @@
+"""Synthetic photos rendered once, at the network's input size, so that the trainer never waits.
+
+A shard folder holds `images.npy` (n, S, S, 3) uint8, `ids.npy` (n, S/2, S/2) uint8, and
+`scenes.jsonl`: each photo's scene and expressions. It is memory-mapped and may be shared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model.errors import ModelError
+from training import grammar
+from training.grammar import Expression
+from training.scene import Instance, Scene
+from training.scenes import make_photo
+
+PART = 250  # photos a part: the unit of work, and what an interruption can lose
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Rendered photos, open; pixels stay on disk until they are asked for.
+
+    Attributes:
+        size: side S of the photos.
+        scenes: of each photo. true: its expressions that refer to something.
+        false: its no-target expressions.
+        parts: memory-mapped (images, ids) of PART photos each.
+    """
+
+    size: int
+    scenes: list[Scene]
+    true: list[list[Expression]]
+    false: list[list[Expression]]
+    parts: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def photo(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One photo's pixels (S, S, 3) and id map (S/2, S/2), 0 where nothing is."""
+        images, ids = self.parts[index // PART]
+        return images[index % PART], ids[index % PART]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def scene_from_json(value: dict[str, Any]) -> Scene:
+    """Read what `dataclasses.asdict` made of a scene."""
+    instances = tuple(
+        Instance(**{k: v if k == "parts" else _tuples(v) for k, v in instance.items()})
+        for instance in value["instances"]
+    )
+    return Scene(value["seed"], value["split"], value["setting"], instances)
+
+
+def _expressions(rows: list[list[Any]]) -> list[Expression]:
+    return [Expression(text, kind, _tuples(program)) for text, kind, program in rows]
+
+
+def _render_part(task: tuple[str, int, int, int, int, int]) -> None:
+    folder, split_index, seed, start, count, size = task
+    split = ("train", "val", "test", "test-b")[split_index]
+    half = size // 2
+    images = np.empty((count, size, size, 3), np.uint8)
+    ids = np.empty((count, half, half), np.uint8)
+    lines = []
+    for i in range(count):
+        image, id_map, scene = make_photo(seed + start + i, split, size, size)
+        images[i], ids[i] = image, id_map[::2, ::2]
+        rng = np.random.default_rng([seed, split_index, start + i])
+        true = grammar.expressions(scene, rng, 14)
+        false = grammar.no_target(scene, rng, 8)
+        rows = {
+            "scene": dataclasses.asdict(scene),
+            "true": [[e.text, e.kind, e.program] for e in true],
+            "false": [[e.text, e.kind, e.program] for e in false],
+        }
+        lines.append(json.dumps(rows))
+    part = Path(folder) / f"part-{start:08d}"
+    partial = part.with_name(f".{part.name}.{os.getpid()}")
+    partial.mkdir(parents=True, exist_ok=True)
+    np.save(partial / "images.npy", images)
+    np.save(partial / "ids.npy", ids)
+    (partial / "scenes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.rename(part)
+
+
+def render(folder: Path, split: str, photos: int, size: int, seed: int, workers: int) -> None:
+    """Render what is missing of a shard folder; an interrupted run goes on where it stopped.
+
+    Args:
+        photos: rounded up to whole parts of PART.
+        size: side S in pixels.
+        workers: processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".part-*"):
+        shutil.rmtree(stale)
+    split_index = ("train", "val", "test", "test-b").index(split)
+    tasks = [
+        (str(folder), split_index, seed, start, min(PART, photos - start), size)
+        for start in range(0, photos, PART)
+        if not (folder / f"part-{start:08d}").exists()
+    ]
+    if not tasks:
+        return
+    bar = tqdm(total=len(tasks) * PART, unit="photo", desc="rendering", smoothing=0.1)
+    with bar, multiprocessing.get_context("spawn").Pool(max(1, workers)) as pool:
+        for _ in pool.imap_unordered(_render_part, tasks):
+            bar.update(PART)
+
+
+def open_shards(folder: Path, limit: int | None = None) -> Shards:
+    """Open a shard folder.
+
+    Args:
+        limit: at most so many photos, in order.
+    """
+    scenes: list[Scene] = []
+    true: list[list[Expression]] = []
+    false: list[list[Expression]] = []
+    parts = []
+    for part in sorted(folder.glob("part-*")):
+        images = np.load(part / "images.npy", mmap_mode="r")
+        parts.append((images, np.load(part / "ids.npy", mmap_mode="r")))
+        for line in (part / "scenes.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            scenes.append(scene_from_json(row["scene"]))
+            true.append(_expressions(row["true"]))
+            false.append(_expressions(row["false"]))
+        if limit is not None and len(scenes) >= limit:
+            break
+    if not parts:
+        raise ModelError(f"no rendered photos in {folder}; render them first (referent train does)")
+    size = parts[0][0].shape[1]
+    return Shards(size, scenes[:limit], true[:limit], false[:limit], parts)
+
+
+def default_folder(split: str, size: int, seed: int) -> Path:
+    """Where a run keeps its shards; the renderer's own version is part of the name."""
+    here = Path(__file__).parent
+    digest = hashlib.blake2b(digest_size=4)
+    for source in sorted((*here.glob("draw_*.py"), *here.glob("scene*.py"), here / "render.py")):
+        digest.update(source.read_bytes())
+    return Path("runs") / "shards" / f"{split}-{size}-{seed}-{digest.hexdigest()}"
