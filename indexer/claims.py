@@ -41,6 +41,11 @@ class Work:
 
 
 def missing_clause(fingerprints: Mapping[str, str]) -> ColumnElement[bool]:
+    """Photos (`Photo`) that lack a row for one of the fingerprints, or their own facts."""
+    return or_(missing_rows_clause(fingerprints), Photo.width.is_(None))
+
+
+def missing_rows_clause(fingerprints: Mapping[str, str]) -> ColumnElement[bool]:
     """Photos (`Photo`) whose content lacks a row for one of the fingerprints."""
     return or_(
         *(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, model_validator
@@ -81,6 +82,63 @@ class Settings(BaseSettings):
         gt=0,
         le=4000,
         description="The same for baseline JPEGs, which shrink while they are decoded.",
+    )
+
+    runner: Literal["inprocess", "celery"] = Field(
+        default="inprocess",
+        description="Who runs jobs: a thread of `referent serve`, or `referent worker` processes.",
+    )
+    encode_batch: int = Field(
+        default=8,
+        ge=1,
+        le=1024,
+        description="Photos that the network takes at once; halved when memory runs out.",
+    )
+    keep_pyramid: bool = Field(
+        default=False,
+        description="Keep the backbone's features (several MB a photo), so that a new decoder or "
+        "head is indexed without decoding a photo again.",
+    )
+
+    job_width: int = Field(
+        default=8, ge=1, le=1024, description="How many workers may share one indexing job."
+    )
+    job_lease_s: float = Field(
+        default=60.0,
+        ge=4,
+        le=3600,
+        description="A worker on another machine that is silent for so long counts as dead.",
+    )
+    turn_s: float = Field(
+        default=20.0,
+        gt=0,
+        le=600,
+        description="How long a worker stays at one job before it looks at the others.",
+    )
+    sweep_s: float = Field(
+        default=10.0, ge=0.2, le=600, description="How often forgotten work is looked for."
+    )
+    visibility_timeout_s: int = Field(
+        default=12 * 3600,
+        ge=60,
+        description="Redis delivers a message again after this; keep it above task_limit_s.",
+    )
+    task_limit_s: int = Field(
+        default=6 * 3600, ge=10, description="A Celery task that runs longer is killed."
+    )
+    worker_max_tasks: int = Field(
+        default=2000, ge=1, description="A worker's process is replaced after so many turns."
+    )
+    worker_max_memory_mib: int = Field(
+        default=8192,
+        ge=64,
+        description="A worker's process that has grown beyond this is replaced after its turn.",
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="Log lines of servers and workers: for machines or people."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least level that is logged."
     )
 
     @model_validator(mode="before")

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from indexer.catalog import Catalog
 from indexer.clock import clock
-from indexer.errors import CatalogReadOnly, LeaseLost, NoSpaceLeft
+from indexer.errors import CatalogReadOnly, FeaturesMissing, LeaseLost, NoSpaceLeft
 from indexer.segment import map_rows, write_segment
 from indexer.settings import Settings
 from indexer.tables import FeatureRow, Segment
@@ -95,6 +95,36 @@ class FeatureStore:
             while len(self._maps) > MAPS_MAX:
                 self._maps.popitem(last=False)
         return mapped
+
+    def places(self, fingerprint: str, content_hashes: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Return content hash → (segment path, row) of those contents that have a row."""
+        found: dict[str, tuple[str, int]] = {}
+        with self.catalog.reading() as session:
+            for start in range(0, len(content_hashes), 1000):
+                some = content_hashes[start : start + 1000]
+                for digest, path, position in session.execute(
+                    select(FeatureRow.content_hash, Segment.path, FeatureRow.position)
+                    .join(Segment, Segment.id == FeatureRow.segment_id)
+                    .where(FeatureRow.fingerprint == fingerprint, FeatureRow.content_hash.in_(some))
+                ):
+                    found[digest] = (path, position)
+        return found
+
+    def fetch(self, fingerprint: str, content_hashes: Sequence[str], dtype: np.dtype) -> np.ndarray:
+        """Return the rows (N,) of contents.
+
+        Raises:
+            FeaturesMissing: a content has no row.
+            DamagedSegment: a segment is missing or cut short.
+        """
+        places = self.places(fingerprint, content_hashes)
+        out = np.zeros(len(content_hashes), dtype)
+        for number, digest in enumerate(content_hashes):
+            if digest not in places:
+                raise FeaturesMissing(f"the content {digest} has no features of {fingerprint}")
+            path, position = places[digest]
+            out[number] = self.rows(path, dtype)[position]
+        return out
 
     def forget(self, relative: str) -> None:
         """Let go of a mapping (the file is about to be replaced or removed)."""
