@@ -15,6 +15,7 @@ from model.errors import ReferentError
 
 # (command, module, function); a module may instead hold a typer app, registered as a group.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("synth", "referent.synth", "synth"),
     ("albums", "referent.albums", "albums"),
     ("jobs", "referent.jobs", "app"),
     ("worker", "referent.worker", "worker"),

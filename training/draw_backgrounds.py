@@ -115,13 +115,33 @@ def _tufts(s: Sketch, aspect: float, horizon: float, colour: Colour, rng: Random
         y = rng.uniform(horizon + 0.03, 1)
         x = rng.uniform(0, aspect)
         k = 0.006 + 0.016 * (y - horizon)
-        s.poly([(x - k, -y), (x - k * 0.6, -y + 2 * k), (x, -y), (x + k * 0.4, -y + 2.4 * k),
-                (x + k, -y)], colour, 0)  # fmt: skip
+        s.poly(
+            [
+                (x - k, -y),
+                (x - k * 0.6, -y + 2 * k),
+                (x, -y),
+                (x + k * 0.4, -y + 2.4 * k),
+                (x + k, -y),
+            ],
+            colour,
+            0,
+        )
 
 
 def _building(s: Sketch, x: float, w: float, base: float, top: float, rng: Random) -> None:
-    wall = _vary(rng.choice(((196, 176, 152), (176, 182, 190), (206, 196, 176), (168, 142, 128),
-                             (190, 198, 184), (216, 206, 196))), rng)  # fmt: skip
+    wall = _vary(
+        rng.choice(
+            (
+                (196, 176, 152),
+                (176, 182, 190),
+                (206, 196, 176),
+                (168, 142, 128),
+                (190, 198, 184),
+                (216, 206, 196),
+            )
+        ),
+        rng,
+    )
     s.box(x, -base, x + w, -top, wall, EDGE)
     if rng.random() < 0.4:
         s.poly(
@@ -157,15 +177,27 @@ def _outdoor(
 ) -> list[tuple[float, Colour]]:
     sky_top, sky_low = _sky(rng)
     ground = {
-        "park": (140, 182, 108), "field": (176, 188, 110), "garden": (128, 176, 104),
-        "beach": (232, 212, 168), "snow": (234, 240, 246), "street": (150, 150, 154),
-        "square": (200, 188, 172), "lake": (142, 178, 116), "desert": (222, 190, 142),
-    }[setting]  # fmt: skip
+        "park": (140, 182, 108),
+        "field": (176, 188, 110),
+        "garden": (128, 176, 104),
+        "beach": (232, 212, 168),
+        "snow": (234, 240, 246),
+        "street": (150, 150, 154),
+        "square": (200, 188, 172),
+        "lake": (142, 178, 116),
+        "desert": (222, 190, 142),
+    }[setting]
     ground = _vary(ground, rng, 0.08)
     near = tone(ground, rng.uniform(0.84, 1.05))
     if rng.random() < 0.35:
-        s.oval(rng.uniform(0, aspect), -rng.uniform(0.05, max(0.07, horizon * 0.7)), 0.045, 0.045,
-               (255, 240, 190), 0)  # fmt: skip
+        s.oval(
+            rng.uniform(0, aspect),
+            -rng.uniform(0.05, max(0.07, horizon * 0.7)),
+            0.045,
+            0.045,
+            (255, 240, 190),
+            0,
+        )
     _clouds(s, aspect, horizon, rng)
     if setting in ("park", "field", "lake", "snow", "desert", "garden"):
         far = mix(ground, sky_low, 0.45)
@@ -210,8 +242,16 @@ def _outdoor(
             lane = horizon + rng.uniform(0.25, 0.45)
             for k in range(7):
                 x = aspect * k / 6
-                s.poly([(x, -lane), (x + 0.11, -lane), (x + 0.1, -lane - 0.014), (x - 0.012, -lane - 0.014)],
-                       (226, 224, 214), 0)  # fmt: skip
+                s.poly(
+                    [
+                        (x, -lane),
+                        (x + 0.11, -lane),
+                        (x + 0.1, -lane - 0.014),
+                        (x - 0.012, -lane - 0.014),
+                    ],
+                    (226, 224, 214),
+                    0,
+                )
         else:
             tile = tone(ground, 0.92)
             vx = aspect * rng.uniform(0.3, 0.7)
@@ -249,8 +289,18 @@ def _outdoor(
     if setting == "park" and rng.random() < 0.5:
         path = _vary((214, 198, 166), rng)
         x, d = aspect * rng.uniform(0.2, 0.8), rng.uniform(-0.5, 0.5)
-        s.blob([(x - 0.015, -horizon), (x + 0.015, -horizon), (x + d * 0.4 + 0.1, -horizon - 0.25),
-                (x + d + 0.3, -1.05), (x + d - 0.2, -1.05), (x + d * 0.4 - 0.05, -horizon - 0.25)], path, 0)  # fmt: skip
+        s.blob(
+            [
+                (x - 0.015, -horizon),
+                (x + 0.015, -horizon),
+                (x + d * 0.4 + 0.1, -horizon - 0.25),
+                (x + d + 0.3, -1.05),
+                (x + d - 0.2, -1.05),
+                (x + d * 0.4 - 0.05, -horizon - 0.25),
+            ],
+            path,
+            0,
+        )
     if setting in ("park", "field", "garden", "lake"):
         _tufts(
             s,
@@ -278,8 +328,12 @@ def _indoor(
     setting: str, s: Sketch, aspect: float, horizon: float, rng: Random
 ) -> list[tuple[float, Colour]]:
     wall = _hsv(rng.uniform(0, 360), rng.uniform(0.03, 0.22), rng.uniform(0.78, 0.95))
-    floor = _vary(rng.choice(((186, 152, 116), (200, 184, 164), (170, 170, 174), (150, 122, 98),
-                              (214, 206, 196))), rng)  # fmt: skip
+    floor = _vary(
+        rng.choice(
+            ((186, 152, 116), (200, 184, 164), (170, 170, 174), (150, 122, 98), (214, 206, 196))
+        ),
+        rng,
+    )
     if rng.random() < 0.3:
         for k in range(int(aspect / 0.08) + 1):
             s.box(k * 0.08, -horizon, k * 0.08 + 0.03, 0, tone(wall, 0.965), 0)
@@ -318,8 +372,17 @@ def _indoor(
         s.box(x - w, -y - h, x + w, -y + h, _vary((120, 96, 70), rng, 0.3), EDGE)
         art = _hsv(rng.uniform(0, 360), rng.uniform(0.1, 0.4), rng.uniform(0.6, 0.9))
         s.box(x - w * 0.85, -y - h * 0.85, x + w * 0.85, -y + h * 0.85, art, 0)
-        s.poly([(x - w * 0.85, -y - h * 0.85), (x - w * 0.2, -y + h * 0.2), (x + w * 0.3, -y - h * 0.3),
-                (x + w * 0.6, -y), (x + w * 0.85, -y - h * 0.85)], tone(art, 0.75), 0)  # fmt: skip
+        s.poly(
+            [
+                (x - w * 0.85, -y - h * 0.85),
+                (x - w * 0.2, -y + h * 0.2),
+                (x + w * 0.3, -y - h * 0.3),
+                (x + w * 0.6, -y),
+                (x + w * 0.85, -y - h * 0.85),
+            ],
+            tone(art, 0.75),
+            0,
+        )
     if setting == "kitchen":
         cupboard = _hsv(rng.uniform(0, 360), rng.uniform(0.05, 0.25), rng.uniform(0.7, 0.92))
         y0, y1 = horizon - rng.uniform(0.2, 0.28), horizon + 0.02
@@ -334,8 +397,14 @@ def _indoor(
     if setting == "office" and rng.random() < 0.7:
         x = rng.uniform(0.1, aspect - 0.4)
         s.box(x, -horizon * 0.62, x + 0.4, -horizon * 0.18, (214, 208, 196), EDGE)
-        s.box(x + 0.012, -horizon * 0.62 + 0.012, x + 0.388, -horizon * 0.18 - 0.012,
-              rng.choice(((62, 92, 80), (242, 244, 244))), 0)  # fmt: skip
+        s.box(
+            x + 0.012,
+            -horizon * 0.62 + 0.012,
+            x + 0.388,
+            -horizon * 0.18 - 0.012,
+            rng.choice(((62, 92, 80), (242, 244, 244))),
+            0,
+        )
     s.box(0, -horizon - 0.004, aspect, -horizon + 0.02, tone(wall, 0.84), 0)
     boards = rng.random()
     if boards < 0.4:

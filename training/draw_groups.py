@@ -191,10 +191,15 @@ def _draw_holder(
     both = kind in ("ball", "book", "laptop")
     overhead = kind == "ball" and rng.random() < 0.25
     reach: dict[str, tuple[float, float]] = {
-        "umbrella": (0.15, -0.12), "balloon": (0.19, -0.04), "kite": (0.2, 0.1),
-        "ball": (0.075, 0.26) if overhead else (0.07, -0.26), "book": (0.08, -0.24),
-        "cup": (0.13, -0.16), "laptop": (0.1, -0.28), "suitcase": (0.15, -0.5),
-    }  # fmt: skip
+        "umbrella": (0.15, -0.12),
+        "balloon": (0.19, -0.04),
+        "kite": (0.2, 0.1),
+        "ball": (0.075, 0.26) if overhead else (0.07, -0.26),
+        "book": (0.08, -0.24),
+        "cup": (0.13, -0.16),
+        "laptop": (0.1, -0.28),
+        "suitcase": (0.15, -0.5),
+    }
     hx, hy = reach[kind]
     if look.category in ("boy", "girl"):
         hx, hy = hx * 1.1, hy * 0.85
@@ -292,7 +297,11 @@ def _draw_rider(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
     height = unit * look.height
     if mount.category == "bicycle":
         size = height * (1.0 if look.height > 0.8 else 0.9)
-        stance = Stance("riding bicycle", flip=flip, hands=dict.fromkeys((0, 1), ((BICYCLE_BAR[0] - 0.07) * size / height, -0.305)))  # fmt: skip
+        stance = Stance(
+            "riding bicycle",
+            flip=flip,
+            hands=dict.fromkeys((0, 1), ((BICYCLE_BAR[0] - 0.07) * size / height, -0.305)),
+        )
         at = (x + out * BICYCLE_SADDLE[0] * size, y - (BICYCLE_SADDLE[1] + 0.03) * size)
         _shadow(canvas, mount.id, x, y, 0.5 * size)
     else:
@@ -351,8 +360,9 @@ def _draw_table(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
         shrink = 0.62 if thing.category == "lamp" else 1.0
         thing.scale = round(min(max(thing.scale, 0.85), 1.12), 3)
         size = unit * shrink * _boost(thing.category, unit * shrink, canvas.aspect, 1.45)
-        _draw_single(canvas, thing, tx, y - (TABLE_TOP + rng.uniform(-0.015, 0.02)) * unit,
-                     size, rng)  # fmt: skip
+        _draw_single(
+            canvas, thing, tx, y - (TABLE_TOP + rng.uniform(-0.015, 0.02)) * unit, size, rng
+        )
         thing.stands_on = table.id
 
 
@@ -380,9 +390,15 @@ def _draw_one(canvas: Canvas, group: Group, x: float, y: float, unit: float, rng
 
 
 _DRAW = {
-    "one": _draw_one, "hold": _draw_holder, "leash": _draw_leash, "bicycle": _draw_rider,
-    "horse": _draw_rider, "bench": _draw_sitters, "chair": _draw_sitters, "table": _draw_table,
-}  # fmt: skip
+    "one": _draw_one,
+    "hold": _draw_holder,
+    "leash": _draw_leash,
+    "bicycle": _draw_rider,
+    "horse": _draw_rider,
+    "bench": _draw_sitters,
+    "chair": _draw_sitters,
+    "table": _draw_table,
+}
 
 
 def draw_group(

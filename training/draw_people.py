@@ -5,6 +5,7 @@ Local frame of a figure: origin at the pelvis, unit = the person's standing heig
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from random import Random
@@ -97,7 +98,9 @@ def pose_figure(look: Look, stance: Stance, rng: Random) -> Skeleton:
     upper, fore = torso * 0.46, torso * 0.44
     pose = stance.pose
     profile = pose in ("walking", "running") or stance.seat == "side" or pose.startswith("riding")
-    lean = {"running": 14, "walking": 4, "riding bicycle": 34, "riding horse": 3}.get(pose, 0)
+    lean = {"running": 14.0, "walking": 4.0, "riding bicycle": 34.0, "riding horse": 3.0}.get(
+        pose, 0.0
+    )
     lean += rng.uniform(-2, 2)
     if profile:
         shoulder, hip = shoulder * 0.35, hip * 0.35
@@ -107,6 +110,7 @@ def pose_figure(look: Look, stance: Stance, rng: Random) -> Skeleton:
     hips = ((-hip, 0.0), (hip, 0.0))
     legs: list[tuple[Point, Point, Point]] = []
     lift = 0.0
+    angles: tuple[tuple[float, float], tuple[float, float]]
     swing = rng.uniform(0.75, 1.2)
     if pose == "walking":
         angles = ((-20 * swing, -42 * swing), (24 * swing, 10))
@@ -257,7 +261,7 @@ def _torso(look: Look, bones: Skeleton) -> tuple[list[Point], list[tuple[float, 
 
 
 def _row_at(rows: list[tuple[float, float, float]], share: float) -> tuple[float, float]:
-    for (s0, l0, r0), (s1, l1, r1) in zip(rows, rows[1:], strict=False):
+    for (s0, l0, r0), (s1, l1, r1) in itertools.pairwise(rows):
         if s1 <= share <= s0:
             k = (s0 - share) / (s0 - s1)
             return l0 + (l1 - l0) * k, r0 + (r1 - r0) * k
@@ -272,8 +276,15 @@ def _draw_pattern(
             s = 0.12 + k * 0.2
             (l0, r0), (l1, r1) = _row_at(rows, s), _row_at(rows, s + 0.065)
             sketch.poly(
-                [(l0, s * height), (r0, s * height), (r1, (s + 0.065) * height),
-                 (l1, (s + 0.065) * height)], look.accent, BODY)  # fmt: skip
+                [
+                    (l0, s * height),
+                    (r0, s * height),
+                    (r1, (s + 0.065) * height),
+                    (l1, (s + 0.065) * height),
+                ],
+                look.accent,
+                BODY,
+            )
     elif look.pattern == "dots":
         for k in range(5):
             s = 0.1 + k * 0.17
@@ -288,23 +299,39 @@ def _draw_pattern(
             sketch.oval(middle + 0.012, (0.15 + 0.2 * k) * height, 0.008, 0.008, look.accent, BODY)
     elif look.pattern == "band":
         (l0, r0), (l1, r1) = _row_at(rows, 0.45), _row_at(rows, 0.62)
-        sketch.poly([(l0, 0.45 * height), (r0, 0.45 * height), (r1, 0.62 * height),
-                     (l1, 0.62 * height)], look.accent, BODY)  # fmt: skip
+        sketch.poly(
+            [(l0, 0.45 * height), (r0, 0.45 * height), (r1, 0.62 * height), (l1, 0.62 * height)],
+            look.accent,
+            BODY,
+        )
     elif look.pattern == "jacket":
         middle = sum(_row_at(rows, 0.5)) / 2
-        sketch.poly([(middle - 0.03, 0.97 * height), (middle + 0.03, 0.97 * height),
-                     (middle + 0.012, 0.02), (middle - 0.012, 0.02)], look.accent, BODY)  # fmt: skip
+        sketch.poly(
+            [
+                (middle - 0.03, 0.97 * height),
+                (middle + 0.03, 0.97 * height),
+                (middle + 0.012, 0.02),
+                (middle - 0.012, 0.02),
+            ],
+            look.accent,
+            BODY,
+        )
     elif look.pattern == "belt":
         (l0, r0), (l1, r1) = _row_at(rows, 0.24), _row_at(rows, 0.34)
-        sketch.poly([(l0, 0.24 * height), (r0, 0.24 * height), (r1, 0.34 * height),
-                     (l1, 0.34 * height)], look.accent, BODY)  # fmt: skip
+        sketch.poly(
+            [(l0, 0.24 * height), (r0, 0.24 * height), (r1, 0.34 * height), (l1, 0.34 * height)],
+            look.accent,
+            BODY,
+        )
 
 
 def _draw_skirt(sketch: Sketch, look: Look, bones: Skeleton, seat: str, hips: float) -> None:
     cloth = look.bottom
     if seat == "ground":
-        sketch.blob([(-0.2, -0.05), (-0.19, 0.04), (-hips, 0.07), (hips, 0.07), (0.19, 0.04),
-                     (0.2, -0.05)], cloth)  # fmt: skip
+        sketch.blob(
+            [(-0.2, -0.05), (-0.19, 0.04), (-hips, 0.07), (hips, 0.07), (0.19, 0.04), (0.2, -0.05)],
+            cloth,
+        )
         return
     knees = [leg[1] for leg in bones.legs]
     if seat == "side" or (bones.profile and knees[0][1] > -0.12):
@@ -319,9 +346,17 @@ def _draw_skirt(sketch: Sketch, look: Look, bones: Skeleton, seat: str, hips: fl
     y = knee_y * min(long / 0.5, 1.0) + max(0.0, (long - 0.5) / 0.5) * (foot_y - knee_y) * 0.8
     flare = 0.035 + 0.05 * long
     sketch.poly(
-        [(-hips * 0.8, 0.05), (hips * 0.8, 0.05), (hips * 1.02, -0.03),
-         (max(right, hips) + flare, y), (0.0, y - 0.016), (min(left, -hips) - flare, y),
-         (-hips * 1.02, -0.03)], cloth)  # fmt: skip
+        [
+            (-hips * 0.8, 0.05),
+            (hips * 0.8, 0.05),
+            (hips * 1.02, -0.03),
+            (max(right, hips) + flare, y),
+            (0.0, y - 0.016),
+            (min(left, -hips) - flare, y),
+            (-hips * 1.02, -0.03),
+        ],
+        cloth,
+    )
     sketch.line([(0.02, -0.02), (0.03 + flare * 0.4, y + 0.02)], 0.006, tone(cloth, 0.86))
 
 
@@ -343,8 +378,11 @@ def _draw_bag_front(sketch: Sketch, look: Look, bones: Skeleton, shoulder: float
     if look.bag == "backpack":
         if not bones.profile:
             for side in (-1, 1):
-                sketch.line([(side * shoulder * 0.62, y * 0.97), (side * shoulder * 0.66, y * 0.45)],
-                            0.024, look.bag_colour)  # fmt: skip
+                sketch.line(
+                    [(side * shoulder * 0.62, y * 0.97), (side * shoulder * 0.66, y * 0.45)],
+                    0.024,
+                    look.bag_colour,
+                )
         else:
             sketch.line([(x * 0.9, y * 0.95), (x * 0.5 - 0.02, y * 0.5)], 0.024, look.bag_colour)
     elif look.bag == "satchel":
@@ -387,17 +425,17 @@ def draw_person(
         pelvis_at = (x, y - height * (bones.lift - low))
     sketch = Sketch(pelvis_at[0], pelvis_at[1], height, flip=stance.flip)
     behind: Drawing | None = None
-    legs = ((bones.legs[0], -1), (bones.legs[1], 1))
+    near = [(bones.legs[0], -1), (bones.legs[1], 1)]
     if stance.pose == "riding horse":
         back = Sketch(pelvis_at[0], pelvis_at[1], height, flip=stance.flip)
         _draw_leg(back, look, bones.legs[0], True, -1, True)
         behind = back.finish()
-        legs = legs[1:]
+        near = [(bones.legs[1], 1)]
     elif stance.pose == "riding bicycle":
         back = Sketch(pelvis_at[0], pelvis_at[1], height, flip=stance.flip)
         _draw_leg(back, look, bones.legs[1], True, 1, True)
         behind = back.finish()
-        legs = legs[:1]
+        near = [(bones.legs[0], -1)]
     outline, rows = _torso(look, bones)
     shoulder = rows[1][2] - (rows[1][1] + rows[1][2]) / 2
     hips = rows[4][2]
@@ -405,9 +443,9 @@ def draw_person(
     draw_head_back(sketch, look, bones.head, bones.profile)
     if bones.profile:
         _draw_arm(sketch, look, bones.arms[0], True)
-    for k, (leg, side) in enumerate(legs):
+    for k, (leg, side) in enumerate(near):
         _draw_leg(
-            sketch, look, leg, bones.profile, side, bones.profile and k == 0 and len(legs) > 1
+            sketch, look, leg, bones.profile, side, bones.profile and k == 0 and len(near) > 1
         )
     if not (look.dress or look.skirt) and stance.seat != "ground":
         sketch.limb((-hips * 0.45, 0.0), (hips * 0.45, 0.0), 0.085, 0.085, look.bottom, BODY)

@@ -8,6 +8,7 @@ the sketch transforms all its points at once. Colours are RGB, 0 to 255.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -217,7 +218,7 @@ class Sketch:
 
     def line(self, points: Points, width: float, colour: Colour, flags: int = BODY) -> None:
         """A stroke of constant width, by bars with round ends."""
-        for first, second in zip(points, points[1:], strict=False):
+        for first, second in itertools.pairwise(points):
             self.limb(first, second, width, width, colour, flags)
 
     def ring(

@@ -34,8 +34,15 @@ _HAIR: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, fl
     "red": ((10, 19), (0.72, 0.90), (0.66, 0.82)),
     "grey": ((0, 360), (0.0, 0.06), (0.60, 0.80)),
 }
-_SKIN = ((255, 224, 196), (246, 207, 172), (232, 184, 146), (207, 153, 112), (165, 112, 76),
-         (126, 82, 54), (94, 60, 42))  # fmt: skip
+_SKIN = (
+    (255, 224, 196),
+    (246, 207, 172),
+    (232, 184, 146),
+    (207, 153, 112),
+    (165, 112, 76),
+    (126, 82, 54),
+    (94, 60, 42),
+)
 
 # Where in the saturation and value bands each palette lies.
 _PALETTES = {

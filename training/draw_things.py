@@ -15,11 +15,23 @@ from training.draw_shapes import BODY, EDGE, Colour, Sketch, mix, tone
 
 # Width and height in units.
 THING_SIZES: dict[str, tuple[float, float]] = {
-    "car": (1.9, 0.72), "bicycle": (1.02, 0.62), "bench": (1.15, 0.5), "chair": (0.46, 0.62),
-    "table": (1.1, 0.46), "ball": (0.26, 0.26), "umbrella": (0.82, 0.8), "kite": (0.4, 0.75),
-    "balloon": (0.3, 0.7), "boat": (1.35, 0.95), "suitcase": (0.36, 0.52), "cup": (0.24, 0.22),
-    "book": (0.3, 0.24), "laptop": (0.42, 0.3), "flower pot": (0.34, 0.52), "lamp": (0.36, 0.86),
-}  # fmt: skip
+    "car": (1.9, 0.72),
+    "bicycle": (1.02, 0.62),
+    "bench": (1.15, 0.5),
+    "chair": (0.46, 0.62),
+    "table": (1.1, 0.46),
+    "ball": (0.26, 0.26),
+    "umbrella": (0.82, 0.8),
+    "kite": (0.4, 0.75),
+    "balloon": (0.3, 0.7),
+    "boat": (1.35, 0.95),
+    "suitcase": (0.36, 0.52),
+    "cup": (0.24, 0.22),
+    "book": (0.3, 0.24),
+    "laptop": (0.42, 0.3),
+    "flower pot": (0.34, 0.52),
+    "lamp": (0.36, 0.86),
+}
 BENCH_SEAT = 0.27
 CHAIR_SEAT = 0.29
 TABLE_TOP = 0.46
@@ -40,12 +52,27 @@ def _detail(c: Colour) -> Colour:
 def draw_car(s: Sketch, c: Colour, rng: Random) -> None:
     """A car from the side: saloon, hatchback or van."""
     kind = rng.choice(("saloon", "hatch", "van"))
-    roof = {"saloon": [(-0.42, 0.44), (-0.24, 0.68), (0.22, 0.68), (0.5, 0.44)],
-            "hatch": [(-0.72, 0.42), (-0.6, 0.68), (0.16, 0.68), (0.46, 0.44)],
-            "van": [(-0.9, 0.42), (-0.88, 0.8), (0.42, 0.8), (0.68, 0.46)]}[kind]  # fmt: skip
+    roof = {
+        "saloon": [(-0.42, 0.44), (-0.24, 0.68), (0.22, 0.68), (0.5, 0.44)],
+        "hatch": [(-0.72, 0.42), (-0.6, 0.68), (0.16, 0.68), (0.46, 0.44)],
+        "van": [(-0.9, 0.42), (-0.88, 0.8), (0.42, 0.8), (0.68, 0.46)],
+    }[kind]
     s.poly(roof, c)
-    s.blob([(-0.93, 0.2), (-0.94, 0.4), (-0.8, 0.46), (0.0, 0.46), (0.55, 0.455), (0.88, 0.38),
-            (0.94, 0.24), (0.9, 0.14), (0.0, 0.13), (-0.9, 0.13)], c)  # fmt: skip
+    s.blob(
+        [
+            (-0.93, 0.2),
+            (-0.94, 0.4),
+            (-0.8, 0.46),
+            (0.0, 0.46),
+            (0.55, 0.455),
+            (0.88, 0.38),
+            (0.94, 0.24),
+            (0.9, 0.14),
+            (0.0, 0.13),
+            (-0.9, 0.13),
+        ],
+        c,
+    )
     (x0, _), (x1, y1), (x2, _), (x3, _) = roof
     top, low = y1 - 0.05, 0.47
     mid = (x1 + x2) / 2 + 0.03
@@ -69,14 +96,26 @@ def draw_bicycle(s: Sketch, c: Colour, rng: Random) -> None:
         s.ring(x, 0.21, 0.21, 0.034, DARK)
         for k in range(4):
             a = math.pi * k / 4 + 0.2
-            s.line([(x - 0.18 * math.cos(a), 0.21 - 0.18 * math.sin(a)),
-                    (x + 0.18 * math.cos(a), 0.21 + 0.18 * math.sin(a))], 0.007, METAL)  # fmt: skip
+            s.line(
+                [
+                    (x - 0.18 * math.cos(a), 0.21 - 0.18 * math.sin(a)),
+                    (x + 0.18 * math.cos(a), 0.21 + 0.18 * math.sin(a)),
+                ],
+                0.007,
+                METAL,
+            )
         s.oval(x, 0.21, 0.03, 0.03, METAL, BODY)
     crank = (-0.02, 0.2)
     saddle, head = (-0.13, 0.45), (0.22, 0.46)
-    for a, b in (((-0.3, 0.21), crank), ((-0.3, 0.21), saddle), (crank, saddle), (crank, head),
-                 (saddle, head), (head, (0.3, 0.21))):  # fmt: skip
-        s.limb(a, b, w, w, c)
+    for start, stop in (
+        ((-0.3, 0.21), crank),
+        ((-0.3, 0.21), saddle),
+        (crank, saddle),
+        (crank, head),
+        (saddle, head),
+        (head, (0.3, 0.21)),
+    ):
+        s.limb(start, stop, w, w, c)
     s.limb(saddle, (-0.145, 0.51), 0.022, 0.022, METAL, BODY)
     s.limb((-0.22, 0.525), (-0.06, 0.52), 0.055, 0.03, DARK)
     s.limb(head, (0.2, 0.56), 0.026, 0.026, METAL, BODY)
@@ -158,14 +197,27 @@ def draw_ball(s: Sketch, c: Colour, rng: Random) -> None:
         s.line([(-r, r), (r, r)], 0.012, _detail(c))
         s.line([(0, 0), (0.02, r), (0, 2 * r)], 0.012, _detail(c))
     elif kind == "band":
-        s.blob([(-r * 0.97, r * 0.85), (0, r * 0.7), (r * 0.97, r * 0.85), (r * 0.98, r * 1.15),
-                (0, r * 1.0), (-r * 0.98, r * 1.15)], light, BODY)  # fmt: skip
+        s.blob(
+            [
+                (-r * 0.97, r * 0.85),
+                (0, r * 0.7),
+                (r * 0.97, r * 0.85),
+                (r * 0.98, r * 1.15),
+                (0, r * 1.0),
+                (-r * 0.98, r * 1.15),
+            ],
+            light,
+            BODY,
+        )
     elif kind == "spots":
         for x, y in ((-0.05, 0.17), (0.055, 0.19), (0.0, 0.09), (0.08, 0.1), (-0.08, 0.09)):
             s.oval(x, y, 0.021, 0.021, light, BODY)
     elif kind == "beach":
-        s.blob([(0, 2 * r), (-r * 0.55, r * 1.4), (-r * 0.55, r * 0.6), (0, 0), (-r * 0.15, r)],
-               light, BODY)  # fmt: skip
+        s.blob(
+            [(0, 2 * r), (-r * 0.55, r * 1.4), (-r * 0.55, r * 0.6), (0, 0), (-r * 0.15, r)],
+            light,
+            BODY,
+        )
     s.oval(-0.045, 0.185, 0.028, 0.02, tone(c, 1.45), BODY, turn=0.6)
 
 
@@ -175,8 +227,10 @@ def draw_umbrella(s: Sketch, c: Colour, rng: Random) -> None:
     s.line([(0, -0.06), (lean, 0.62)], 0.02, DARK)
     s.line([(0, -0.06), (0.02, -0.09), (0.045, -0.06)], 0.02, DARK)
     y = 0.42
-    points = [(0.41 * math.cos(math.radians(a)), y + 0.3 * math.sin(math.radians(a)))
-              for a in range(0, 181, 12)]  # fmt: skip
+    points = [
+        (0.41 * math.cos(math.radians(a)), y + 0.3 * math.sin(math.radians(a)))
+        for a in range(0, 181, 12)
+    ]
     n = rng.choice((4, 5, 6))
     for k in range(n):
         x0, x1 = -0.41 + 0.82 * k / n, -0.41 + 0.82 * (k + 1) / n
@@ -192,8 +246,17 @@ def draw_umbrella(s: Sketch, c: Colour, rng: Random) -> None:
     if rng.random() < 0.3:
         for k in range(0, n, 2):
             x0, x1 = -0.41 + 0.82 * k / n, -0.41 + 0.82 * (k + 1) / n
-            s.poly([(x0 + 0.01, y + 0.02), (x1 - 0.01, y + 0.02), (x1 * 0.62, y + 0.19), (0, y + 0.29),
-                    (x0 * 0.62, y + 0.19)], tone(c, 1.16), BODY)  # fmt: skip
+            s.poly(
+                [
+                    (x0 + 0.01, y + 0.02),
+                    (x1 - 0.01, y + 0.02),
+                    (x1 * 0.62, y + 0.19),
+                    (0, y + 0.29),
+                    (x0 * 0.62, y + 0.19),
+                ],
+                tone(c, 1.16),
+                BODY,
+            )
     s.line([(0, y + 0.29), (0, y + 0.35)], 0.016, DARK)
 
 
@@ -213,8 +276,18 @@ def draw_balloon(s: Sketch, c: Colour, rng: Random) -> None:
     """A balloon on a string; origin at the string's lower end."""
     s.line([(0, 0), (0.02, 0.12), (-0.015, 0.22), (0, 0.32)], 0.01, (90, 90, 96))
     s.poly([(-0.025, 0.31), (0.025, 0.31), (0, 0.36)], tone(c, 0.8))
-    s.blob([(0, 0.335), (-0.12, 0.45), (-0.145, 0.56), (-0.08, 0.67), (0.08, 0.67), (0.145, 0.56),
-            (0.12, 0.45)], c)  # fmt: skip
+    s.blob(
+        [
+            (0, 0.335),
+            (-0.12, 0.45),
+            (-0.145, 0.56),
+            (-0.08, 0.67),
+            (0.08, 0.67),
+            (0.145, 0.56),
+            (0.12, 0.45),
+        ],
+        c,
+    )
     s.oval(-0.06, 0.6, 0.025, 0.04, tone(c, 1.55), BODY, turn=-0.5)
 
 
@@ -306,9 +379,16 @@ def draw_flower_pot(s: Sketch, c: Colour, rng: Random) -> None:
         for k in range(5):
             a = math.radians(35 + 27.5 * k)
             end = (0.22 * math.cos(a), 0.22 + 0.26 * math.sin(a))
-            s.blob([(-0.03, 0.2), (end[0] * 0.5 - 0.035, (end[1] + 0.22) / 2), end,
-                    (end[0] * 0.5 + 0.035, (end[1] + 0.2) / 2), (0.03, 0.2)],
-                   tone(leaf, 0.85 + 0.08 * k))  # fmt: skip
+            s.blob(
+                [
+                    (-0.03, 0.2),
+                    (end[0] * 0.5 - 0.035, (end[1] + 0.22) / 2),
+                    end,
+                    (end[0] * 0.5 + 0.035, (end[1] + 0.2) / 2),
+                    (0.03, 0.2),
+                ],
+                tone(leaf, 0.85 + 0.08 * k),
+            )
     s.poly([(-0.14, 0.21), (0.14, 0.21), (0.1, 0.0), (-0.1, 0.0)], c)
     s.box(-0.155, 0.18, 0.155, 0.235, tone(c, 0.9) if sum(c) > 130 else tone(c, 1.15), round_=0.01)
 
@@ -325,12 +405,24 @@ def draw_lamp(s: Sketch, c: Colour, rng: Random) -> None:
 
 
 _DRAW: dict[str, Callable[[Sketch, Colour, Random], None]] = {
-    "car": draw_car, "bicycle": draw_bicycle, "bench": draw_bench, "chair": draw_chair,
-    "table": draw_table, "ball": draw_ball, "umbrella": draw_umbrella, "kite": draw_kite,
-    "balloon": draw_balloon, "boat": draw_boat, "suitcase": draw_suitcase, "cup": draw_cup,
-    "book": draw_book, "laptop": draw_laptop, "flower pot": draw_flower_pot, "lamp": draw_lamp,
+    "car": draw_car,
+    "bicycle": draw_bicycle,
+    "bench": draw_bench,
+    "chair": draw_chair,
+    "table": draw_table,
+    "ball": draw_ball,
+    "umbrella": draw_umbrella,
+    "kite": draw_kite,
+    "balloon": draw_balloon,
+    "boat": draw_boat,
+    "suitcase": draw_suitcase,
+    "cup": draw_cup,
+    "book": draw_book,
+    "laptop": draw_laptop,
+    "flower pot": draw_flower_pot,
+    "lamp": draw_lamp,
     "side chair": draw_side_chair,
-}  # fmt: skip
+}
 
 
 def draw_thing(sketch: Sketch, category: str, colour: Colour, rng: Random) -> None:
