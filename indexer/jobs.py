@@ -382,7 +382,7 @@ def _views(session: Session, ids: Sequence[int]) -> list[JobView]:
         .where(JobSlot.job_id.in_(ids), JobSlot.lease_until > clock())
         .group_by(JobSlot.job_id)
     )
-    held = {job_id: number for job_id, number in counts}
+    held: dict[int, int] = dict(counts.all())
     rows = session.execute(
         select(Job, Album.name)
         .outerjoin(Album, Album.id == Job.album_id)

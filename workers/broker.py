@@ -44,7 +44,7 @@ def queue_lengths(settings: Settings) -> Mapping[str, int]:
     """
     try:
         with connect(settings) as client:
-            return {queue: int(client.llen(queue)) for queue in QUEUES}  # type: ignore[arg-type]
+            return {queue: int(client.llen(queue)) for queue in QUEUES}
     except redis.RedisError as error:
         raise unreachable(settings, error) from error
 

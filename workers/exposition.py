@@ -17,7 +17,7 @@ def main(folder: str, port: int) -> None:
     """Serve until the process that started this one is gone."""
     parent = os.getppid()
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=folder)
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
     start_http_server(port, registry=registry)
     while os.getppid() == parent:
         time.sleep(1)

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.logging import logger
 
 if TYPE_CHECKING:
+    from indexer.decode import Decoder
+    from indexer.settings import Settings
     from model.predictor import Predictor
 
 log = logger(__name__)
 
 
 class Models:
-    """Holds the network that was asked for last; asking for another lets the first one go."""
+    """Holds the network that was asked for last; asking for another lets the first one go.
 
-    def __init__(self, device: str = "cpu") -> None:
+    The processes that decode photos for it are kept as well: starting them costs more than a small
+    batch.
+    """
+
+    def __init__(self, device: str = "cpu", load: Callable[[str], Predictor] | None = None) -> None:
+        """Hold nothing yet.
+
+        Args:
+            load: gets a network by name where the process may have it already, such as a search
+                engine's; default `model.build.load_predictor`.
+        """
         self._device = device
+        self._load = load
         self._name: str | None = None
         self._predictor: Predictor | None = None
+        self._decoder: Decoder | None = None
+        self._decoder_size = 0
         self._lock = threading.Lock()
-
-    def hold(self, name: str, predictor: Predictor) -> None:
-        """Share a network that the process has loaded already, such as the search engine's."""
-        with self._lock:
-            self._name, self._predictor = name, predictor
 
     def get(self, name: str) -> Predictor:
         """The network of this name; torch is imported here, never before a fork.
@@ -35,10 +46,34 @@ class Models:
         """
         with self._lock:
             if self._predictor is None or self._name != name:
-                from model.build import load_predictor
-
                 self._predictor = None  # two at once might not fit into memory
                 log.info("loading model", model=name)
-                self._predictor = load_predictor(name, device=self._device)
+                if self._load is not None:
+                    self._predictor = self._load(name)
+                else:
+                    from model.build import load_predictor
+
+                    self._predictor = load_predictor(name, device=self._device)
                 self._name = name
             return self._predictor
+
+    def decoder(self, settings: Settings, input_size: int) -> Decoder:
+        """Processes that decode photos to this size."""
+        from indexer.decode import Decoder
+
+        with self._lock:
+            if self._decoder is not None and self._decoder_size != input_size:
+                self._decoder.close()
+                self._decoder = None
+            if self._decoder is None:
+                self._decoder = Decoder(settings, input_size)
+                self._decoder_size = input_size
+            return self._decoder
+
+    def close(self) -> None:
+        """Let the network and the decoding processes go."""
+        with self._lock:
+            self._predictor = self._name = None
+            if self._decoder is not None:
+                self._decoder.close()
+                self._decoder = None

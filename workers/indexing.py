@@ -1,0 +1,206 @@
+"""The job that indexes an album: scan, encode together with other workers, build the prefilter."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from indexer import claims, jobs, prefilter, scan, slots, statuses, versions
+from indexer.catalog import count_by_status
+from indexer.errors import UnknownAlbum
+from indexer.ingest import Ingest, Tally
+from indexer.settings import MEBIBYTE
+from indexer.snapshot import open_snapshot
+from indexer.store import FeatureStore
+from indexer.tables import Album, Photo
+from workers import metrics
+from workers.logging import logger
+from workers.work import MORE, WAIT, Outcome, Turn
+
+if TYPE_CHECKING:
+    from model.predictor import Predictor
+
+log = logger(__name__)
+
+
+def index(turn: Turn) -> Outcome:
+    """Scan the album's folders, encode what lacks features, and make it searchable.
+
+    Parameters of the job: ``model`` (default: the one that serves the album, else the setting),
+    ``which`` ("missing" or "all"), ``confirm_deletions``, ``scan`` (False leaves the folders be).
+    """
+    album_id = album_of(turn)
+    if turn.job.phase in (None, "retry", "scan"):
+        with slots.leading(turn.catalog, turn.place) as leads:
+            if not leads:
+                return WAIT
+            if not _scan(turn, album_id):
+                return broken_off(turn)
+            slots.enter_phase(
+                turn.catalog, turn.place, "reopen" if turn.job.phase == "retry" else "start"
+            )
+    predictor = turn.models.get(_model_name(turn, album_id))
+    encoded = encode(turn, album_id, predictor)
+    if not isinstance(encoded, Encoded):
+        return encoded
+    with slots.leading(turn.catalog, turn.place) as leads:
+        if not leads:
+            return WAIT
+        return _finish(turn, album_id, predictor, encoded)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Nothing waits any more: every photo has its features for the version, or has failed."""
+
+    version: versions.Version
+    wanted: dict[str, str]
+
+
+def encode(turn: Turn, album_id: int, predictor: Predictor) -> Encoded | Outcome:
+    """Encode an album for a model, together with whoever else works at this job.
+
+    Returns:
+        how the turn ends while something still waits.
+    """
+    decoder = turn.models.decoder(turn.settings, predictor.input_size)
+    with Ingest(turn.settings, turn.catalog, album_id, predictor, decoder=decoder) as ingest:
+        phase = jobs.get(turn.catalog, turn.place.job_id).phase
+        if phase != "encode":
+            with slots.leading(turn.catalog, turn.place) as leads:
+                if not leads:
+                    return WAIT
+                ingest.start(all_failed=phase == "reopen")
+                slots.enter_phase(turn.catalog, turn.place, "encode")
+        counted = Tally()
+
+        def tell(tally: Tally) -> None:
+            metrics.PHOTOS.labels(outcome="encoded").inc(tally.encoded - counted.encoded)
+            metrics.PHOTOS.labels(outcome="failed").inc(tally.failed - counted.failed)
+            metrics.PHOTOS.labels(outcome="lost").inc(tally.lost - counted.lost)
+            counted.encoded, counted.failed = tally.encoded, tally.failed
+            counted.lost = tally.lost
+            _note_failures(turn, tally)
+            report_progress(turn, album_id, ingest.wanted)
+
+        report_progress(turn, album_id, ingest.wanted)
+        ended = ingest.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
+    if ended == "stopped":
+        return broken_off(turn)
+    if ended == "wait":
+        return MORE if turn.is_over() and not turn.should_stop() else broken_off(turn)
+    return Encoded(ingest.version, ingest.wanted)
+
+
+def broken_off(turn: Turn) -> Outcome:
+    """How a turn ends that did not come to the end of its work."""
+    if turn.pulse.stop_reason is None and turn.stopping():
+        return MORE  # this process ends; another one should go on at once
+    return WAIT
+
+
+def report_progress(turn: Turn, album_id: int, wanted: dict[str, str]) -> None:
+    """Derive the job's progress from the catalog: photos that are there, encoded, failed."""
+    with turn.catalog.reading() as session:
+        by_status = count_by_status(session, album_id)
+        waiting, failed = claims.remaining(session, album_id, wanted)
+    total = sum(number for status, number in by_status.items() if status != "missing")
+    turn.report(done=max(0, total - waiting - failed), total=total, failed=failed)
+
+
+def album_of(turn: Turn) -> int:
+    """The album that a job works on.
+
+    Raises:
+        UnknownAlbum: the job names none.
+    """
+    if turn.job.album_id is None:
+        raise UnknownAlbum(f"the job {turn.job.id} names no album")
+    return turn.job.album_id
+
+
+def _model_name(turn: Turn, album_id: int) -> str:
+    named = turn.job.parameters.get("model")
+    if named:
+        return str(named)
+    serving = versions.serving(turn.catalog, album_id)
+    return turn.settings.model if serving is None else serving.model
+
+
+def _scan(turn: Turn, album_id: int) -> bool:
+    """Bring the album's rows in line with its folders; False when it was told to stop."""
+    if turn.job.parameters.get("scan", True) is False:
+        return True
+    with turn.catalog.reading() as session:
+        name = session.scalar(select(Album.name).where(Album.id == album_id))
+    if name is None:
+        raise UnknownAlbum(f"the album of job {turn.job.id} is gone")
+    report = scan.scan_album(
+        turn.catalog,
+        name,
+        confirm_deletions=bool(turn.job.parameters.get("confirm_deletions", False)),
+        should_stop=turn.should_stop,
+        max_file_bytes=turn.settings.max_file_mib * MEBIBYTE,
+        progress=lambda at: turn.report(message=f"scanning: {at.files:,} files"),
+    )
+    if report.stopped:
+        return False
+    log.info("scanned", **{k: v for k, v in asdict(report).items() if isinstance(v, int)})
+    turn.report(message=report.question or "")
+    return True
+
+
+def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -> Outcome:
+    """Statuses, prefilter, and the job's report."""
+    with turn.catalog.session() as session:
+        statuses.settle(session, encoded.version, encoded.wanted)
+    build_prefilter(turn, album_id, predictor)
+    report_progress(turn, album_id, encoded.wanted)
+    note_album_failures(turn, album_id)
+    with turn.catalog.reading() as session:
+        counts = count_by_status(session, album_id)
+    result: dict[str, Any] = {
+        **counts,
+        "model": predictor.name,
+        "index_version": encoded.version.id,
+    }
+    return Outcome("done", result)
+
+
+def build_prefilter(turn: Turn, album_id: int, predictor: Predictor) -> None:
+    """Build a model's FAISS file where it is missing or stale."""
+    store = FeatureStore.open(turn.settings, turn.catalog)
+    with open_snapshot(turn.catalog, store, album_id, predictor.fingerprints) as snapshot:
+        folder = turn.settings.features_dir
+        if prefilter.needs_build(folder, snapshot):
+            prefilter.build(folder, snapshot, predictor)
+
+
+def _note_failures(turn: Turn, tally: Tally) -> None:
+    """Write a worker's failures into the job's report."""
+    fresh, tally.failures[:] = list(tally.failures), []
+    if not fresh:
+        return
+    with turn.catalog.session() as session:
+        for photo_id, _, reason in fresh:
+            jobs.note_failure(session, turn.place.job_id, photo_id, reason)
+    for photo_id, path, reason in fresh:
+        log.warning("photo failed", photo_id=photo_id, path=path, reason=reason)
+
+
+def note_album_failures(turn: Turn, album_id: int) -> None:
+    """Make the report name every failed photo, whichever worker met it."""
+    known = {
+        one.photo_id for one in jobs.failures(turn.catalog, turn.place.job_id, limit=1_000_000)
+    }
+    query = select(Photo.id, Photo.error, Photo.attempts).where(
+        Photo.album_id == album_id, Photo.status == "failed", Photo.deleted_at.is_(None)
+    )
+    with turn.catalog.session() as session:
+        for photo_id, error, attempts in session.execute(query).all():
+            if photo_id not in known:
+                jobs.note_failure(
+                    session, turn.place.job_id, photo_id, error or "unknown", max(1, attempts)
+                )
