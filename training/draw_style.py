@@ -20,12 +20,12 @@ _BANDS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, f
     "yellow": ((48, 58), (0.58, 1.0), (0.90, 1.0)),
     "green": ((92, 152), (0.42, 0.88), (0.36, 0.78)),
     "blue": ((206, 236), (0.55, 0.95), (0.45, 0.98)),
-    "purple": ((266, 292), (0.42, 0.82), (0.40, 0.78)),
-    "pink": ((324, 346), (0.30, 0.58), (0.92, 1.0)),
+    "purple": ((264, 286), (0.45, 0.82), (0.40, 0.78)),
+    "pink": ((322, 342), (0.30, 0.56), (0.92, 1.0)),
     "brown": ((16, 29), (0.50, 0.78), (0.28, 0.48)),
     "black": ((0, 360), (0.0, 0.22), (0.05, 0.15)),
-    "white": ((0, 360), (0.0, 0.05), (0.94, 1.0)),
-    "grey": ((0, 360), (0.0, 0.07), (0.44, 0.66)),
+    "white": ((0, 360), (0.0, 0.04), (0.94, 1.0)),
+    "grey": ((0, 360), (0.0, 0.06), (0.38, 0.58)),
 }
 _HAIR: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "black": ((0, 360), (0.0, 0.25), (0.07, 0.15)),
@@ -114,7 +114,7 @@ def sample_style(rng: Random) -> Style:
     """A look at random; one in three photos carries no camera effect at all."""
     clean = rng.random() < 0.34
     evening = rng.random() < 0.14
-    warm = rng.uniform(-1, 1) * (0.07 if evening else 0.045)
+    warm = rng.uniform(-1, 1) * (0.055 if evening else 0.035)
     texture = "" if rng.random() < 0.6 else rng.choice(("paper", "canvas", "crayon", "hatch"))
     side = rng.choice((-1, 1)) * rng.uniform(0.3, 1.0)
     outline = rng.choices(("none", "dark", "own", "rim"), (0.42, 0.24, 0.22, 0.12))[0]
@@ -128,7 +128,7 @@ def sample_style(rng: Random) -> Style:
         light=(side, -rng.uniform(0.4, 1.0)),
         light_strength=rng.uniform(0.3, 1.0),
         tint=(1 + warm, 1 + warm * 0.2, 1 - warm),
-        brightness=rng.uniform(0.68, 0.85) if evening else rng.uniform(0.9, 1.06),
+        brightness=rng.uniform(0.74, 0.87) if evening else rng.uniform(0.9, 1.06),
         contrast=rng.uniform(0.86, 1.08),
         shadow=rng.choice((0.0, rng.uniform(0.12, 0.4), rng.uniform(0.12, 0.4))),
         shadow_lean=-side * rng.uniform(0.0, 0.9),
