@@ -13,8 +13,9 @@ from random import Random
 import numpy as np
 
 from training import lexicon
-from training.phrases import MAX_PIECES, article, finish, pieces
+from training.nouns import article
 from training.scene import COLOURS
+from training.slips import MAX_PIECES, finish, pieces
 
 # Alive: may be doing something. The plural is regular unless given after a slash.
 _CREATURES = """

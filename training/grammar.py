@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from training.absent import absent
-from training.builders import KINDS, Builder, Unsuitable
+from training.builders import KINDS, Builder
+from training.describing import Unsuitable
 from training.imagined import imagine
 from training.mutations import held_out as names_held_out
 from training.mutations import mutate, well_formed
-from training.phrases import MAX_PIECES, finish, pieces, realise
+from training.phrases import realise
 from training.programs import UNKNOWN, Program, View, evaluate, execute, view_of
 from training.scene import Scene
+from training.slips import MAX_PIECES, finish, pieces
 
 __all__ = [
     "ALBUM_KINDS", "KINDS", "Expression", "Program", "absent", "draw", "execute", "expressions",

@@ -91,7 +91,9 @@ _WORDS_OF_GRAMMAR = """
     smallest tallest shortest highest topmost lowest next beside near by front behind between
     foreground background hat cap bag glasses beard bearded hair haired shirt jacket t-shirt sweater
     trousers pants dress everything anyone people things objects two three four five six seven eight
-    nine second third fourth fifth exactly only single pair as well plus
+    nine second third fourth fifth exactly only just single pair also as well plus far away it them
+    us one ones hand held ridden seated belonging hats bags beards dresses shirts tops jackets
+    t-shirts sweaters
 """
 
 

@@ -34,19 +34,18 @@ presupposes him.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from training import relations
+from training import ranking, relations
 from training.relations import MAYBE, YES
-from training.scene import PEOPLE, Instance, Scene
+from training.scene import Instance, Scene
+from training.traits import TRAITS
 
 Program = tuple[Any, ...]
 
 UNKNOWN = -1  # instead of a bit mask: cannot be said
-
-# How far apart the last chosen and the first rejected must be, by key.
-_GAPS = {"left": 0.045, "right": 0.045, "high": 0.06, "low": 0.06}
 
 
 class View:
@@ -77,6 +76,11 @@ class View:
     def members(self, mask: int) -> list[Instance]:
         """A mask's instances."""
         return [t for i, t in enumerate(self.things) if mask >> i & 1]
+
+    def mask(self, members: Iterable[Instance]) -> int:
+        """The mask of some instances."""
+        ids = {t.id for t in members}
+        return sum(1 << i for i, t in enumerate(self.things) if t.id in ids)
 
     def related(self, name: str) -> list[tuple[int, int]]:
         """For each instance, the masks of those to which it surely and perhaps has a relation."""
@@ -121,7 +125,7 @@ class View:
         if kind == "size":
             return self._size(mod[1])
         yes = maybe = 0
-        judge = _ATOMS[kind]
+        judge = TRAITS[kind]
         for i, thing in enumerate(self.things):
             value = judge(thing, *mod[1:])
             if value == YES:
@@ -210,84 +214,6 @@ class View:
         return yes, maybe
 
 
-def _colour(t: Instance, c: str) -> int:
-    if t.colour == c:
-        return YES
-    # "in blue" of somebody with blue trousers or a blue hat only: arguable.
-    if t.category in PEOPLE and c in (t.parts.get("bottom"), t.parts.get("hat")):
-        return MAYBE
-    return -1
-
-
-def _top(t: Instance, c: str) -> int:
-    if t.colour != c or t.category not in PEOPLE:
-        return -1
-    return MAYBE if "dress" in t.parts else YES
-
-
-def _bottom(t: Instance, c: str) -> int:
-    if t.category in PEOPLE and t.visible < 0.75:
-        return MAYBE
-    if t.parts.get("bottom") != c:
-        return -1
-    return MAYBE if "dress" in t.parts else YES
-
-
-def _dress(t: Instance, c: str) -> int:
-    return YES if "dress" in t.parts and c in ("", t.colour) else -1
-
-
-# People lower than this in the photo show no glasses or beards.
-_FINE_HEIGHT = 0.2
-
-
-def _worn(part: str) -> Any:
-    fine = part in ("glasses", "beard")
-
-    def judge(t: Instance, c: str = "") -> int:
-        # What is mostly hidden, and what is too small to see, cannot be said.
-        if t.category in PEOPLE and (
-            t.visible < 0.55 or (fine and t.box[3] - t.box[1] < _FINE_HEIGHT)
-        ):
-            return MAYBE
-        return YES if part in t.parts and c in ("", t.parts[part]) else -1
-
-    return judge
-
-
-# Poses that a glance confuses with the named one.
-_POSES_LIKE = {
-    "standing": ("waving", "walking"),
-    "walking": ("running", "standing"),
-    "running": ("walking", "jumping"),
-    "jumping": ("running",),
-    "waving": (),
-    "sitting": (),
-}
-
-
-def _pose(t: Instance, p: str) -> int:
-    if t.pose == p:
-        return MAYBE if t.rides else YES
-    return MAYBE if t.pose in _POSES_LIKE[p] else -1
-
-
-_ATOMS: dict[str, Any] = {
-    "colour": _colour,
-    "top": _top,
-    "bottom": _bottom,
-    "dress": _dress,
-    "hat": _worn("hat"),
-    "bag": _worn("bag"),
-    "hair": _worn("hair"),
-    "glasses": _worn("glasses"),
-    "beard": _worn("beard"),
-    "pose": _pose,
-    "at": relations.at,
-    "plane": relations.plane,
-}
-
-
 def evaluate(view: View, phrase: Program) -> int:
     """The mask of a phrase's referents, 0 for none, UNKNOWN where it cannot be said."""
     return _PHRASES[phrase[0]](view, *phrase[1:])
@@ -350,72 +276,20 @@ def _count(view: View, n: int, d: Program) -> int:
     return 0
 
 
-def _key(t: Instance, key: str) -> float:
-    """What a superlative sorts by, smallest first."""
-    if key in ("left", "far left"):
-        return t.centre[0]
-    if key in ("right", "far right"):
-        return -t.centre[0]
-    if key == "high":
-        return t.centre[1]
-    if key == "low":
-        return -t.centre[1]
-    if key == "near":
-        return -t.depth
-    if key == "far":
-        return t.depth
-    if key == "tall":
-        return -(t.box[3] - t.box[1])
-    if key == "short":
-        return t.box[3] - t.box[1]
-    return -t.area if key == "big" else t.area
-
-
-def _apart(key: str, first: float, second: float) -> bool:
-    if key in ("big", "small"):
-        return abs(first - second) > 0.25 * max(abs(first), abs(second))
-    if key in ("tall", "short"):
-        return abs(first - second) > 0.12 * max(abs(first), abs(second))
-    if key in ("near", "far"):
-        return abs(first - second) > relations.DEPTH_MARGIN
-    return abs(first - second) > _GAPS[key.removeprefix("far ")]
-
-
-def _ranked(view: View, key: str, mask: int) -> list[tuple[float, int]]:
-    return sorted((_key(t, key), 1 << i) for i, t in enumerate(view.things) if mask >> i & 1)
-
-
 def _super(view: View, key: str, n: int, d: Program) -> int:
     yes, maybe = view.description(d)
     if (yes | maybe).bit_count() < n:
         return 0
     if maybe or yes.bit_count() == n:
         return UNKNOWN
-    ranked = _ranked(view, key, yes)
-    if not _apart(key, ranked[n - 1][0], ranked[n][0]):
+    order = ranking.ranked(view.members(yes), key)
+    edge, last = order[n - 1]
+    clear = ranking.apart(key, edge, order[n][0])
+    if not clear or not ranking.as_in_life(key, view.members(yes), last):
         return UNKNOWN
-    chosen = ranked[:n]
-    if not _as_in_life(view, key, yes, chosen[-1][1]):
+    if (key == "far left" and edge > 0.4) or (key == "far right" and edge > -0.6):
         return UNKNOWN
-    if key == "far left" and chosen[-1][0] > 0.4:
-        return UNKNOWN
-    if key == "far right" and chosen[-1][0] > -0.6:
-        return UNKNOWN
-    return sum(bit for _, bit in chosen)
-
-
-_AIRBORNE = ("kite", "balloon", "bird")
-
-
-def _as_in_life(view: View, key: str, among: int, last: int) -> bool:
-    """Whether what the picture shows is what is so: nothing flying has a depth that one sees, and
-    a near child may look taller than a far adult."""
-    if key in ("near", "far"):
-        return not among & view.category(_AIRBORNE)
-    kids, adults = view.category(("boy", "girl")), view.category(("man", "woman"))
-    if key == "tall":
-        return not (last & kids and among & adults)
-    return not (key == "short" and last & adults and among & kids)
+    return view.mask(thing for _, thing in order[:n])
 
 
 def _ordinal(view: View, key: str, k: int, d: Program) -> int:
@@ -424,13 +298,13 @@ def _ordinal(view: View, key: str, k: int, d: Program) -> int:
         return 0
     if maybe:
         return UNKNOWN
-    ranked = _ranked(view, key, yes)
-    if not _as_in_life(view, key, yes, ranked[k - 1][1]):
+    order = ranking.ranked(view.members(yes), key)
+    if not ranking.as_in_life(key, view.members(yes), order[k - 1][1]):
         return UNKNOWN
-    for (first, _), (second, _) in pairwise(ranked[: k + 1]):
-        if not _apart(key, first, second):
+    for (first, _), (second, _) in pairwise(order[: k + 1]):
+        if not ranking.apart(key, first, second):
             return UNKNOWN
-    return ranked[k - 1][1]
+    return view.mask([order[k - 1][1]])
 
 
 def _except(view: View, d: Program, phrase: Program) -> int:
