@@ -240,6 +240,24 @@ class Predictor:
             return Judgement(zeros, zeros.reshape(0, n), zeros.reshape(0, m))
         return Judgement.concatenate(parts)
 
+    @torch.inference_mode()
+    def judge_pairs(self, tokens: Records, words: Words) -> Judgement:
+        """Judge photo i by expression i, for evaluation: as `judge`, but for rounding.
+
+        Args:
+            tokens: records (M,) of the tokens tier.
+            words: M expressions.
+        """
+        self.check("tokens", tokens)
+        output = self.network.judge(
+            packing.unpack_tokens(tokens, self.device), words.features, words.mask
+        )
+        return Judgement(
+            output.no_target_logit.float().cpu().numpy(),
+            output.minimap_logit.float().sigmoid().cpu().numpy(),
+            output.coefficients.float().cpu().numpy(),
+        )
+
     def confidence(self, judgement: Judgement) -> NDArray[np.float64]:
         """Calibrated p(the expression refers to something here), (B,)."""
         return self.calibration.confidence(judgement.no_target_logit)

@@ -16,7 +16,10 @@ from model.errors import ReferentError
 # (command, module, function); a module may instead hold a typer app, registered as a group.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("synth", "referent.synth", "synth"),
+    ("index", "referent.index", "index"),
     ("albums", "referent.albums", "albums"),
+    ("evaluate", "referent.evaluate", "evaluate"),
+    ("calibrate", "referent.calibrate", "calibrate"),
     ("jobs", "referent.jobs", "app"),
     ("worker", "referent.worker", "worker"),
 )

@@ -10,7 +10,7 @@ from model.calibration import Calibration
 from model.masks import Mask
 from model.predictor import Judgement
 from training import evaluate, report
-from training.judging import AlbumSet, Pair, PairSet, judge_album, judge_pairs
+from training.judging import AlbumSet, Pair, PairSet, encode_album, judge_album, judge_pairs
 
 COLOURS = ("red", "green", "blue")
 SIDE = 48
@@ -56,6 +56,10 @@ class ColourPredictor:
         share = tokens["x"] @ words.sentence[0]
         coefficients = np.repeat(words.sentence, len(tokens), axis=0)
         return Judgement((0.04 - share) * 100, share[:, None], coefficients)
+
+    def judge_pairs(self, tokens, words):
+        share = (tokens["x"] * words.sentence).sum(axis=1)
+        return Judgement((0.04 - share) * 100, share[:, None], words.sentence)
 
     def render(self, record, judgement, width, height):
         lit = (record["x"] > 128) @ judgement.coefficients[0]
@@ -124,6 +128,11 @@ def absent(squares) -> AlbumSet:
     return AlbumSet("absent", squares, texts, ("known", "unknown"), zeros)
 
 
+def judged(network, data, **options):
+    encoded = encode_album(network, data.photos, quiet=True)
+    return judge_album(network, data, encoded, quiet=True, **options)
+
+
 def test_model_that_answers_all_pairs_right_scores_one_everywhere(pairs) -> None:
     scores = judge_pairs(ColourPredictor(), pairs, quiet=True)
     figures = evaluate.pair_figures(pairs, scores, Calibration(points={"t_acc_95": 0.5}))
@@ -158,7 +167,7 @@ def test_accuracy_curve_falls_in_t_acc_as_it_rises_in_n_acc() -> None:
 
 
 def test_album_figures_by_kind_by_pixel_rule_and_for_held_out_compositions(album) -> None:
-    scores = judge_album(ColourPredictor(), album, areas=True, quiet=True)
+    scores = judged(ColourPredictor(), album, areas=True)
     figures = evaluate.album_figures(album, scores, Calibration())
     for key in ("f1", "precision", "recall", "map", "held_out_f1", "pixel_rule.f1"):
         assert figures[f"album.{key}"] == 1.0, key
@@ -171,14 +180,14 @@ def test_album_figures_by_kind_by_pixel_rule_and_for_held_out_compositions(album
 
 
 def test_prefilter_that_ranks_matches_first_recalls_all_the_head_accepts(album) -> None:
-    scores = judge_album(ColourPredictor(), album, quiet=True)
+    scores = judged(ColourPredictor(), album)
     figures = evaluate.prefilter_figures(album, scores, Calibration())
     assert figures["prefilter.recall@1%"] == figures["prefilter.recall@200"] == 1.0
     assert figures["prefilter.by_kind"]["blue"]["25%"] == 1.0
 
 
 def test_absent_things_are_counted_as_pairs_and_as_expressions(absent) -> None:
-    scores = judge_album(ColourPredictor(), absent, quiet=True)
+    scores = judged(ColourPredictor(), absent)
     figures = evaluate.absent_figures(absent, scores, Calibration())
     assert figures["absent.false_photo_rate"] == 0.0 and figures["absent.nothing_returned"] == 1.0
     logits = scores.no_target_logit.copy()
@@ -197,8 +206,8 @@ def test_calibration_is_chosen_on_pairs_album_and_absent_things_together(
 ) -> None:
     network = ColourPredictor()
     of_pairs = judge_pairs(network, pairs, quiet=True)
-    of_album = judge_album(network, album, quiet=True)
-    of_absent = judge_album(network, absent, quiet=True)
+    of_album = judged(network, album)
+    of_absent = judged(network, absent)
     noise = np.random.default_rng(1)
 
     def noisy(scores):
@@ -228,10 +237,11 @@ def test_report_holds_tables_curves_and_pictures_of_answers(tmp_path, pairs, alb
     network = ColourPredictor()
     scores = judge_pairs(network, pairs, quiet=True)
     calibrated = Calibration(points={"t_acc_95": 0.5})
-    of_album = judge_album(network, album, areas=True, quiet=True)
-    of_absent = judge_album(network, absent, quiet=True)
+    of_album = judged(network, album, areas=True)
+    of_absent = judged(network, absent)
     figures = {
         "model": "colours",
+        "data": "synthetic:test",
         **evaluate.pair_figures(pairs, scores, calibrated),
         **evaluate.album_figures(album, of_album, calibrated),
         **evaluate.prefilter_figures(album, of_album, calibrated),

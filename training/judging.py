@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BATCH_PHOTOS = 16
 BATCH_EXPRESSIONS = 64
+BATCH_PAIRS = 128
+TIERS = ("tokens", "masks", "vectors")
 
 
 class Photos(Protocol):
@@ -130,69 +132,88 @@ def judge_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> 
     by_photo: dict[int, list[int]] = {}
     for index, pair in enumerate(data.pairs):
         by_photo.setdefault(pair.photo, []).append(index)
-    bar = tqdm(total=count, desc=f"{data.name}: pairs", disable=quiet, unit="pair", leave=False)
+    bar = tqdm(
+        total=count, desc=f"{data.name}: pairs", disable=quiet or None, unit="pair", leave=False
+    )
     for photos in _chunks(sorted(by_photo), BATCH_PHOTOS):
         images = [data.photos.image(photo) for photo in photos]
         records = predictor.encode(_stacked(images, predictor.input_size), ("tokens", "masks"))
-        rows = [index for photo in photos for index in by_photo[photo]]
-        words = predictor.read([data.pairs[index].expression for index in rows])
         place = {photo: at for at, photo in enumerate(photos)}
-        for at, index in enumerate(rows):
-            pair = data.pairs[index]
-            photo = place[pair.photo]
-            judgement = predictor.judge(records["tokens"][photo : photo + 1], words[at])
-            logit[index] = judgement.no_target_logit[0]
-            height, width = images[photo].shape[:2]
-            predicted = predictor.render(records["masks"][photo], judgement[0], width, height).array
-            truth = data.photos.mask(pair.photo, pair.targets)
-            pixels[index] = (
-                np.count_nonzero(predicted & truth),
-                np.count_nonzero(predicted),
-                np.count_nonzero(truth),
-            )
-            bar.update()
+        rows = [index for photo in photos for index in by_photo[photo]]
+        for chunk in _chunks(rows, BATCH_PAIRS):
+            at = [place[data.pairs[index].photo] for index in chunk]
+            words = predictor.read([data.pairs[index].expression for index in chunk])
+            judgement = predictor.judge_pairs(records["tokens"][at], words)
+            logit[chunk] = judgement.no_target_logit
+            for row, index in enumerate(chunk):
+                photo, pair = at[row], data.pairs[index]
+                height, width = images[photo].shape[:2]
+                mask = predictor.render(records["masks"][photo], judgement[row], width, height)
+                truth = data.photos.mask(pair.photo, pair.targets)
+                pixels[index] = (
+                    np.count_nonzero(mask.array & truth),
+                    np.count_nonzero(mask.array),
+                    np.count_nonzero(truth),
+                )
+                bar.update()
     bar.close()
     return PairScores(logit, pixels[:, 0], pixels[:, 1], pixels[:, 2])
 
 
+@dataclass(frozen=True)
+class EncodedAlbum:
+    """N photos of an album, encoded once: records of the tokens, masks and vectors tiers, (N,)."""
+
+    tokens: NDArray[Any]
+    masks: NDArray[Any]
+    vectors: NDArray[Any]
+
+
+def encode_album(
+    predictor: Predictor, photos: Photos, *, name: str = "album", quiet: bool = False
+) -> EncodedAlbum:
+    """Encode every photo, a batch at a time."""
+    chunks = list(_chunks(range(len(photos)), BATCH_PHOTOS))
+    batches = []
+    for chunk in tqdm(chunks, desc=f"{name}: encoding", disable=quiet or None, leave=False):
+        pixels = _stacked([photos.image(index) for index in chunk], predictor.input_size)
+        batches.append(predictor.encode(pixels, TIERS))
+    return EncodedAlbum(*(np.concatenate([batch[tier] for batch in batches]) for tier in TIERS))
+
+
 def judge_album(
-    predictor: Predictor, data: AlbumSet, *, areas: bool = False, quiet: bool = False
+    predictor: Predictor,
+    data: AlbumSet,
+    encoded: EncodedAlbum,
+    *,
+    areas: bool = False,
+    quiet: bool = False,
 ) -> AlbumScores:
     """Judge every expression on every photo.
 
     Args:
+        predictor: made `encoded` from the set's photos.
         areas: count the pixels of every mask as well, for the 50-pixel rule.
         quiet: show no progress.
     """
-    photos, expressions = len(data.photos), len(data.expressions)
-    size = predictor.input_size
-    batches = []
-    for chunk in tqdm(
-        list(_chunks(range(photos), BATCH_PHOTOS)),
-        desc=f"{data.name}: encoding", disable=quiet, leave=False,
-    ):  # fmt: skip
-        pixels = _stacked([data.photos.image(index) for index in chunk], size)
-        batches.append(predictor.encode(pixels, ("tokens", "masks", "vectors")))
-    tokens, masks, vectors = (
-        np.concatenate([batch[tier] for batch in batches])
-        for tier in ("tokens", "masks", "vectors")
-    )
-    vector = predictor.vectors_of(vectors)  # (N, V, D)
+    photos, expressions = len(encoded.tokens), len(data.expressions)
+    vector = predictor.vectors_of(encoded.vectors)  # (N, V, D)
     logit = np.zeros((expressions, photos))
     area = np.zeros((expressions, photos), dtype=np.int64) if areas else None
     prefilter = np.zeros((expressions, photos), dtype=np.float32)
-    bar = tqdm(total=expressions, desc=f"{data.name}: judging", disable=quiet, leave=False)
+    bar = tqdm(total=expressions, desc=f"{data.name}: judging", disable=quiet or None, leave=False)
     for chunk in _chunks(range(expressions), BATCH_EXPRESSIONS):
         words = predictor.read([data.expressions[index] for index in chunk])
         for at, index in enumerate(chunk):
-            judgement = predictor.judge(tokens, words[at])
+            judgement = predictor.judge(encoded.tokens, words[at])
             logit[index] = judgement.no_target_logit
             # (N, V, D) x (D,) -> (N, V) -> (N,)
             prefilter[index] = (vector @ words.sentence[at]).max(axis=1)
             if area is not None:
+                size = predictor.input_size
                 area[index] = [
-                    _area(predictor.render(masks[photo], judgement[photo], 1, 1).probability, size)
-                    for photo in range(photos)
+                    _area(predictor.render(encoded.masks[i], judgement[i], 1, 1).probability, size)
+                    for i in range(photos)
                 ]
             bar.update()
     bar.close()
@@ -208,6 +229,6 @@ def _stacked(images: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.uint8
     return np.stack([to_pixels(Image.fromarray(image), size) for image in images])
 
 
-def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+def _chunks(items: Sequence[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(items), size):
-        yield items[start : start + size]
+        yield list(items[start : start + size])

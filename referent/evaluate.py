@@ -1,0 +1,84 @@
+"""`referent evaluate`: how good a model is, in numbers and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from model.predictor import Predictor
+    from training.suite import Evaluation
+
+SPLIT_HELP = "synthetic:test, synthetic:val, or a folder in the gRefCOCO form (DIR or DIR:SPLIT)"
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="a model's name, or a weights file")] = "rela-mini",
+    data: Annotated[str, typer.Option(help=SPLIT_HELP)] = "synthetic:test",
+    report: Annotated[
+        Path | None, typer.Option(help="write report.md with pictures into this folder")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print all figures as JSON")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="a tenth of the synthetic sets: not the figures to compare")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Measure a model: segmentation, the no-target decision, album retrieval, calibration.
+
+    Operating points are the ones that `referent calibrate` chose on validation and keeps beside
+    the weights; a model without them is calibrated on `synthetic:val` first.
+    """
+    import json
+
+    from model.build import load_predictor
+    from training.report import summary, write_report
+
+    name, split = parse(data)
+    predictor = load_predictor(model, device=device)
+    evaluation = run(predictor, name, split, quick=quick)
+    if report is not None:
+        title = f"{predictor.name} on {data}"
+        path = write_report(report, title, evaluation.figures, evaluation.examples, predictor)
+        typer.echo(f"report: {path}", err=True)
+    if as_json:
+        typer.echo(json.dumps(evaluation.figures, indent=2))
+    else:
+        typer.echo(summary(evaluation.figures))
+
+
+EXAMPLE = "Example: `referent evaluate rela-mini --data synthetic:test --report runs/report`"
+setattr(evaluate, "epilog", EXAMPLE)  # noqa: B010
+
+
+def run(predictor: Predictor, name: str, split: str, *, quick: bool = False) -> Evaluation:
+    """Evaluate on the data set that `parse` found."""
+    from training import suite, testsets
+
+    if name == "synthetic":
+        sizes = testsets.QUICK if quick else testsets.FULL
+        return suite.evaluate_synthetic(predictor, split or "test", sizes)
+    return suite.evaluate_pairs(predictor, suite.folder_pairs(Path(name), split))
+
+
+def parse(data: str) -> tuple[str, str]:
+    """Split "synthetic:SPLIT", "DIR:SPLIT" or either alone into name and split ("" if none).
+
+    Raises:
+        DatasetError: neither "synthetic" with a known split nor a folder.
+    """
+    from training.errors import DatasetError
+    from training.scene import SPLITS
+
+    name, _, split = data.partition(":") if not Path(data).is_dir() else (data, "", "")
+    if name == "synthetic":
+        if split not in ("", *SPLITS):
+            raise DatasetError(f"{data}: a split is one of {', '.join(SPLITS)}")
+    elif not Path(name).is_dir():
+        raise DatasetError(
+            f"{name} is no data set: give synthetic:test, or a folder with grefs(unc).json, "
+            "instances.json and the photos (`referent synth` writes one)"
+        )
+    return name, split
