@@ -21,10 +21,10 @@ def albums(
         typer.Option(help="Take a folder and its photos from the album; no file is touched."),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(help="Take only files that a glob covers (2019/**, *.jpg).")
+        list[str] | None, typer.Option(help="Take only files that a glob covers (2019, *.jpg).")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Leave out what a glob covers (raw, **/tmp/**).")
+        list[str] | None, typer.Option(help="Leave out what a glob covers (raw, 2019/tmp, *.gif).")
     ] = None,
     rename: Annotated[str | None, typer.Option(help="Give the album another name.")] = None,
     delete: Annotated[

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,19 +82,27 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings()
 
 
-@pytest.fixture
-def postgres_url() -> Iterator[str]:
-    """The URL of an empty PostgreSQL database of this test's own, dropped afterwards."""
+@contextmanager
+def _database(template: str | None = None) -> Iterator[tuple[str, str]]:
+    """(name, URL) of a PostgreSQL database of our own, dropped afterwards."""
     name = f"referent_test_{secrets.token_hex(8)}"
     server = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    copy = f' template "{template}"' if template else ""
     with server.connect() as connection:
-        connection.execute(text(f'create database "{name}"'))
+        connection.execute(text(f'create database "{name}"{copy}'))
     try:
-        yield POSTGRES.rpartition("/")[0] + f"/{name}"
+        yield name, POSTGRES.rpartition("/")[0] + f"/{name}"
     finally:
         with server.connect() as connection:
             connection.execute(text(f'drop database "{name}" with (force)'))
         server.dispose()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of this test's own, dropped afterwards."""
+    with _database() as (_, url):
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -108,11 +117,38 @@ def database_url(
     return settings.database_url
 
 
-@pytest.fixture
-def catalog(database_url: str) -> Iterator[Catalog]:
-    """An open, migrated catalog, on SQLite and then on PostgreSQL.
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy: migrating anew for each test takes longer."""
+    path = tmp_path_factory.mktemp("template") / "catalog.sqlite"
+    Catalog.open(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres() -> Iterator[str]:
+    """The name of a migrated, empty PostgreSQL database to copy."""
+    with _database() as (name, url):
+        Catalog.open(url).close()
+        yield name
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def catalog(
+    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Catalog]:
+    """An open, migrated, empty catalog, on SQLite and then on PostgreSQL.
 
     ``Settings()`` made inside the test name the same database.
     """
-    with Catalog.open(database_url, timeout_s=10.0) as opened:
-        yield opened
+    if request.param == "sqlite":
+        settings.home.mkdir(exist_ok=True)
+        template = request.getfixturevalue("migrated_sqlite")
+        shutil.copy(template, settings.home / "catalog.sqlite")
+        with Catalog.open(settings, timeout_s=10.0) as opened:
+            yield opened
+        return
+    with _database(template=request.getfixturevalue("migrated_postgres")) as (_, url):
+        monkeypatch.setenv("REFERENT_DATABASE_URL", url)
+        with Catalog.open(url, timeout_s=10.0) as opened:
+            yield opened
