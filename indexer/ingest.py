@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -112,6 +112,7 @@ def index_album(
     confirm_deletions: bool = False,
     retry_failed: bool = False,
     scan: bool = True,
+    only: Mapping[int, Sequence[bytes]] | None = None,
 ) -> IndexReport:
     """Scan an album's folders and encode what is new, changed or missing for a model.
 
@@ -121,6 +122,7 @@ def index_album(
         confirm_deletions: see `indexer.scan.scan_album`.
         retry_failed: also photos that failed three times.
         scan: False encodes what the catalog knows.
+        only: scan only these paths, {root id: paths below it} (`--watch`).
     Raises:
         UnknownAlbum, NoSpaceLeft, EncodingFailed, CatalogLocked and others of the catalog.
     """
@@ -141,6 +143,7 @@ def index_album(
                 confirm_deletions=confirm_deletions,
                 progress=lambda at: progress(_scanning(at)),
                 should_stop=should_stop,
+                only=only,
                 max_file_bytes=settings.max_file_mib * MEBIBYTE,
             )
         with Ingest(settings, base, album_id, predictor, store=store) as ingest:

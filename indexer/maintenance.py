@@ -207,6 +207,24 @@ def _forget_deleted(catalog: Catalog, fingerprint: str) -> int:
         return int(result.rowcount)  # type: ignore[attr-defined]
 
 
+def forget_unneeded(catalog: Catalog) -> int:
+    """Forget rows that no photo needs any more, and retire segments that are left without rows.
+
+    Returns:
+        rows forgotten.
+    """
+    with catalog.reading() as session:
+        fingerprints = session.scalars(select(FeatureRow.fingerprint).distinct()).all()
+    forgotten = sum(_forget_deleted(catalog, fingerprint) for fingerprint in fingerprints)
+    with catalog.session() as session:
+        session.execute(
+            update(Segment)
+            .where(Segment.state == "live", ~exists().where(FeatureRow.segment_id == Segment.id))
+            .values(state="retired", retired_at=clock())
+        )
+    return forgotten
+
+
 @dataclass
 class Collected:
     """What a collection removed."""
