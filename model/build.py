@@ -36,7 +36,8 @@ SIZES: dict[str, ReLAConfig] = {
     "rela-tiny": ReLAConfig(
         name="rela-tiny",
         swin=SwinConfig(
-            embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=7, drop_path=0.2
+            embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=7,
+            drop_path=0.2,
         ),
     ),
     "rela-base": ReLAConfig(

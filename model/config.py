@@ -30,12 +30,12 @@ class SwinConfig:
     window_size: int = 7
     """Side of an attention window, in patches."""
     drop_path: float = 0.0
-    """Stochastic depth of the last block while training; 0.3 for base, none for a net this small."""
+    """Stochastic depth of the last block while training; none for a small network."""
 
 
 @dataclass(frozen=True)
 class ReLAConfig:
-    """One network. The defaults are the paper's, but for `filters` (DESIGN: after RLA is steadier)."""
+    """One network. The defaults are the paper's but for `filters`: after RLA is steadier."""
 
     name: str
     """Under which `referent models` lists it."""
@@ -62,7 +62,7 @@ class ReLAConfig:
     minimap_supervised: bool = True
     """Table 2, row 3: without it the minimap is a free gate."""
     rla: Rla = "both"
-    """Table 3: region self-attention, region-word attention, both, or the plain product baseline."""
+    """Table 3: region self-attention, region-word attention, both, or the baseline product."""
     rla_layers: int = 1
     """One is the paper; a second lets regions talk after they have heard the words."""
     word_heads: int = 1
@@ -70,7 +70,7 @@ class ReLAConfig:
     rla_hidden: int = 512
     """Hidden width of RLA's MLP."""
     filters: Filters = "after"
-    """Whether region filters see the words; `before` makes region masks language-free (the paper)."""
+    """Whether region filters see the words; `before` (the paper) makes them language-free."""
     pooling: Pooling = "mean"
     """How F_r becomes one vector for the no-target score; mean is the paper's."""
     no_target: NoTarget = "classifier"

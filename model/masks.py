@@ -48,7 +48,7 @@ class Mask:
 
 
 def from_logits(logits: Tensor, width: int, height: int) -> Mask:
-    """Scale mask logits (h, w) to a photo of width x height pixels; above 0 belongs to a referent."""
+    """Scale mask logits (h, w) to a photo of width x height pixels; above 0 is a referent."""
     logits = logits.float().cpu()
     large = F.interpolate(
         logits[None, None], size=(height, width), mode="bilinear", align_corners=False

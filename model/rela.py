@@ -116,14 +116,13 @@ class RelaNetwork(nn.Module):
         cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # (B p p, 3, s, s)
         padded = -(-side // 32) * 32
         cells = F.interpolate(cells, size=(padded, padded), mode="bilinear", align_corners=False)
-        whole = {}
-        for level, stride in zip(LEVELS, (4, 8, 16, 32), strict=True):
-            whole[level] = stride
         stitched = {}
-        for level, x in self.backbone(cells).items():
+        features = self.backbone(cells)
+        for level, stride in zip(LEVELS, (4, 8, 16, 32), strict=True):
+            x = features[level]
             x = x.unflatten(0, (len(pixels), p, p)).permute(0, 3, 1, 4, 2, 5)
             x = x.flatten(4, 5).flatten(2, 3)  # (B, C, p h, p w)
-            size = pixels.shape[-1] // whole[level]
+            size = pixels.shape[-1] // stride
             stitched[level] = F.interpolate(x, size=(size, size), mode="bilinear")
         return stitched
 

@@ -49,7 +49,7 @@ class HeadOutput:
     Attributes:
         no_target_logit: (M,) E before the sigmoid; positive says that nothing is referred to.
         minimap_logit: (M, N) x_r before the sigmoid.
-        coefficients: (M, C_m) sum over n of x_r^n F_f^n, scaled: the mask is their product with F_m.
+        coefficients: (M, C_m) scaled sum over n of x_r^n F_f^n; times F_m it is the mask.
     """
 
     no_target_logit: Tensor
@@ -156,7 +156,7 @@ class RlaHead(nn.Module):
         self.no_target = MLP(c, c, 1, 2)
         self.filter = MLP(c, c, config.mask_channels, 2)
         self.filters_before = config.filters == "before"
-        # Equation 1 sums P² masks; unscaled, the first steps drown in that sum (Dice .89 against .55).
+        # Equation 1 sums P² masks; unscaled, the first steps drown in that sum.
         self.scale = 2.0 / config.regions
 
     def tokens(self, regions: Tensor) -> RegionTokens:

@@ -45,9 +45,7 @@ def clean(expression: str) -> str:
     text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     text = " ".join(text.split())
     if not text:
-        raise ExpressionError(
-            "the expression is empty; say what to look for, such as 'kid in blue'"
-        )
+        raise ExpressionError("the expression is empty; name something, such as 'kid in blue'")
     return text
 
 

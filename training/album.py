@@ -20,7 +20,7 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +184,7 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def write_album(plan: AlbumPlan, folder: Path, workers: int = 1) -> Iterator[int]:
+def write_album(plan: AlbumPlan, folder: Path, workers: int = 1) -> Generator[int]:
     """Write an album; yields the number of photos done after each.
 
     The JSON files appear when every photo is there. An interrupted run leaves whole photos only;

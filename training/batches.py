@@ -216,9 +216,7 @@ def _instance_shares(ids: NDArray[np.uint8]) -> Tensor:
     """Id maps (B, S/2, S/2) -> each instance's share of the cells at S/4: (B, top + 1, h, h)."""
     top = int(ids.max())
     values = torch.from_numpy(np.ascontiguousarray(ids))
-    return torch.stack(
-        [F.avg_pool2d((values == i).float(), 2) for i in range(top + 1)], dim=1
-    )
+    return torch.stack([F.avg_pool2d((values == i).float(), 2) for i in range(top + 1)], dim=1)
 
 
 def _regions(
@@ -231,7 +229,7 @@ def _regions(
     total = shares[:, 1:].sum((2, 3)).clamp_min(1e-6)[..., None]  # (B, I, 1)
     cell = (shares.shape[-1] / side) ** 2
     weight = cover / (total / cell).clamp_min(0.3)
-    best, owner = weight.max(1)  # (B, N)
+    owner = weight.argmax(1)  # (B, N)
     seen = cover.gather(1, owner[:, None])[:, 0] > 0.08
     classes = {name: torch.full((len(scenes), count), IGNORE) for name in REGION_CLASSES}
     classes["category"].fill_(0)

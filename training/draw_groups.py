@@ -13,7 +13,9 @@ from random import Random
 
 from training.draw_animals import ANIMAL_SIZES, COLLAR, SADDLE, draw_animal
 from training.draw_looks import Look, sample_look
-from training.draw_people import Figure, Stance, draw_person, pose_figure
+from training.draw_people import Figure, draw_person
+from training.draw_plain import draw_plain
+from training.draw_poses import Stance, pose_figure
 from training.draw_shapes import Colour, Drawing, Sketch
 from training.draw_style import Style, shade_of
 from training.draw_things import (
@@ -133,6 +135,24 @@ def _add(canvas: Canvas, key: int, drawing: Drawing, *needs: int) -> None:
     canvas.pieces.append(Piece(key, drawing, needs))
 
 
+def _draw_body(
+    canvas: Canvas,
+    sketch: Sketch,
+    kind: str,
+    shade: Colour,
+    rng: Random,
+    *,
+    flying: bool = False,
+) -> None:
+    """Draw an animal or a thing as the scene's style has it."""
+    if canvas.style.icons and not flying:
+        draw_plain(sketch, kind, shade, rng)
+    elif kind in ANIMALS:
+        draw_animal(sketch, kind, shade, rng, flying=flying)
+    else:
+        draw_thing(sketch, kind, shade, rng)
+
+
 def _draw_single(
     canvas: Canvas,
     member: Member,
@@ -149,10 +169,7 @@ def _draw_single(
     """Draw an animal or a thing standing at (x, y)."""
     flip = rng.random() < 0.5 if flip is None else flip
     sketch = Sketch(x, y, unit * member.scale, flip=flip, turn=turn)
-    if member.category in ANIMALS:
-        draw_animal(sketch, member.category, member.shade, rng, flying=flying)
-    else:
-        draw_thing(sketch, kind or member.category, member.shade, rng)
+    _draw_body(canvas, sketch, kind or member.category, member.shade, rng, flying=flying)
     _add(canvas, member.id, sketch.finish())
 
 
@@ -212,7 +229,9 @@ def _draw_holder(
     figure = _person(canvas, person, stance, x, y, unit, rng, over=(0, 1) if both else (side,))
     _add(canvas, person.id, figure.main)
     size = max(height, 0.72 * unit) * min(max(thing.scale, 0.85), 1.15)
-    size *= _boost(kind, size, canvas.aspect, 1.2 if kind == "cup" else 1.4)
+    if kind == "cup":
+        size *= 0.6
+    size *= _boost(kind, size, canvas.aspect, 1.7 if kind == "cup" else 1.4)
     (lx, ly), (rx, ry) = figure.hands
     gx, gy = ((lx + rx) / 2, (ly + ry) / 2) if both else figure.hands[side]
     turn = 0.0
@@ -246,7 +265,7 @@ def _draw_holder(
         gx, gy = kx, ky
         turn = rng.uniform(-0.35, 0.35)
     sketch = Sketch(gx, gy, size, turn=turn, flip=kind == "cup" and side == 0)
-    draw_thing(sketch, kind, thing.shade, rng)
+    _draw_body(canvas, sketch, kind, thing.shade, rng)
     thing.scale = round(min(max(thing.scale, 0.85), 1.15), 3)
     _add(canvas, thing.id, sketch.finish())
     if figure.hand_drawing is not None:
@@ -272,7 +291,7 @@ def _draw_leash(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
     gy = y + rng.uniform(0.0, 0.02)
     _shadow(canvas, dog.id, dx, gy, 0.26 * size)
     animal = Sketch(dx, gy, size, flip=side < 0)
-    draw_animal(animal, dog.category, dog.shade, rng)
+    _draw_body(canvas, animal, dog.category, dog.shade, rng)
     hand = figure.hands[1 if walking else (0 if side < 0 else 1)]
     neck = animal.to_scene(*COLLAR)
     leash = Sketch(0, 0, 1)
@@ -314,10 +333,7 @@ def _draw_rider(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
     assert figure.behind is not None
     _add(canvas, person.id, figure.behind)
     sketch = Sketch(x, y, size, flip=flip)
-    if mount.category == "bicycle":
-        draw_thing(sketch, "bicycle", mount.shade, rng)
-    else:
-        draw_animal(sketch, "horse", mount.shade, rng)
+    _draw_body(canvas, sketch, mount.category, mount.shade, rng)
     _add(canvas, mount.id, sketch.finish())
     _add(canvas, person.id, figure.main)
     person.rides = mount.id

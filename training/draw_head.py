@@ -85,10 +85,13 @@ def draw_head(sketch: Sketch, look: Look, head: Point, profile: bool) -> None:
     h = look.head / 2
     rx, ry = 0.82 * h * look.jaw, h * 0.98
     dark = tone(look.skin, 0.88)
-    if not profile:
+    if not profile and look.body == "full":
         for side in (-1, 1):
             sketch.oval(x + side * rx, y - 0.08 * h, 0.17 * h, 0.22 * h, dark)
-    sketch.oval(x, y, rx, ry, look.skin)
+    if look.body == "block":
+        sketch.box(x - rx, y - ry, x + rx, y + ry, look.skin, round_=0.3 * h)
+    else:
+        sketch.oval(x, y, rx, ry, look.skin)
     if look.beard:
         _draw_beard(sketch, look, x, y, h, rx, profile)
     _draw_face(sketch, look, x, y, h, profile)

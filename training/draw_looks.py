@@ -54,6 +54,7 @@ class Look:
     face: str
     smile: float
     jaw: float
+    body: str
 
 
 def sample_look(
@@ -96,13 +97,13 @@ def sample_look(
         parts["hair"] = hair_name
     hat = ""
     hat_colour = (0, 0, 0)
-    if rng.random() < 0.24:
+    if rng.random() < 0.26:
         hat = rng.choice(_HATS[category])
         parts["hat"] = pick_colour()
         hat_colour = shade_of(parts["hat"], style, rng)
     bag = ""
     bag_colour = (0, 0, 0)
-    if rng.random() < 0.2:
+    if rng.random() < 0.22:
         if male or not adult:
             bag = rng.choice(("backpack", "satchel"))
         else:
@@ -156,7 +157,8 @@ def sample_look(
         bag_colour=bag_colour,
         glasses=glasses,
         beard=beard,
-        face=style.face,
+        face=style.face if style.body == "full" or rng.random() < 0.5 else "none",
         smile=rng.uniform(-0.1, 1.0),
         jaw=rng.uniform(0.9, 1.1) * (1.06 if male else 0.97),
+        body=style.body,
     )

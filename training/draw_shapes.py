@@ -108,14 +108,34 @@ class Sketch:
         unit: the length of a local unit, scene units.
         flip: mirror left and right.
         turn: rotation about the origin, counter-clockwise radians.
+        square: limbs end square instead of round.
     """
 
-    __slots__ = ("_colours", "_ends", "_flags", "_points", "flip", "turn", "unit", "x", "y")
+    __slots__ = (
+        "_colours",
+        "_ends",
+        "_flags",
+        "_points",
+        "flip",
+        "square",
+        "turn",
+        "unit",
+        "x",
+        "y",
+    )
 
     def __init__(
-        self, x: float, y: float, unit: float, *, flip: bool = False, turn: float = 0.0
+        self,
+        x: float,
+        y: float,
+        unit: float,
+        *,
+        flip: bool = False,
+        turn: float = 0.0,
+        square: bool = False,
     ) -> None:
-        self.x, self.y, self.unit, self.flip, self.turn = x, y, unit, flip, turn
+        self.x, self.y, self.unit = x, y, unit
+        self.flip, self.turn, self.square = flip, turn, square
         self._points: list[tuple[float, float]] = []
         self._ends: list[int] = []
         self._colours: list[Colour] = []
@@ -203,11 +223,24 @@ class Sketch:
         colour: Colour,
         flags: int = EDGE | BODY,
     ) -> None:
-        """A tapered bar with round ends."""
+        """A tapered bar with round ends (square ones in a square sketch)."""
         dx, dy = stop[0] - start[0], stop[1] - start[1]
         length = math.hypot(dx, dy) or 1e-6
         ux, uy = dx / length, dy / length
         a, b = start_width / 2, stop_width / 2
+        if self.square:
+            ax, ay, bx, by = a * ux * 0.5, a * uy * 0.5, b * ux * 0.5, b * uy * 0.5
+            self.poly(
+                [
+                    (start[0] - ax - a * uy, start[1] - ay + a * ux),
+                    (stop[0] + bx - b * uy, stop[1] + by + b * ux),
+                    (stop[0] + bx + b * uy, stop[1] + by - b * ux),
+                    (start[0] - ax + a * uy, start[1] - ay - a * ux),
+                ],
+                colour,
+                flags,
+            )
+            return
         points = [
             (stop[0] + b * (uy * c + ux * s), stop[1] + b * (-ux * c + uy * s)) for c, s in _CAP
         ]

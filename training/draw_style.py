@@ -82,6 +82,8 @@ class Style:
         slim: factor of body widths.
         face: "dots", "round", "line" or "none".
         wobble: hand-drawn shake of points, fraction of the height.
+        body: how people are built: "full", "simple" or "block".
+        icons: animals and things are drawn plainly.
     """
 
     palette: str
@@ -108,6 +110,8 @@ class Style:
     slim: float
     face: str
     wobble: float
+    body: str
+    icons: bool
 
 
 def sample_style(rng: Random) -> Style:
@@ -115,10 +119,11 @@ def sample_style(rng: Random) -> Style:
     clean = rng.random() < 0.34
     evening = rng.random() < 0.14
     warm = rng.uniform(-1, 1) * (0.055 if evening else 0.035)
-    texture = "" if rng.random() < 0.6 else rng.choice(("paper", "canvas", "crayon", "hatch"))
+    texture = "" if rng.random() < 0.68 else rng.choice(("paper", "canvas", "crayon", "hatch"))
     side = rng.choice((-1, 1)) * rng.uniform(0.3, 1.0)
     outline = rng.choices(("none", "dark", "own", "rim"), (0.42, 0.24, 0.22, 0.12))[0]
     ink = rng.randint(5, 60)
+    body = rng.choices(("full", "simple", "block"), (0.68, 0.2, 0.12))[0]
     return Style(
         palette=rng.choices(tuple(_PALETTES), (0.4, 0.25, 0.18, 0.17))[0],
         outline=outline,
@@ -128,14 +133,14 @@ def sample_style(rng: Random) -> Style:
         light=(side, -rng.uniform(0.4, 1.0)),
         light_strength=rng.uniform(0.3, 1.0),
         tint=(1 + warm, 1 + warm * 0.2, 1 - warm),
-        brightness=rng.uniform(0.74, 0.87) if evening else rng.uniform(0.9, 1.06),
-        contrast=rng.uniform(0.86, 1.08),
+        brightness=rng.uniform(0.74, 0.87) if evening else rng.uniform(0.95, 1.08),
+        contrast=rng.uniform(0.9, 1.1),
         shadow=rng.choice((0.0, rng.uniform(0.12, 0.4), rng.uniform(0.12, 0.4))),
         shadow_lean=-side * rng.uniform(0.0, 0.9),
         texture=texture,
         texture_strength=rng.uniform(0.3, 1.0),
         noise=0.0 if clean else rng.choice((0.0, rng.uniform(1, 5), rng.uniform(2, 12))),
-        vignette=0.0 if clean or rng.random() < 0.6 else rng.uniform(0.1, 0.45),
+        vignette=0.0 if clean or rng.random() < 0.6 else rng.uniform(0.1, 0.4),
         depth_blur=0.0 if clean or rng.random() < 0.7 else rng.uniform(0.003, 0.008),
         motion_blur=0.0 if clean or rng.random() < 0.88 else rng.uniform(0.006, 0.018),
         motion_angle=rng.uniform(0, 3.14159),
@@ -143,7 +148,9 @@ def sample_style(rng: Random) -> Style:
         head=rng.uniform(0.95, 1.4),
         slim=rng.uniform(0.85, 1.2),
         face=rng.choices(("dots", "round", "line", "none"), (0.45, 0.3, 0.15, 0.1))[0],
-        wobble=rng.uniform(0.0006, 0.0016) if rng.random() < 0.18 else 0.0,
+        wobble=rng.uniform(0.0006, 0.0016) if rng.random() < 0.15 else 0.0,
+        body=body,
+        icons=rng.random() < (0.12 if body == "full" else 0.6),
     )
 
 

@@ -13,8 +13,9 @@ import contextlib
 import io
 import json
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,20 @@ from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 
 from training.errors import DatasetError
+from training.grefcoco_form import (
+    INSTANCES,
+    NO_TARGET,
+    REFERENCES,
+    Reference,
+    write,
+    write_refs,
+)
+from training.misspellings import misspelled, words_of
 
-REFERENCES = "grefs(unc).json"
-INSTANCES = "instances.json"
-NO_TARGET = -1
+__all__ = [
+    "INSTANCES", "NO_TARGET", "PAPER", "QUIRKS", "REFERENCES", "Counts", "Dataset", "Reference",
+    "Sample", "decode", "photo_name", "read", "write", "write_refs",
+]  # fmt: skip
 
 # Section 3.2 of the paper. The file that was released holds about 6 % fewer expressions
 # (259,859 when its users counted), since a part is withheld for challenges.
@@ -320,38 +331,6 @@ def _samples(refs: Sequence[Any], coco: COCO, quirks: Counter[str]) -> Iterator[
             )
 
 
-def _shortened(word: str) -> set[str]:
-    """The word, and the word without each of its letters."""
-    return {word} | {word[:i] + word[i + 1 :] for i in range(len(word))}
-
-
-def misspelled(texts: Iterable[str], rare: int = 2, frequent: int = 100) -> dict[str, str]:
-    """Rare words that are one slip away from a frequent one, and that one.
-
-    A slip is a letter lost, doubled, exchanged or swapped with its neighbour. Words under five
-    letters and plain plurals are left alone.
-
-    Args:
-        texts: all expressions.
-        rare: at most so many uses.
-        frequent: at least so many times as often.
-    """
-    uses = Counter(word for text in texts for word in re.findall(r"[a-z]{5,}", text.lower()))
-    known: dict[str, str] = {}
-    for word, count in uses.most_common():
-        if count >= frequent:
-            for form in _shortened(word):
-                known.setdefault(form, word)
-    slips = {}
-    for word, count in uses.items():
-        if count > rare:
-            continue
-        near = next((known[form] for form in sorted(_shortened(word)) if form in known), None)
-        if near and uses[near] >= frequent * count and word.rstrip("s") != near.rstrip("s"):
-            slips[word] = near
-    return slips
-
-
 def _count(samples: Sequence[Sample], quirks: Counter[str]) -> Counts:
     targets = Counter(min(len(s.annotation_ids), 2) for s in samples)
     found = {
@@ -363,10 +342,35 @@ def _count(samples: Sequence[Sample], quirks: Counter[str]) -> Counts:
         "images": len({s.image_id for s in samples}),
     }
     slips = misspelled(s.text for s in samples)
-    uses = Counter(w for s in samples for w in re.findall(r"[a-z]{5,}", s.text.lower()))
+    uses = Counter(w for s in samples for w in words_of(s.text))
     quirks["word that looks misspelled, left as typed"] = sum(uses[w] for w in slips)
     splits = Counter(s.split for s in samples)
     return Counts(found, {name: quirks[name] for name in QUIRKS}, dict(splits))
+
+
+def _read_all(folder: Path) -> tuple[list[Sample], COCO, Counts]:
+    quirks: Counter[str] = Counter()
+    refs = _load(folder / REFERENCES)
+    if not isinstance(refs, list):
+        raise DatasetError(f"{folder / REFERENCES} is not a list of references.")
+    coco = _coco(folder / INSTANCES, quirks)
+    try:
+        samples = list(_samples(refs, coco, quirks))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{folder / REFERENCES} holds a reference that lacks {error}: it is not gRefCOCO's "
+            "form; download it again."
+        ) from error
+    return samples, coco, _count(samples, quirks)
+
+
+def survey(folder: Path | str) -> Counts:
+    """What a folder in gRefCOCO's form holds, over all splits.
+
+    Raises:
+        DatasetError: a file is missing or not of the form.
+    """
+    return _read_all(Path(folder))[2]
 
 
 def read(folder: Path | str, split: str, photos: Path | str | None = None) -> Dataset:
@@ -380,18 +384,7 @@ def read(folder: Path | str, split: str, photos: Path | str | None = None) -> Da
         DatasetError: a file is missing or not of the form, or the split is not in it.
     """
     folder = Path(folder)
-    quirks: Counter[str] = Counter()
-    refs = _load(folder / REFERENCES)
-    if not isinstance(refs, list):
-        raise DatasetError(f"{folder / REFERENCES} is not a list of references.")
-    coco = _coco(folder / INSTANCES, quirks)
-    try:
-        samples = list(_samples(refs, coco, quirks))
-    except (KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{folder / REFERENCES} holds a reference without {error}: it is not gRefCOCO's form."
-        ) from error
-    counts = _count(samples, quirks)
+    samples, coco, counts = _read_all(folder)
     if split not in counts.splits:
         raise DatasetError(
             f"{folder / REFERENCES} has no split {split!r}, only {', '.join(counts.splits)}."
@@ -407,79 +400,15 @@ def _usual_places(folder: Path) -> list[Path]:
     return inside + beside
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Some wordings for the same referents in one photo, to be written.
-
-    Attributes:
-        ref_id: its number, unique in the file.
-        image_id: of the photo in instances.json.
-        file_name: of the photo.
-        split: of the photo.
-        annotation_ids: of the referents in instances.json; empty for no-target.
-        category_ids: of the referents, in the same order.
-        sentences: (text, kind) of each wording; kind may be "".
-    """
-
-    ref_id: int
-    image_id: int
-    file_name: str
-    split: str
-    annotation_ids: tuple[int, ...]
-    category_ids: tuple[int, ...]
-    sentences: tuple[tuple[str, str], ...]
+def main(arguments: Sequence[str]) -> None:
+    """Print what a folder holds beside the paper's figures: ``python -m training.grefcoco DIR``."""
+    if len(arguments) != 1:
+        raise SystemExit("usage: python -m training.grefcoco DIR")
+    try:
+        print(survey(arguments[0]).table())
+    except DatasetError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
-def write_refs(path: Path, references: Iterable[Reference]) -> None:
-    """Write references as ``grefs(unc).json`` has them; sentences are numbered in order."""
-    rows: list[dict[str, Any]] = []
-    sent_id = 0
-    for reference in references:
-        sentences = []
-        for text, kind in reference.sentences:
-            cleaned = re.sub(r"[^\w\s'-]", "", text.lower())
-            row = {"tokens": cleaned.split(), "raw": text, "sent_id": sent_id, "sent": cleaned}
-            sentences.append(row | ({"kind": kind} if kind else {}))
-            sent_id += 1
-        rows.append(
-            {
-                "image_id": reference.image_id,
-                "split": reference.split,
-                "sentences": sentences,
-                "file_name": reference.file_name,
-                "category_id": list(reference.category_ids) or [NO_TARGET],
-                "ann_id": list(reference.annotation_ids) or [NO_TARGET],
-                "sent_ids": [s["sent_id"] for s in sentences],
-                "ref_id": reference.ref_id,
-                "no_target": not reference.annotation_ids,
-            }
-        )
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(rows, file)
-
-
-def write(
-    folder: Path,
-    references: Iterable[Reference],
-    images: Sequence[Mapping[str, Any]],
-    annotations: Sequence[Mapping[str, Any]],
-    categories: Sequence[Mapping[str, Any]],
-) -> None:
-    """Write a folder that ``read`` reads.
-
-    Args:
-        folder: made where it is missing.
-        references: for ``grefs(unc).json``.
-        images: COCO rows: id, file_name, width, height.
-        annotations: COCO rows: id, image_id, category_id, segmentation, bbox, area, iscrowd.
-        categories: COCO rows: id, name.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "images": list(images),
-        "annotations": list(annotations),
-        "categories": list(categories),
-    }
-    with (folder / INSTANCES).open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-    write_refs(folder / REFERENCES, references)
+if __name__ == "__main__":
+    main(sys.argv[1:])

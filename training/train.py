@@ -40,7 +40,9 @@ class Step(nn.Module):
         self.readout = RegionReadout(network.config.channels)
         self.stage = stage
 
-    def forward(self, batch: Batch, features: Tensor, mask: Tensor, recipe: Recipe) -> dict[str, Tensor]:
+    def forward(
+        self, batch: Batch, features: Tensor, mask: Tensor, recipe: Recipe
+    ) -> dict[str, Tensor]:
         """Losses of one batch; features (E, T, C_t) and mask (E, T) of its texts."""
         encoded, output = self.run(batch, features, mask)
         return losses_of(self.network, self.readout, batch, encoded, output, recipe.losses)
@@ -137,7 +139,8 @@ class Trainer:
         ]
 
     def _state(self) -> list[tuple[str, Tensor]]:
-        return [(n, p) for n, p in self.module.network.state_dict().items() if p.is_floating_point()]
+        state = self.module.network.state_dict()
+        return [(n, p) for n, p in state.items() if p.is_floating_point()]
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then half a cosine to a hundredth."""
@@ -152,8 +155,9 @@ class Trainer:
         ids, mask = self.text.tokenize(batch.texts)
         length = int(mask.sum(1).max())
         ids, mask = ids[:, :length].to(self.device), mask[:, :length].to(self.device)
-        with torch.no_grad(), torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.recipe.bf16
+        with (
+            torch.no_grad(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16),
         ):
             features = self.text.bert(ids, attention_mask=mask).last_hidden_state
         return features.float(), mask.bool()
@@ -260,7 +264,9 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except (RuntimeError, EOFError, OSError) as error:
-            raise WeightsError(f"{path} cannot be read ({error}); delete it to start anew") from error
+            raise WeightsError(
+                f"{path} cannot be read ({error}); delete it to start anew"
+            ) from error
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = {n: v.to(self.device) for n, v in state["average"].items()}

@@ -30,11 +30,12 @@ _HALF = (torch.float16, torch.bfloat16)
 def instance_norm(x: Tensor) -> Tensor:
     """Give each channel of each photo zero mean and unit variance over its pixels.
 
-    ``x`` is (B, L, C); there are no parameters.  Computed in float32 under autocast, for the
+    ``x`` is (B, C, L); there are no parameters.  Computed in float32 under autocast, for the
     variance of a photo's pixels can be far smaller than their mean.
     """
-    wide = x.float() if x.dtype in _HALF else x
-    return F.instance_norm(wide.transpose(1, 2)).transpose(1, 2)
+    if x.shape[2] == 1:
+        return torch.zeros_like(x)  # a single pixel is its own mean; torch refuses to say so
+    return F.instance_norm(x.float() if x.dtype in _HALF else x)
 
 
 class WordAttention(nn.Module):
@@ -42,20 +43,23 @@ class WordAttention(nn.Module):
 
     def __init__(self, *, dim: int, text_dim: int) -> None:
         super().__init__()
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(text_dim, dim)
-        self.value = nn.Linear(text_dim, dim)
-        self.output = nn.Linear(dim, dim)
+        # 1-wide convolutions, not linear layers, so that rounding is the reference's as well
+        self.query = nn.Conv1d(dim, dim, 1)
+        self.key = nn.Conv1d(text_dim, dim, 1)
+        self.value = nn.Conv1d(text_dim, dim, 1)
+        self.output = nn.Conv1d(dim, dim, 1)
 
     def forward(self, pixels: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
-        """Attend from pixels (B, L, C) to words (B, T, C_t); mask (B, T), 1 on real tokens."""
-        mask = word_mask.to(words.dtype)
-        query = instance_norm(self.query(pixels))
-        key = self.key(words) * mask[..., None]
-        value = self.value(words) * mask[..., None]
-        scores = query.to(key.dtype) @ key.transpose(1, 2) * key.shape[-1] ** -0.5  # (B, L, T)
-        scores = scores + (1 - mask)[:, None] * PAD_SCORE
-        return instance_norm(self.output(scores.softmax(dim=-1).to(value.dtype) @ value))
+        """Attend from pixels (B, C, L) to words (B, C_t, T); mask (B, 1, T), 1 on real tokens."""
+        query = instance_norm(self.query(pixels)).transpose(1, 2)  # (B, L, C)
+        key = self.key(words) * word_mask
+        value = self.value(words) * word_mask
+        # (B, L, C) x (B, C, T) -> (B, L, T)
+        scores = key.shape[1] ** -0.5 * (query.to(key.dtype) @ key)
+        weights = (scores + (1 - word_mask) * PAD_SCORE).softmax(dim=-1)
+        # (B, L, T) x (B, T, C) -> (B, L, C) -> (B, C, L)
+        gathered = (weights.to(value.dtype) @ value.transpose(1, 2)).transpose(1, 2)
+        return instance_norm(self.output(gathered))
 
 
 class Fusion(nn.Module):
@@ -63,14 +67,17 @@ class Fusion(nn.Module):
 
     def __init__(self, *, dim: int, text_dim: int) -> None:
         super().__init__()
-        self.vision = nn.Linear(dim, dim)
+        self.vision = nn.Conv1d(dim, dim, 1)
         self.attention = WordAttention(dim=dim, text_dim=text_dim)
-        self.mix = nn.Linear(dim, dim)
+        self.mix = nn.Conv1d(dim, dim, 1)
 
     def forward(self, pixels: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
-        """Fuse pixels (B, L, C) with words (B, T, C_t)."""
+        """Fuse pixels (B, L, C) with words (B, T, C_t) whose mask is (B, T)."""
+        pixels, words = pixels.transpose(1, 2), words.transpose(1, 2)  # channels first
+        mask = word_mask.to(words.dtype)[:, None]
         seen = F.gelu(self.vision(pixels))
-        return F.gelu(self.mix(seen * self.attention(pixels, words, word_mask)))
+        mixed = F.gelu(self.mix(seen * self.attention(pixels, words, mask)))
+        return mixed.transpose(1, 2)  # (B, C, L) -> (B, L, C)
 
 
 class Gate(nn.Module):

@@ -1,7 +1,7 @@
 """From the names in an official checkpoint to ours: the one place that knows both.
 
-Three forms change on the way: 1-wide convolutions over words and pixels are linear layers here,
-query, key and value of an attention are packed there, and window indices are computed, not stored.
+Two forms change on the way: query, key and value of an attention are packed there, and window
+indices are computed here, not stored.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def without_module_prefix(names: Iterable[str]) -> dict[str, str]:
 
 
 def rename_all(official: Mapping[str, Tensor]) -> Renamed:
-    """Bring an official state dict under our names, unpacking and squeezing where forms differ."""
+    """Bring an official state dict under our names, unpacking where forms differ."""
     renamed = Renamed()
     for stored, name in without_module_prefix(official).items():
         tensor = official[stored]
@@ -116,8 +116,6 @@ def rename_all(official: Mapping[str, Tensor]) -> Renamed:
                 renamed.tensors[f"{packed[1]}.{part}.{packed[2]}"] = value
                 renamed.official[f"{packed[1]}.{part}.{packed[2]}"] = stored
             continue
-        if ".fusions." in ours and tensor.ndim == 3 and tensor.shape[-1] == 1:
-            tensor = tensor.squeeze(-1)  # (C, C', 1) convolution -> (C, C') linear
         renamed.tensors[ours] = tensor
         renamed.official[ours] = stored
     return renamed
