@@ -171,7 +171,7 @@ def name_of(colour: tuple[float, float, float]) -> str:
         return "white" if value > 0.62 else "grey" if value > 0.2 else "black"
     if 300 <= hue <= 352 and saturation < 0.66:
         return "pink"
-    if hue < 42 and value < 0.52 and 8 <= hue:
+    if hue < 42 and value < 0.52 and hue >= 8:
         return "brown"
     for low, high, name in (
         (-15, 13, "red"), (13, 42, "orange"), (42, 70, "yellow"), (70, 170, "green"),

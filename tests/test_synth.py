@@ -108,7 +108,7 @@ def test_dates_rise_and_some_photos_name_camera_and_place(album: Path) -> None:
             degrees, minutes, seconds = (float(v) for v in gps[2])
             assert degrees <= 90 and minutes < 60 and seconds < 60
     assert dates == sorted(dates) and len(set(dates)) == 24
-    assert len(cameras) > 1 and 0 < places
+    assert len(cameras) > 1 and places > 0
 
 
 def test_the_same_plan_gives_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
