@@ -84,7 +84,7 @@ class Describer:
             if r.random() < 0.1:
                 ways.append(("not", ("colour", self.other_colour(t.colour))))
             ways.append(("colour", t.colour))
-        for size in ("big", "small"):
+        for size in () if t.category in _PERSONS else ("big", "small"):
             if self.view.modifier(("size", size))[0] >> self.view.things.index(t) & 1:
                 ways += [("size", size)] * 2
         return r.choice(ways)

@@ -6,13 +6,17 @@ from training.scene import ANIMALS, PEOPLE, THINGS
 
 # Category sets that have a noun of their own: (singular, plural, weight).
 NOUNS: dict[tuple[str, ...], tuple[tuple[str, str, float], ...]] = {
-    ("man",): (("man", "men", 5), ("guy", "guys", 2), ("gentleman", "gentlemen", 0.5)),
+    ("man",): (("man", "men", 5), ("guy", "guys", 2), ("gentleman", "gentlemen", 0.5),
+               ("dude", "dudes", 0.2)),
     ("woman",): (("woman", "women", 5), ("lady", "ladies", 2.5)),
-    ("boy",): (("boy", "boys", 5), ("young boy", "young boys", 0.5)),
-    ("girl",): (("girl", "girls", 5), ("young girl", "young girls", 0.5)),
-    ("boy", "girl"): (("kid", "kids", 4), ("child", "children", 3)),
+    ("boy",): (("boy", "boys", 5), ("young boy", "young boys", 0.4),
+               ("little boy", "little boys", 0.4)),
+    ("girl",): (("girl", "girls", 5), ("young girl", "young girls", 0.4),
+                ("little girl", "little girls", 0.4)),
+    ("boy", "girl"): (("kid", "kids", 4), ("child", "children", 3),
+                      ("youngster", "youngsters", 0.2)),
     ("man", "woman"): (("adult", "adults", 3), ("grown-up", "grown-ups", 1)),
-    PEOPLE: (("person", "people", 6), ("person", "persons", 0.4)),
+    PEOPLE: (("person", "people", 6), ("person", "persons", 0.3), ("human", "humans", 0.2)),
     ANIMALS: (("animal", "animals", 1),),
     ("dog",): (("dog", "dogs", 1),),
     ("cat",): (("cat", "cats", 1),),
@@ -35,7 +39,8 @@ NOUNS: dict[tuple[str, ...], tuple[tuple[str, str, float], ...]] = {
     ("book",): (("book", "books", 1),),
     ("laptop",): (("laptop", "laptops", 3), ("computer", "computers", 1)),
     ("flower pot",): (("flower pot", "flower pots", 3), ("flowerpot", "flowerpots", 1),
-                      ("potted plant", "potted plants", 1)),
+                      ("potted plant", "potted plants", 1),
+                      ("plant pot", "plant pots", 0.7)),
     ("lamp",): (("lamp", "lamps", 1),),
 }  # fmt: skip
 
@@ -57,7 +62,10 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 ORDINALS = ("", "first", "second", "third", "fourth", "fifth")
 ORDINAL_DIGITS = ("", "1st", "2nd", "3rd", "4th", "5th")
 
-TOPS = ("shirt", "top", "jacket", "t-shirt", "sweater")
+TOPS = (
+    ("shirt", 5.0), ("top", 2.0), ("jacket", 1.5), ("t-shirt", 1.5), ("sweater", 1.0),
+    ("coat", 0.4), ("hoodie", 0.4), ("pullover", 0.2),
+)  # fmt: skip
 BOTTOMS = ("trousers", "pants")
 
 SUPERLATIVES = {
@@ -75,9 +83,26 @@ SUPERLATIVES = {
 
 # How a preposition is worded, as (words, weight).
 PREPOSITIONS = {
-    "next": (("next to", 4), ("beside", 2), ("near", 1), ("by", 1)),
-    "left": (("to the left of", 3), ("left of", 2), ("on the left of", 1)),
-    "right": (("to the right of", 3), ("right of", 2), ("on the right of", 1)),
+    "next": (
+        ("next to", 4),
+        ("beside", 2),
+        ("near", 1),
+        ("by", 1),
+        ("close to", 0.4),
+        ("alongside", 0.3),
+    ),
+    "left": (
+        ("to the left of", 3),
+        ("left of", 2),
+        ("on the left of", 1),
+        ("on the left side of", 0.4),
+    ),
+    "right": (
+        ("to the right of", 3),
+        ("right of", 2),
+        ("on the right of", 1),
+        ("on the right side of", 0.4),
+    ),
     "front": (("in front of", 1),),
     "behind": (("behind", 1),),
 }
@@ -92,8 +117,9 @@ _WORDS_OF_GRAMMAR = """
     foreground background hat cap bag glasses beard bearded hair haired shirt jacket t-shirt sweater
     trousers pants dress everything anyone people things objects two three four five six seven eight
     nine second third fourth fifth exactly only just single pair also as well plus far away it them
-    us one ones hand held ridden seated belonging hats bags beards dresses shirts tops jackets
-    t-shirts sweaters
+    us show me find picture photo image couple close alongside coat coats hoodie hoodies
+    pullover pullovers clothes besides one ones hand held ridden seated belonging hats bags beards
+    dresses shirts tops jackets t-shirts sweaters
 """
 
 

@@ -200,6 +200,8 @@ def well_formed(program: Program) -> bool:
         and not 1 <= program[1 if program[0] == "count" else 2] <= 9
     ):
         return False
+    if program[0] in ("super", "ordinal") and program[1] in ("tall", "short"):
+        return set(program[3][1]) <= set(PEOPLE) and well_formed(program[3])
     if program[0] == "ordinal" and not 2 <= program[2] <= 5:
         return False
     if program[0] in ("the", "bare") and program[1][1] == ("sheep",) and program[0] == "bare":
@@ -217,7 +219,7 @@ def _mod_fits(mod: Program, person: bool, cats: tuple[str, ...]) -> bool:
     if kind in ("top", "bottom", "dress", "hat", "bag", "hair", "glasses", "pose", "beard"):
         return person and (kind != "beard" or cats == ("man",) or "woman" not in cats)
     if kind == "size":
-        return len(cats) == 1
+        return len(cats) == 1 and not person
     if kind == "or":
         if mod[1] == mod[2] or mod[1][0] == "not" or mod[2][0] == "not":
             return False

@@ -108,8 +108,11 @@ class NounPhrases:
             return f"at {name}" if self.terse and r.random() < 0.3 else f"at the {name}"
         if ahead:
             return name
-        if self.terse and r.random() < 0.5:
-            return r.choice((f"on {name}", f"at {name}", f"on {name} side"))
+        if self.terse and r.random() < 0.6:
+            return r.choice((f"on {name}", f"at {name}", f"on {name} side", name))
+        if r.random() < 0.08:
+            picture = r.choice(("picture", "photo", "image"))
+            return f"on the {r.choice((name, f'{name} side'))} of the {picture}"
         return pick(
             r,
             ((f"on the {name}", 6), (f"on the {name} side", 1.5), (f"to the {name}", 1),
@@ -132,6 +135,8 @@ class NounPhrases:
                 if r.random() < 0.05:
                     return "after", f"that {'are' if plural else 'is'} {word}"
                 return "before", word
+            if r.random() < 0.05:
+                return "after", f"{r.choice(('in', 'with', 'wearing'))} {word} clothes"
             style = (("in", 6), ("wearing", 2), ("dressed in", 1))
             return "after", f"{pick(r, style)} {word}"
         if kind in ("top", "bottom", "dress", "hat", "bag"):
@@ -165,7 +170,9 @@ class NounPhrases:
         r = self.r
         word = self.colour(colour) + " " if colour else ""
         if kind == "top":
-            name = r.choice(lexicon.TOPS)
+            name = pick(r, lexicon.TOPS)
+            if self.terse and not plural and r.random() < 0.2:
+                return f"{word}{name}"
             words = f"{word}{name}s" if plural else self.a(f"{word}{name}")
             return f"{r.choice(('in', 'in', 'with', 'wearing'))} {words}"
         if kind == "bottom":
@@ -255,7 +262,7 @@ class NounPhrases:
             "sits": (f"sitting on {other}", f"on {other}", f"seated on {other}"),
             "stands": (f"on {other}", f"on top of {other}", f"standing on {other}"),
             "bears": (f"with {other} on {it}",),
-            "owns": (f"with {other}",),
+            "owns": (f"with {other}", f"with {other}", f"with {other}", f"having {other}"),
             "held": (f"held by {other}",),
             "ridden": (f"ridden by {other}", f"with {other} on {it}"),
             "seats": (f"with {other} on {it}", f"with {other} sitting on {it}"),

@@ -65,7 +65,7 @@ class Wording(NounPhrases):
         words = self.noun_phrase(d, True)
         self.places_follow = follow
         if n == 2 and r.random() < 0.1:
-            return r.choice(("both ", "a pair of ", "the pair of ")) + words
+            return r.choice(("both ", "a pair of ", "the pair of ", "a couple of ")) + words
         before = r.choices(("", "the ", "exactly ", "all "), (6, 4, 0.7, 0.4))[0]
         return before + number(n, r) + " " + words
 
@@ -115,7 +115,7 @@ class Wording(NounPhrases):
         how = pick(
             r,
             (("except", 5), ("except for", 3), ("but", 2.5), ("apart from", 2), ("but not", 1),
-             ("other than", 0.8), ("excluding", 0.8)),
+             ("other than", 0.8), ("excluding", 0.8), ("besides", 0.4)),
         )  # fmt: skip
         return f"{base} {how} {self._excluded(d, out)}"
 

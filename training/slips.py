@@ -41,10 +41,11 @@ _UNTOUCHED = frozenset(
 _VOCABULARY = lexicon.vocabulary()
 # Words that the BERT vocabulary splits further than at hyphens; extra pieces of each.
 _EXTRA_PIECES = {
-    "beards": 1, "farthest": 1, "flowerpot": 1, "flowerpots": 2, "foreground": 1,
-    "furthest": 1, "kites": 1, "laptops": 1, "leftmost": 1, "mugs": 1, "parasol": 1,
-    "parasols": 2, "potted": 1, "rightmost": 1, "sailboat": 1, "sailboats": 1, "suitcases":
-    1, "sweaters": 1, "topmost": 1, "umbrellas": 1,
+    "beards": 1, "dudes": 1, "farthest": 1, "flowerpot": 1, "flowerpots": 2, "foreground":
+    1, "furthest": 1, "hoodie": 1, "hoodies": 1, "kites": 1, "laptops": 1, "leftmost": 1,
+    "mugs": 1, "parasol": 1, "parasols": 2, "potted": 1, "pullover": 1, "pullovers": 1,
+    "rightmost": 1, "sailboat": 1, "sailboats": 1, "suitcases": 1, "sweaters": 1, "topmost":
+    1, "umbrellas": 1, "youngster": 1, "youngsters": 1,
 }  # fmt: skip
 MAX_PIECES = 20
 
@@ -56,7 +57,9 @@ def pieces(text: str) -> int:
 
 
 def finish(text: str, r: Random) -> str:
-    """Now and then a capital, a final stop or a typing slip; the meaning stays."""
+    """Now and then a verb before, a capital, a final stop or a typing slip; the meaning stays."""
+    if r.random() < 0.012 and pieces(text) <= MAX_PIECES - 3:
+        text = r.choice(("find ", "show me ")) + text
     if r.random() < 0.035:
         text = _slip(text, r)
     roll = r.random()
