@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,10 @@ from indexer.tables import EncodeClaim, FeatureRow, Photo, Root
 CLAIM_S = 120.0
 # A file that fails (or takes its worker down) this often is left alone until it changes.
 ATTEMPTS_MAX = 3
+# A content whose worker died this often, in whatever company, is then encoded alone ...
+SUSPECT_AFTER = 3
+# ... and given up when it has taken down so many workers that did nothing else.
+ALONE_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Work:
     """The file's path below it."""
     missing: frozenset[str]
     """Tiers that have no row yet."""
+    attempts: int = 1
+    """Claims that have not ended in a row or a failure, this one included (see `SUSPECT_AFTER`)."""
 
 
 def missing_clause(fingerprints: Mapping[str, str]) -> ColumnElement[bool]:
@@ -120,21 +126,21 @@ def claim(
         work = []
         for (photo_id, _, folder, path), content in zip(found, hashes, strict=True):
             if content in taken:
-                taken.discard(content)  # a duplicate further on rides along
+                attempts = taken.pop(content)  # a duplicate further on rides along
                 missing = frozenset(fingerprints) - have.get(content, set())
-                work.append(Work(content, photo_id, folder, path, missing))
+                work.append(Work(content, photo_id, folder, path, missing, attempts))
         return work, found[-1][0]
 
 
-def _take(session: Session, key: str, hashes: Sequence[str], owner: str) -> set[str]:
-    """Insert or take over claims; return the contents that are ours now."""
+def _take(session: Session, key: str, hashes: Sequence[str], owner: str) -> dict[str, int]:
+    """Insert or take over claims; return the contents that are ours now, with their attempts."""
     rows = session.execute(
         select(EncodeClaim.content_hash, EncodeClaim.lease_owner, EncodeClaim.error).where(
             EncodeClaim.fingerprint == key, EncodeClaim.content_hash.in_(hashes)
         )
     ).all()
     known = {digest for digest, _, _ in rows}
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for digest, holder, error in rows:
         if error is not None:
             continue  # failed in this run; `reopen` tries it again
@@ -143,18 +149,24 @@ def _take(session: Session, key: str, hashes: Sequence[str], owner: str) -> set[
             EncodeClaim.lease_until <= clock(),
             EncodeClaim.lease_owner == (holder if is_gone(holder) else None),
         )
-        result: Any = session.execute(
+        attempts = session.scalar(
             update(EncodeClaim)
             .where(EncodeClaim.fingerprint == key, EncodeClaim.content_hash == digest, free)
             .where(EncodeClaim.error.is_(None))
             .values(
                 lease_owner=owner,
                 lease_until=clock() + CLAIM_S,
-                attempts=EncodeClaim.attempts + 1,
+                # A suspect's tries are counted when it is its turn (`try_alone`), so that the
+                # deaths that it sees while it waits are not held against it.
+                attempts=case(
+                    (EncodeClaim.attempts < SUSPECT_AFTER, EncodeClaim.attempts + 1),
+                    else_=EncodeClaim.attempts,
+                ),
             )
+            .returning(EncodeClaim.attempts)
         )
-        if result.rowcount == 1:
-            taken.add(digest)
+        if attempts is not None:
+            taken[digest] = attempts
     new = [digest for digest in dict.fromkeys(hashes) if digest not in known]
     if new:
         dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
@@ -171,8 +183,25 @@ def _take(session: Session, key: str, hashes: Sequence[str], owner: str) -> set[
             ]
         )
         statement = statement.on_conflict_do_nothing().returning(EncodeClaim.content_hash)
-        taken.update(session.execute(statement).scalars())
+        taken.update(dict.fromkeys(session.execute(statement).scalars(), 1))
     return taken
+
+
+def try_alone(catalog: Catalog, key: str, owner: str, content_hash: str) -> bool:
+    """Count a try of a suspect that we have claimed, before it starts; False: give it up."""
+    with catalog.session() as session:
+        attempts = session.scalar(
+            update(EncodeClaim)
+            .where(
+                EncodeClaim.fingerprint == key,
+                EncodeClaim.content_hash == content_hash,
+                EncodeClaim.lease_owner == owner,
+                EncodeClaim.attempts < SUSPECT_AFTER + ALONE_MAX,
+            )
+            .values(attempts=EncodeClaim.attempts + 1)
+            .returning(EncodeClaim.attempts)
+        )
+        return attempts is not None
 
 
 def renew(catalog: Catalog, key: str, owner: str) -> None:
@@ -229,7 +258,7 @@ def reopen(session: Session, key: str, album_id: int, *, all_failed: bool = Fals
             EncodeClaim.content_hash.in_(of_album),
             again,
         )
-        .values(error=None)
+        .values({"error": None, **({"attempts": 0} if all_failed else {})})
     )
 
 

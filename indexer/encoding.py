@@ -126,6 +126,7 @@ class Ingest:
         self._chunk = self._batches.size * 2
         self._pending: list[_Item] = []
         self._failed: list[tuple[Work, str]] = []
+        self._suspects: list[Work] = []
         self._committed_at = time.monotonic()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._writing: Future[None] | None = None
@@ -185,11 +186,16 @@ class Ingest:
                 self._take(decoded, buffers)
                 self._commit_if_due(progress)
             if not stopped:
-                for missing, rest in buffers.items():
-                    self._encode(missing, rest)
+                self._encode_rest(buffers)
             self._commit()
             self._wait_for_writer()
             progress(self.tally)
+            suspects, self._suspects = self._suspects, []
+            for each in suspects:
+                if should_stop() or is_over():
+                    break
+                self._encode_alone(each)
+                progress(self.tally)
         claims.release(self.catalog, self.key, self.owner)
         if stopped or should_stop():
             return "stopped"
@@ -234,6 +240,8 @@ class Ingest:
                 self._after = 0
                 return
             self._after = after
+            self._suspects += [each for each in work if each.attempts >= claims.SUSPECT_AFTER]
+            work = [each for each in work if each.attempts < claims.SUSPECT_AFTER]
             kept = self._with_pyramid(work)
             for start in range(0, len(kept), self._batches.size):
                 if should_stop():
@@ -288,6 +296,25 @@ class Ingest:
         made = self._batches.run(pixels, lambda block: self.predictor.encode(block, tiers))
         for each, outcome in zip(decoded, made, strict=True):
             self._keep(each.key, str(each.content_hash), each.facts, outcome)
+
+    def _encode_rest(self, buffers: dict[frozenset[str], list[Decoded[Work]]]) -> None:
+        for missing, rest in buffers.items():
+            if rest:
+                self._encode(missing, rest)
+
+    def _encode_alone(self, work: Work) -> None:
+        """Encode and commit one content with no other in flight, for it may take us down."""
+        if claims.try_alone(self.catalog, self.key, self.owner, work.content_hash):
+            buffers: dict[frozenset[str], list[Decoded[Work]]] = {}
+            for decoded in self._decoder.decode([(work, _path(work))]):
+                self._take(decoded, buffers)
+            self._encode_rest(buffers)
+        else:
+            self._failed.append(
+                (work, f"took its worker down {claims.ALONE_MAX} times in a row, alone")
+            )
+        self._commit()
+        self._wait_for_writer()
 
     def _keep(
         self,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from indexer import claims, jobs, prefilter, scan, slots, statuses, versions
+from indexer import claims, ingest, jobs, scan, slots, versions
 from indexer.catalog import count_by_status
+from indexer.encoding import Ingest, Tally
 from indexer.errors import UnknownAlbum
-from indexer.ingest import Ingest, Tally
 from indexer.settings import MEBIBYTE
-from indexer.snapshot import open_snapshot
-from indexer.store import FeatureStore
 from indexer.tables import Album, Photo
+from search_api.models import fits
 from workers import metrics
+from workers.errors import ReindexRefused
 from workers.logging import logger
 from workers.work import MORE, WAIT, Outcome, Turn
 
@@ -41,7 +41,7 @@ def index(turn: Turn) -> Outcome:
             slots.enter_phase(
                 turn.catalog, turn.place, "reopen" if turn.job.phase == "retry" else "start"
             )
-    predictor = turn.models.get(_model_name(turn, album_id))
+    predictor = model_of(turn, album_id)
     encoded = encode(turn, album_id, predictor)
     if not isinstance(encoded, Encoded):
         return encoded
@@ -66,13 +66,13 @@ def encode(turn: Turn, album_id: int, predictor: Predictor) -> Encoded | Outcome
         how the turn ends while something still waits.
     """
     decoder = turn.models.decoder(turn.settings, predictor.input_size)
-    with Ingest(turn.settings, turn.catalog, album_id, predictor, decoder=decoder) as ingest:
+    with Ingest(turn.settings, turn.catalog, album_id, predictor, decoder=decoder) as part:
         phase = jobs.get(turn.catalog, turn.place.job_id).phase
         if phase != "encode":
             with slots.leading(turn.catalog, turn.place) as leads:
                 if not leads:
                     return WAIT
-                ingest.start(all_failed=phase == "reopen")
+                part.start(all_failed=phase == "reopen")
                 slots.enter_phase(turn.catalog, turn.place, "encode")
         counted = Tally()
 
@@ -83,15 +83,15 @@ def encode(turn: Turn, album_id: int, predictor: Predictor) -> Encoded | Outcome
             counted.encoded, counted.failed = tally.encoded, tally.failed
             counted.lost = tally.lost
             _note_failures(turn, tally)
-            report_progress(turn, album_id, ingest.wanted)
+            report_progress(turn, album_id, part.wanted)
 
-        report_progress(turn, album_id, ingest.wanted)
-        ended = ingest.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
+        report_progress(turn, album_id, part.wanted)
+        ended = part.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
     if ended == "stopped":
         return broken_off(turn)
     if ended == "wait":
         return MORE if turn.is_over() and not turn.should_stop() else broken_off(turn)
-    return Encoded(ingest.version, ingest.wanted)
+    return Encoded(part.version, part.wanted)
 
 
 def broken_off(turn: Turn) -> Outcome:
@@ -121,12 +121,26 @@ def album_of(turn: Turn) -> int:
     return turn.job.album_id
 
 
-def _model_name(turn: Turn, album_id: int) -> str:
-    named = turn.job.parameters.get("model")
-    if named:
-        return str(named)
+def model_of(turn: Turn, album_id: int) -> Predictor:
+    """The network to index an album with: the one named, else the one that serves it.
+
+    Raises:
+        ReindexRefused: the album was indexed by a network that is not installed here any more.
+        UnknownModel, WeightsError.
+    """
+    if named := turn.job.parameters.get("model"):
+        return turn.models.get(str(named))
+    default = turn.models.get(turn.settings.model)
     serving = versions.serving(turn.catalog, album_id)
-    return turn.settings.model if serving is None else serving.model
+    if serving is None or fits(default, serving.fingerprints):
+        return default
+    predictor = turn.models.get(serving.model)
+    if not fits(predictor, serving.fingerprints):
+        raise ReindexRefused(
+            f"the album was indexed with a build of {serving.model} that is not installed here: "
+            f"run referent reindex --model {turn.settings.model}"
+        )
+    return predictor
 
 
 def _scan(turn: Turn, album_id: int) -> bool:
@@ -154,9 +168,7 @@ def _scan(turn: Turn, album_id: int) -> bool:
 
 def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -> Outcome:
     """Statuses, prefilter, and the job's report."""
-    with turn.catalog.session() as session:
-        statuses.settle(session, encoded.version, encoded.wanted)
-    build_prefilter(turn, album_id, predictor)
+    version = ingest.finish(turn.settings, turn.catalog, encoded.version, predictor)
     report_progress(turn, album_id, encoded.wanted)
     note_album_failures(turn, album_id)
     with turn.catalog.reading() as session:
@@ -164,18 +176,10 @@ def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -
     result: dict[str, Any] = {
         **counts,
         "model": predictor.name,
-        "index_version": encoded.version.id,
+        "index_version": version.id,
+        "index_state": version.state,
     }
     return Outcome("done", result)
-
-
-def build_prefilter(turn: Turn, album_id: int, predictor: Predictor) -> None:
-    """Build a model's FAISS file where it is missing or stale."""
-    store = FeatureStore.open(turn.settings, turn.catalog)
-    with open_snapshot(turn.catalog, store, album_id, predictor.fingerprints) as snapshot:
-        folder = turn.settings.features_dir
-        if prefilter.needs_build(folder, snapshot):
-            prefilter.build(folder, snapshot, predictor)
 
 
 def _note_failures(turn: Turn, tally: Tally) -> None:

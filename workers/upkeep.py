@@ -26,7 +26,7 @@ def verify(turn: Turn) -> Outcome:
     def tell(done: int, total: int) -> None:
         turn.report(done=done, total=total)
 
-    report = maintenance.verify(turn.catalog, store, progress=tell, should_stop=turn.should_stop)
+    report = verification.verify(turn.catalog, store, progress=tell, should_stop=turn.should_stop)
     if turn.should_stop():
         return WAIT
     again = [
