@@ -126,6 +126,13 @@ def test_relations_are_frequent_and_name_things_in_the_scene(many: list[Scene]) 
     assert set(kinds) == {"holds", "rides", "sits_on", "stands_on", "owner"}
 
 
+def test_parts_that_something_hides_are_not_named(many: list[Scene]) -> None:
+    people = [i for scene in many for i in scene.instances if i.pose]
+    whole = [i for i in people if i.visible > 0.97]
+    assert all("bottom" in i.parts for i in whole)
+    assert any("bottom" not in i.parts for i in people)
+
+
 def touch(a: Instance, b: Instance, slack: float = 0.02) -> bool:
     return (
         a.box[0] <= b.box[2] + slack and b.box[0] <= a.box[2] + slack

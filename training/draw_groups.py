@@ -53,6 +53,7 @@ class Member:
     owner: int = 0
     look: Look | None = None
     shade: Colour = (0, 0, 0)
+    zones: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ def _person(
     figure = draw_person(
         look, stance, bones, x, y, unit * look.height, pelvis_at=seat_at, over=over
     )
+    member.zones = figure.zones
     member.pose = stance.pose if stance.pose in POSES else "sitting"
     return figure
 

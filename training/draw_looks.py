@@ -88,6 +88,12 @@ def sample_look(
             name = rng.choice([c for c in COLOURS if c != colour])
         parts["bottom"] = name
         bottom = shade_of(name, style, rng)
+    skin = skin_shade(rng)
+    for _ in range(6):
+        # A top in the colour of bare arms has no outline that could be seen.
+        if sum(abs(a - b) for a, b in zip(skin, top, strict=True)) > 130:
+            break
+        skin = skin_shade(rng)
     hair_style = rng.choice(
         {"man": _MEN_HAIR, "woman": _WOMEN_HAIR, "boy": _BOY_HAIR, "girl": _GIRL_HAIR}[category]
     )
@@ -134,7 +140,7 @@ def sample_look(
         height=height,
         build=build,
         head=(rng.uniform(0.138, 0.152) if adult else rng.uniform(0.195, 0.22)) * style.head,
-        skin=skin_shade(rng),
+        skin=skin,
         hair=hair_shade(hair_name, style, rng),
         hair_style=hair_style,
         top=top,

@@ -25,12 +25,14 @@ class Figure:
         main: all the rest.
         hands: scene positions of the two hands.
         hand_drawing: a hand to draw over a held thing; None where nothing is held.
+        zones: scene positions that show the "top" and each part, if nothing hides them.
     """
 
     behind: Drawing | None
     main: Drawing
     hands: tuple[Point, Point]
     hand_drawing: Drawing | None
+    zones: dict[str, list[Point]]
 
 
 def _draw_leg(
@@ -271,6 +273,34 @@ def _draw_bag_front(sketch: Sketch, look: Look, bones: Skeleton, shoulder: float
         sketch.oval(hx - 0.005, hy - 0.02, 0.012, 0.012, (230, 200, 90), BODY)
 
 
+def _zones(
+    look: Look, bones: Skeleton, rows: list[tuple[float, float, float]]
+) -> dict[str, list[Point]]:
+    """Points of the figure where the top and each of its parts are."""
+    height = bones.neck[1]
+    zones: dict[str, list[Point]] = {"top": []}
+    for share in (0.2, 0.5, 0.8):
+        left, right = _row_at(rows, share)
+        zones["top"] += [(left + (right - left) * u, share * height) for u in (0.15, 0.5, 0.85)]
+    zones["bottom"] = [
+        (root[0] + (knee[0] - root[0]) * u, root[1] + (knee[1] - root[1]) * u)
+        for root, knee, _ in bones.legs
+        for u in (0.15, 0.5, 0.85)
+    ]
+    x, y = bones.head
+    h = look.head / 2
+    face = [(x, y), (x, y + 0.2 * h), (x + 0.4 * h, y), (x, y - 0.5 * h)]
+    crown = [(x - 0.5 * h, y + 0.7 * h), (x, y + 0.8 * h), (x + 0.4 * h, y + 0.7 * h)]
+    zones |= {"hair": crown, "hat": crown, "glasses": face, "beard": face}
+    if look.bag == "backpack":
+        side = -0.1 if bones.profile else 0.0
+        zones["bag"] = [(bones.neck[0] * u + side, height * u) for u in (0.5, 0.62, 0.75)]
+    elif look.bag:
+        side = 0.11 if look.bag == "satchel" else -0.12
+        zones["bag"] = [(side + dx, dy) for dx in (-0.03, 0.03) for dy in (-0.06, 0.0)]
+    return zones
+
+
 def draw_person(
     look: Look,
     stance: Stance,
@@ -347,4 +377,8 @@ def draw_person(
             end = bones.arms[k][2]
             top.oval(end[0], end[1], 0.03, 0.03, look.skin, EDGE | BODY)
         hand_drawing = top.finish()
-    return Figure(behind, sketch.finish(), hands, hand_drawing)
+    zones = {
+        name: [sketch.to_scene(*point) for point in points]
+        for name, points in _zones(look, bones, rows).items()
+    }
+    return Figure(behind, sketch.finish(), hands, hand_drawing, zones)

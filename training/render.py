@@ -319,8 +319,12 @@ def render(plan: Plan, width: int, height: int) -> tuple[Image, Ids]:
     return _finish(image, plan), ids
 
 
-def measure(plan: Plan) -> dict[int, Measured]:
-    """What can be seen of each instance, on a fixed square; wholly hidden ones are left out."""
+def measure(plan: Plan) -> tuple[dict[int, Measured], Ids]:
+    """What can be seen of each instance, on a fixed square; wholly hidden ones are left out.
+
+    Returns:
+        Measures by id, and the ids on that square (MEASURE, MEASURE).
+    """
     side = MEASURE + 2 * _MARGIN
     sx, sy = MEASURE / plan.aspect, float(MEASURE)
     ids = np.zeros((side, side), dtype=np.uint8)
@@ -367,4 +371,4 @@ def measure(plan: Plan) -> dict[int, Measured]:
             area / MEASURE**2,
             min(1.0, area / total),
         )
-    return seen
+    return seen, inner

@@ -26,7 +26,7 @@ from training.draw_groups import (
 )
 from training.draw_shapes import Drawing
 from training.draw_style import Style, sample_style
-from training.render import Ids, Image, Layer, Measured, Plan, measure, render
+from training.render import MEASURE, Ids, Image, Layer, Measured, Plan, measure, render
 from training.scene import (
     ANIMALS,
     CATEGORIES,
@@ -41,6 +41,7 @@ from training.scene import (
 
 MIN_AREA = 0.0025
 MIN_VISIBLE = 0.35
+SHOWN_SHARE = 0.34  # of a part's points that must be visible for the scene to name the part
 MAX_INSTANCES = 9
 ASPECTS = (1.0, 4 / 3, 4 / 3, 3 / 2, 3 / 2, 16 / 9, 3 / 4, 2 / 3)
 
@@ -323,9 +324,9 @@ def _attempt(seed: int, split: str, attempt: int) -> Photo | None:
     n = rng.choices(range(2, 10), (12, 16, 18, 16, 13, 11, 8, 6))[0]
     groups = _cast(casting, style, n, forced, rng)
     members = [m for g in groups for m in g.members]
-    ids = list(range(1, len(members) + 1))
-    rng.shuffle(ids)
-    for member, key in zip(members, ids, strict=True):
+    keys = list(range(1, len(members) + 1))
+    rng.shuffle(keys)
+    for member, key in zip(members, keys, strict=True):
         member.id = key
     placed = _place(groups, aspect, horizon, setting, rng)
     canvas = Canvas(aspect, style)
@@ -358,8 +359,13 @@ def _attempt(seed: int, split: str, attempt: int) -> Photo | None:
             style=style,
             seed=rng.randrange(1 << 30) if not gone else seed % 65521,
         )
-        seen = measure(plan)
-        bad = {m.id for m in members if m.id not in gone and not _good(seen.get(m.id))}
+        seen, ids_seen = measure(plan)
+        bad = {
+            m.id
+            for m in members
+            if m.id not in gone
+            and not (_good(seen.get(m.id)) and _shown(m, "top", ids_seen, aspect))
+        }
         bad |= {m.id for m in members if m.id not in gone and _broken(m, gone | bad)}
         if not bad:
             break
@@ -368,17 +374,23 @@ def _attempt(seed: int, split: str, attempt: int) -> Photo | None:
         gone.add(worst)
         if len(members) - len(gone) < 2:
             return None
-    kept = [_instance(m, seen[m.id], gone, m.id in blurred) for m in members if m.id not in gone]
+    kept = [
+        _instance(m, seen[m.id], gone, m.id in blurred, ids_seen, aspect)
+        for m in members
+        if m.id not in gone
+    ]
     if split == "test-b" and not any((i.category, i.colour) in HELD_OUT for i in kept):
         return None
     if style.wobble:
         layers = tuple(Layer(x.id, _shake(x.drawing, style.wobble, rng)) for x in plan.layers)
         plan = Plan(aspect, backdrop, layers, plan.blurred, plan.shadows, style, plan.seed)
-        seen = measure(plan)
+        seen, ids_seen = measure(plan)
         if not all(_good(seen.get(i.id)) for i in kept):
             return None
         kept = [
-            _instance(m, seen[m.id], gone, m.id in blurred) for m in members if m.id not in gone
+            _instance(m, seen[m.id], gone, m.id in blurred, ids_seen, aspect)
+            for m in members
+            if m.id not in gone
         ]
     return Photo(Scene(seed, split, setting, tuple(kept)), plan)
 
@@ -387,12 +399,32 @@ def _good(seen: Measured | None) -> bool:
     return seen is not None and seen.area >= MIN_AREA and seen.visible >= MIN_VISIBLE
 
 
-def _instance(member: Member, seen: Measured, gone: set[int], blurred: bool) -> Instance:
+def _shown(member: Member, part: str, ids: Ids, aspect: float) -> bool:
+    """Whether a person's part is mostly in the photo and not hidden; true of what has no zone."""
+    points = member.zones.get(part)
+    if not points:
+        return True
+    hits = 0
+    for x, y in points:
+        column, row = int(x / aspect * MEASURE), int(y * MEASURE)
+        if 0 <= column < MEASURE and 0 <= row < MEASURE:
+            hits += int(ids[row, column]) == member.id
+    return hits >= SHOWN_SHARE * len(points)
+
+
+def _instance(
+    member: Member, seen: Measured, gone: set[int], blurred: bool, ids: Ids, aspect: float
+) -> Instance:
+    parts = {
+        name: value
+        for name, value in member.parts.items()
+        if _shown(member, "bottom" if name == "dress" else name, ids, aspect)
+    }
     return Instance(
         id=member.id,
         category=member.category,
         colour=member.colour,
-        parts=dict(member.parts),
+        parts=parts,
         pose=member.pose,
         box=seen.box,
         centre=seen.centre,
