@@ -282,7 +282,7 @@ def _draw_leash(canvas: Canvas, group: Group, x: float, y: float, unit: float, r
     side = rng.choice((-1, 1))
     size = unit * dog.scale * _boost(dog.category, unit * dog.scale, canvas.aspect, 1.4)
     height = unit * person.look.height
-    px = x - side * 0.25 * unit
+    px = x - side * 0.46 * unit
     dx = px + side * (0.2 * unit + 0.42 * size)
     walking = rng.random() < 0.5
     hands = {1: (0.14, -0.34)} if walking else {0 if side < 0 else 1: (side * 0.17, -0.34)}

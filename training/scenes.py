@@ -174,7 +174,7 @@ def _cast(
             wide = {"umbrella": 0.85, "kite": 0.9, "suitcase": 0.6}.get(wanted, 0.45)
             groups.append(Group("hold", [who, thing], wide, tall, held=wanted))
         elif kind == "leash":
-            groups.append(Group("leash", [person(), member("dog")], 1.0, 1.0))
+            groups.append(Group("leash", [person(), member("dog")], 1.3, 1.0))
         elif kind in ("bicycle", "horse"):
             mount = member(kind)
             who = person()
