@@ -39,6 +39,19 @@ class Models:
                     )
         return self._default
 
+    def named(self, name: str) -> Predictor:
+        """The network of this name, shared with the searches where it is theirs.
+
+        Raises:
+            UnknownModel, WeightsError.
+        """
+        if name in (self._settings.model, self.default.name):
+            return self.default
+        with self._loading:
+            if (known := self._others.get(name)) is not None:
+                return known
+        return load_predictor(name, device=self._settings.device)
+
     def that_made(self, name: str, fingerprints: Mapping[str, str]) -> Predictor:
         """The network whose cached features carry these fingerprints.
 

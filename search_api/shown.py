@@ -39,6 +39,8 @@ class ShownHit:
     box: Box | None
     area: int | None
     vanished: bool
+    mask: Mask | None = None
+    """As rendered; at the photo's own size only where ``max_side_px`` was None."""
 
 
 def show(
@@ -48,10 +50,15 @@ def show(
     *,
     first_rank: int = 0,
     max_side_px: int | None = LIST_SIDE_PX,
+    masks: bool = True,
 ) -> list[ShownHit]:
     """Look up the photos of some decisions and find where in them the referent is.
 
     Photos that are not in the catalog any more are left out.
+
+    Args:
+        max_side_px: render masks at most this large; None renders them at the photo's size.
+        masks: False leaves them and the boxes out.
     """
     wanted = list(decisions)
     photos = by_id(engine.catalog, (decision.photo_id for decision in wanted))
@@ -60,8 +67,8 @@ def show(
         photo = photos.get(decision.photo_id)
         if photo is None:
             continue
-        box, area = None, None
-        if decision.accepted:
+        box, area, mask = None, None, None
+        if masks and decision.accepted:
             try:
                 mask, scale = render(engine, photo, decision, masks_fingerprint, max_side_px)
             except NotIndexed:
@@ -69,7 +76,16 @@ def show(
             else:
                 box, area = full_size_box(mask, scale, photo), round(mask.area * scale * scale)
         shown.append(
-            ShownHit(rank, photo, decision.confidence, decision.accepted, box, area, photo.vanished)
+            ShownHit(
+                rank=rank,
+                photo=photo,
+                confidence=decision.confidence,
+                accepted=decision.accepted,
+                box=box,
+                area=area,
+                vanished=photo.vanished,
+                mask=mask,
+            )
         )
     return shown
 

@@ -1,0 +1,297 @@
+"""``referent search``: one expression in, the photos that show it out, with masks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from search_api.decisions import Decision
+    from search_api.engine import Engine
+    from search_api.pipeline import Done
+    from search_api.query import Query
+    from search_api.shown import ShownHit
+
+DEFAULT_TOP = 20
+
+
+def search(
+    expression: Annotated[str, typer.Argument(help="What to look for, such as: kid in blue")],
+    album: Annotated[str | None, typer.Option(help="Look in this album only.")] = None,
+    mode: Annotated[
+        str,
+        typer.Option(help="`fast` verifies the likeliest photos, `exhaustive` every one."),
+    ] = "fast",
+    top: Annotated[
+        int, typer.Option("--top", "-t", min=0, help="Show so many hits; 0 shows all.")
+    ] = DEFAULT_TOP,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Print only the files' paths, one a line.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write overlays, masks and a contact sheet here.")
+    ] = None,
+    rejected: Annotated[
+        int,
+        typer.Option(min=0, max=200, help="Also show so many of the nearest that did not match."),
+    ] = 0,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Confidence that counts as a match; else the calibrated."),
+    ] = None,
+    candidates: Annotated[
+        int, typer.Option(min=1, max=5000, help="How many photos the fast mode verifies.")
+    ] = 200,
+    taken_from: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Taken at or after: 2024-05-01[T12:00].")
+    ] = None,
+    taken_before: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Taken before: 2024-06-01[T12:00].")
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Glob on the path: '2024/**', '*.heic'.")
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="Part of the camera's name.")] = None,
+    orientation: Annotated[
+        str | None, typer.Option(help="`landscape`, `portrait` or `square`.")
+    ] = None,
+    gps: Annotated[
+        str | None, typer.Option(metavar="W,S,E,N", help="Taken inside this box, in degrees.")
+    ] = None,
+    file_type: Annotated[
+        list[str] | None, typer.Option("--type", help="File type: JPEG, HEIF, PNG, ...")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="ID", help="Among the matches of an earlier search.")
+    ] = None,
+) -> None:
+    """Find the photos that show what an expression refers to, and where in them it is.
+
+    Leaves with status 0 when something matches, 1 when nothing does, 2 on an error.
+    """
+    from indexer.settings import Settings
+    from search_api.coverage import Stopwatch
+    from search_api.engine import Engine
+    from search_api.shown import show
+
+    query = _query(
+        expression=expression,
+        album=album,
+        mode=mode,
+        candidates=candidates,
+        threshold=threshold,
+        rejected=rejected,
+        filters={
+            "taken_from": taken_from,
+            "taken_before": taken_before,
+            "path": path,
+            "camera": camera,
+            "orientation": orientation,
+            "gps": _gps(gps),
+            "formats": file_type or [],
+            "run": run,
+        },
+    )
+    engine = Engine.open(Settings())
+    try:
+        done = _run(engine, query, quiet=as_json or paths)
+        wanted = [*done.matched[: top or None], *done.rejected]
+        watch = Stopwatch()
+        with watch.stage("render"):
+            fingerprint = _masks_fingerprint(engine, done)
+            shown = show(
+                engine, wanted, fingerprint, max_side_px=None, masks=not paths or out is not None
+            )
+        timings = {**done.timings, "render": watch.as_json()["render"]}
+        by_photo = {decision.photo_id: decision for decision in wanted}
+        pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
+        if out is not None:
+            _write(engine, out, query, done, pairs, fingerprint)
+        if as_json:
+            typer.echo(json.dumps(_as_json(query, done, pairs, timings), ensure_ascii=True))
+        elif paths:
+            for hit in shown:
+                if hit.accepted:
+                    typer.echo(_shown_file(hit))
+        else:
+            _print_table(query, done, shown)
+        if paths and not done.matched:
+            typer.echo(done.coverage.sentence(), err=True)
+    finally:
+        engine.close()
+    if not done.matched:
+        raise typer.Exit(1)
+
+
+search.epilog = (  # type: ignore[attr-defined]
+    'Example: `referent search "kid in blue"`, '
+    '`referent search "everyone except the man in white" --mode exhaustive --out found`, '
+    '`referent search "dog" --path "2024/**" --paths`'
+)
+
+
+def _query(**values: Any) -> Query:
+    """A query out of the options; what cannot be used is named like the option.
+
+    Raises:
+        BadQuery: the first thing that is wrong.
+    """
+    from pydantic import ValidationError
+
+    from search_api.errors import BadQuery
+    from search_api.query import Query
+
+    try:
+        return Query.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = [str(part) for part in first["loc"] if part != "filters"]
+        option = "--" + names[0].replace("_", "-") if names else "the options"
+        option = {"--expression": "the expression", "--formats": "--type"}.get(option, option)
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise BadQuery(f"{option}: {message}") from error
+
+
+def _gps(text: str | None) -> dict[str, float] | None:
+    from search_api.errors import BadQuery
+
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadQuery(
+            "--gps: give west,south,east,north in degrees, as in 8.3,47.1,8.7,47.5"
+        ) from error
+    return {"west": west, "south": south, "east": east, "north": north}
+
+
+def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
+    """Search to the end, with a progress bar on stderr where a person looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from search_api import pipeline
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=quiet or not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("reading the index", total=None)
+        for event in pipeline.search(engine, query, streaming=False):
+            if isinstance(event, pipeline.Done):
+                return event
+            coverage = event.coverage if not isinstance(event, pipeline.Found) else None
+            if coverage is not None:
+                bar.update(
+                    task,
+                    total=coverage.prefiltered,
+                    completed=coverage.verified,
+                    description=f"verified {coverage.verified:,} of {coverage.prefiltered:,}, "
+                    f"{coverage.matched:,} match",
+                )
+    raise AssertionError("a search ends with Done")
+
+
+def _masks_fingerprint(engine: Engine, done: Done) -> str:
+    from search_api import runs
+
+    return runs.load(engine.catalog, done.run_id).fingerprints.get("masks", "")
+
+
+def _write(
+    engine: Engine,
+    folder: Path,
+    query: Query,
+    done: Done,
+    pairs: list[tuple[ShownHit, Decision]],
+    fingerprint: str,
+) -> None:
+    from search_api.folder import write_folder
+
+    written = write_folder(engine, folder, query.expression, done.coverage, pairs, fingerprint)
+    typer.echo(
+        f"wrote {len(written.overlays)} overlays, {len(written.masks)} masks and {written.sheet}",
+        err=True,
+    )
+    for path, reason in written.failures:
+        typer.echo(f"not drawn: {path}: {reason}", err=True)
+
+
+def _shown_file(hit: ShownHit) -> str:
+    return str(hit.photo.file).encode("utf-8", "backslashreplace").decode()
+
+
+def _as_json(
+    query: Query,
+    done: Done,
+    pairs: list[tuple[ShownHit, Decision]],
+    timings: dict[str, float],
+) -> dict[str, Any]:
+    def out(hit: ShownHit) -> dict[str, Any]:
+        return {
+            "path": _shown_file(hit),
+            "album": hit.photo.album,
+            "photo": hit.photo.id,
+            "width": hit.photo.width,
+            "height": hit.photo.height,
+            "confidence": hit.confidence,
+            "box": hit.box,
+            "area": hit.area,
+            "rle": hit.mask.rle if hit.mask is not None else None,
+            "vanished": hit.vanished,
+        }
+
+    return {
+        "run": done.run_id,
+        "expression": query.expression,
+        "mode": query.mode,
+        "state": done.state,
+        "coverage": done.coverage.as_json(),
+        "sentence": done.coverage.sentence(),
+        "timings_ms": timings,
+        "notes": [note.as_json() for note in done.notes],
+        "hits": [out(hit) for hit, _ in pairs if hit.accepted],
+        "rejected": [out(hit) for hit, _ in pairs if not hit.accepted],
+    }
+
+
+def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    several = len({hit.photo.album for hit in shown}) > 1
+    for accepted in (True, False):
+        hits = [hit for hit in shown if hit.accepted is accepted]
+        if not hits:
+            continue
+        title = None if accepted else "Nearest photos that did not match"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("photo", overflow="fold", style=None if accepted else "dim")
+        table.add_column("confidence", justify="right", style="bold" if accepted else "dim")
+        table.add_column("box x, y, w, h" if accepted else "", justify="right", style="dim")
+        for hit in hits:
+            name = f"{hit.photo.album}/{hit.photo.path}" if several else hit.photo.path
+            if hit.vanished:
+                name += " (file is gone)"
+            box = ", ".join(str(v) for v in hit.box) if hit.box else "" if accepted else "rejected"
+            table.add_row(escape(name), f"{hit.confidence:.3f}", box)
+        console.print(table)
+    more = len(done.matched) - sum(hit.accepted for hit in shown)
+    if more > 0:
+        console.print(f"[dim]... and {more:,} more; --top 0 shows all[/]")
+    console.print(escape(done.coverage.sentence()) + f" [dim]{done.timings['total']:,.0f} ms[/]")
+    for note in done.notes:
+        console.print(f"[yellow]{escape(note.text)}[/]")

@@ -1,0 +1,91 @@
+"""``referent serve``: the page, the HTTP API and, unless told otherwise, the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from indexer.settings import Settings
+    from search_api.state import Server
+    from workers.runners import Runner
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but loopback needs API keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8321,
+    jobs: Annotated[
+        bool, typer.Option(help="Run jobs in this process; --no-jobs leaves them to workers.")
+    ] = True,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads that one search computes with; 0: every core.")
+    ] = 0,
+) -> None:
+    """Serve the page and the HTTP API until interrupted."""
+    import os
+
+    import torch
+    import uvicorn
+
+    from indexer.settings import Settings
+    from search_api.app import create_app
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    settings = Settings()
+    jobs_here = _Jobs(settings)
+    app = create_app(
+        settings, host=host, wake=jobs_here.wake, lifespan=jobs_here.running if jobs else None
+    )
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"Referent: http://{shown}:{port}/  (Ctrl-C ends it)", err=True)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        limit_concurrency=1000,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+
+
+serve.epilog = (  # type: ignore[attr-defined]
+    "Example: `referent serve`, `referent serve --host 0.0.0.0 --port 80` (after "
+    "`referent keys create`)"
+)
+
+
+class _Jobs:
+    """The runner of jobs beside the server, and the wake-ups that routes send it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._runner: Runner | None = None
+
+    def wake(self) -> None:
+        """Tell the runner to look at the catalog, once there is one."""
+        if self._runner is not None:
+            self._runner.wake()
+
+    @asynccontextmanager
+    async def running(self, server: Server) -> AsyncIterator[None]:
+        """Keep a runner while the server runs; it shares the network of the searches."""
+        from starlette.concurrency import run_in_threadpool
+
+        from workers.models import Models
+        from workers.runners import make_runner
+
+        models = Models(self._settings.device, load=server.engine.models.named)
+        self._runner = make_runner(self._settings, server.engine.catalog, models)
+        self._runner.start()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(self._runner.stop)
+            await run_in_threadpool(models.close)
