@@ -159,6 +159,8 @@ class Snapshot:
             raise FeaturesMissing(
                 f"photos {absent} have no {tier} features: run referent index to encode them"
             )
+        if not len(wanted):
+            return np.zeros(0, dtype or self._dtype(tier))
         out: np.ndarray | None = None
         order = np.lexsort((position, segment))
         starts = np.flatnonzero(np.diff(segment[order], prepend=-1))
@@ -175,9 +177,17 @@ class Snapshot:
             if out is None:
                 out = np.empty(len(wanted), rows.dtype)
             _copy(rows, position[at], at, out)
-        if out is None:
-            return np.zeros(0, dtype or np.dtype([("empty", np.uint8)]))
+        assert out is not None
         return out
+
+    def _dtype(self, tier: str) -> np.dtype:
+        """Return the dtype of a tier's records; an empty one while the tier has none."""
+        segments = self.places(tier).segment
+        known = segments[segments >= 0]
+        if not len(known):
+            return np.dtype([])
+        path = self.segment_paths([int(known[0])])[int(known[0])]
+        return self.store.rows(path).dtype
 
 
 def _is_run(position: np.ndarray) -> bool:

@@ -341,7 +341,9 @@ def insert_missing(
             statement = sqlite.insert(FeatureRow).values(block).on_conflict_do_nothing()
         else:
             statement = postgresql.insert(FeatureRow).values(block).on_conflict_do_nothing()
-        new += _rowcount(session.execute(statement))
+        # Drivers differ in what they count; what comes back was inserted.
+        inserted = session.execute(statement.returning(FeatureRow.position))
+        new += len(inserted.all())
     return new
 
 

@@ -389,10 +389,10 @@ def _stats_lines(stats: Stats) -> Iterator[str]:
             f"{tier.tier:8} {tier.fingerprint}: {tier.rows:,} rows in {tier.segments:,} files, "
             f"{tier.bytes / 1e6:,.1f} MB, {each} ({tier.model})"
         )
-    database = (
-        "" if stats.database_bytes is None else f", database {stats.database_bytes / 1e6:.1f} MB"
-    )
-    yield f"prefilter {stats.faiss_bytes / 1e6:,.1f} MB{database}, {stats.leftover_segments} leftovers"
+    line = f"prefilter {stats.faiss_bytes / 1e6:,.1f} MB"
+    if stats.database_bytes is not None:
+        line += f", database {stats.database_bytes / 1e6:,.1f} MB"
+    yield f"{line}, {stats.leftover_segments} leftover files"
 
 
 def _watch(
