@@ -17,11 +17,19 @@ from model.errors import ReferentError
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("synth", "referent.synth", "synth"),
     ("index", "referent.index", "index"),
+    ("search", "referent.search", "search"),
     ("albums", "referent.albums", "albums"),
+    ("serve", "referent.serve", "serve"),
+    ("keys", "referent.keys", "app"),
     ("evaluate", "referent.evaluate", "evaluate"),
     ("calibrate", "referent.calibrate", "calibrate"),
     ("jobs", "referent.jobs", "app"),
     ("worker", "referent.worker", "worker"),
+    ("segment", "referent.segment", "segment"),
+    ("models", "referent.models", "app"),
+    ("train", "referent.train", "train"),
+    ("demo", "referent.demo", "demo"),
+    ("reindex", "referent.reindex", "reindex"),
 )
 
 app = typer.Typer(

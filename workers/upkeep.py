@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from indexer import jobs, maintenance
+from indexer import verify as verification
 from indexer.store import FeatureStore
 from workers.work import WAIT, Outcome, Turn
 

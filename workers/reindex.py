@@ -1,0 +1,104 @@
+"""Index an album with another model while searches go on with the old one, then swap.
+
+The new version is built beside the serving one (`indexer.versions`): same photos, other
+fingerprints, so that their rows never mix. It serves from one transaction on, once every photo,
+those added since the start included, has its features or has failed. The old version stays for
+`rollback` until it is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from indexer import ingest, maintenance, slots, statuses, versions
+from indexer.catalog import Catalog, count_by_status
+from indexer.settings import Settings
+from indexer.store import FeatureStore
+from workers.errors import ReindexRefused
+from workers.indexing import Encoded, album_of, encode, note_album_failures, report_progress
+from workers.work import MORE, WAIT, Outcome, Turn
+
+
+def reindex(turn: Turn) -> Outcome:
+    """Build the version of parameter ``model`` (or go back, with ``rollback``) and swap it in.
+
+    With ``drop_old`` the versions that do not serve are forgotten at the end.
+    """
+    parameters = turn.job.parameters
+    album_id = album_of(turn)
+    if parameters.get("rollback"):
+        with slots.leading(turn.catalog, turn.place) as leads:
+            if not leads:
+                return WAIT
+            return Outcome("done", roll_back(turn.catalog, album_id))
+    predictor = turn.models.get(str(parameters.get("model") or turn.settings.model))
+    before = versions.serving(turn.catalog, album_id)
+    encoded = encode(turn, album_id, predictor)
+    if not isinstance(encoded, Encoded):
+        return encoded
+    with slots.leading(turn.catalog, turn.place) as leads:
+        if not leads:
+            return WAIT
+        version = ingest.finish(turn.settings, turn.catalog, encoded.version, predictor)
+        if version.state != "serving":
+            return MORE  # photos were added meanwhile: they belong to the new version as well
+        report_progress(turn, album_id, encoded.wanted)
+        note_album_failures(turn, album_id)
+        result = _described(turn.catalog, version, before)
+        if parameters.get("drop_old"):
+            result |= drop_old(turn.settings, turn.catalog, album_id)
+        return Outcome("done", result)
+
+
+def roll_back(catalog: Catalog, album_id: int) -> dict[str, Any]:
+    """Let the version that served before serve again; its features were never touched.
+
+    Photos that came later wait (status new) until they are indexed with its model.
+
+    Raises:
+        VersionConflict: no earlier version is left.
+    """
+    before = versions.serving(catalog, album_id)
+    version = versions.rollback(catalog, album_id)
+    wanted = versions.wanted_tiers(version.fingerprints, keep_pyramid=False)
+    with catalog.session() as session:
+        statuses.settle(session, version, wanted)
+    return _described(catalog, version, before)
+
+
+def drop_old(
+    settings: Settings,
+    catalog: Catalog,
+    album_id: int,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Forget every version of an album that does not serve, and remove their features.
+
+    Raises:
+        ReindexRefused: no version serves, so nothing may go.
+    """
+    if versions.serving(catalog, album_id) is None:
+        raise ReindexRefused("no index version of this album serves: index it first")
+    rows = 0
+    for version in versions.versions(catalog, album_id):
+        if version.state == "retired":
+            tell(f"dropping {version.model} (version {version.id})")
+            rows += versions.drop(catalog, version.id)
+    removed = maintenance.collect(catalog, FeatureStore.open(settings, catalog))
+    return {"dropped_rows": rows, "freed_bytes": removed.bytes}
+
+
+def _described(
+    catalog: Catalog, version: versions.Version, before: versions.Version | None
+) -> dict[str, Any]:
+    with catalog.reading() as session:
+        counts: Mapping[str, int] = count_by_status(session, version.album_id)
+    return {
+        **counts,
+        "model": version.model,
+        "index_version": version.id,
+        "index_state": version.state,
+        "before": None if before is None else before.id,
+    }
