@@ -233,7 +233,9 @@ def _draw_album(folder: Path, split: str, sizes: Sizes) -> None:
     chosen: list[Expression] = []
     rows: list[NDArray[np.int8]] = []
     for kind in tqdm(ALBUM_KINDS, desc="choosing expressions", leave=False, disable=None):
-        candidates = _candidates(scenes, kind, rng, 6 * sizes.expressions_a_kind)
+        # Few expressions name a composition that is held out; more are looked at to find them.
+        count = (14 if split == "test-b" else 6) * sizes.expressions_a_kind
+        candidates = _candidates(scenes, kind, rng, count)
         truths = np.array([_truth(e, scenes) for e in candidates])
         for at in _spread(candidates, truths, sizes.expressions_a_kind, split == "test-b"):
             chosen.append(candidates[at])
@@ -251,7 +253,7 @@ def _candidates(
 ) -> list[Expression]:
     """Collect expressions of a kind, with different texts, from photos of the album in turn."""
     found: dict[str, Expression] = {}
-    for at in np.concatenate([rng.permutation(len(scenes)) for _ in range(3)]):
+    for at in np.concatenate([rng.permutation(len(scenes)) for _ in range(6)]):
         for said in grammar.expressions(scenes[int(at)], rng, 2, (kind,)):
             found.setdefault(said.text.lower(), said)
         if len(found) >= count:
@@ -285,7 +287,7 @@ def _spread(
 
         def distance(i: int, share: float = share) -> float:
             seen = prefer_held_out and not names_held_out(candidates[i].program)
-            return abs(math.log(shares[i] / share)) + seen * 1.0
+            return abs(math.log(shares[i] / share)) + 1.5 * seen
 
         best = min(left, key=distance)
         picked.append(best)
