@@ -194,7 +194,7 @@ def compatible(mod: Program, others: tuple[Program, ...] | list[Program]) -> boo
     """Whether a modifier says something that the others do not say already."""
 
     def group(m: Program) -> str:
-        head: str = m[1][0] if m[0] == "not" else m[0]
+        head: str = m[1][0] if m[0] in ("not", "or") else m[0]
         return _GROUPS.get(head, head)
 
     return all(group(mod) != group(m) for m in others)

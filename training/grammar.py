@@ -167,8 +167,8 @@ def _false(view: View, kind: str, r: Random, may_hold_out: bool) -> Program | No
     program = _true(view, kind, r, may_hold_out)
     if program is None:
         return None
-    for _ in range(8):
-        changed = mutate(view, program, r)
+    for _ in range(14):
+        changed = mutate(view, program, r, narrow=kind != "category")
         if changed is None or not well_formed(changed):
             continue
         if not may_hold_out and names_held_out(changed):

@@ -327,7 +327,7 @@ def _samples(refs: Sequence[Any], coco: COCO, quirks: Counter[str]) -> Iterator[
                 ref["ref_id"],
                 sent_id,
                 str(ref["split"]),
-                str(sentence.get("kind", "")),
+                str(sentence.get("kind", ref.get("kind", ""))),
             )
 
 

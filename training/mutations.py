@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
+from training.describing import compatible
 from training.lexicon import ADULTS, KIDS
 from training.programs import Program, View
 from training.scene import ANIMALS, COLOURS, HAIR_COLOURS, HELD_OUT, PEOPLE, POSES
@@ -36,6 +37,7 @@ def slots(program: Program, path: Path = ()) -> Iterator[tuple[Path, str]]:
     kind = program[0]
     if kind == "d":
         yield (*path, 1), "categories"
+        yield path, "description"
         for i, mod in enumerate(program[2]):
             yield from _mod_slots(mod, (*path, 2, i))
         return
@@ -91,10 +93,20 @@ def replaced(program: Program, path: Path, value: object) -> Program:
     return (*program[:i], replaced(program[i], path[1:], value), *program[i + 1 :])
 
 
-def mutate(view: View, program: Program, r: Random) -> Program | None:
-    """The program with one slot changed to something else that the scene mostly shows."""
-    places = list(slots(program))
-    weights = [2.0 if kind != "modifier" else 0.5 for _, kind in places]
+_WEIGHTS = {"modifier": 0.5, "description": 0.8}
+
+
+def mutate(view: View, program: Program, r: Random, narrow: bool = True) -> Program | None:
+    """The program with one slot changed to something else that the scene mostly shows.
+
+    Args:
+        view: of the scene.
+        program: true of it.
+        r: the source of chance.
+        narrow: a description may also get a further modifier, true of something else in the scene.
+    """
+    places = [(p, kind) for p, kind in slots(program) if narrow or kind != "description"]
+    weights = [_WEIGHTS.get(kind, 2.0) for _, kind in places]
     path, kind = r.choices(places, weights)[0]
     old = at_path(program, path)
     new = _other(view, kind, old, r)
@@ -104,6 +116,8 @@ def mutate(view: View, program: Program, r: Random) -> Program | None:
 def _other(view: View, kind: str, old: object, r: Random) -> object:
     if kind == "categories":
         return _other_categories(view, old, r)
+    if kind == "description":
+        return _narrowed(view, old, r)  # type: ignore[arg-type]
     if kind == "colour":
         seen = [t.colour for t in view.things] + [
             c for t in view.things for p, c in t.parts.items() if p in ("bottom", "hat", "bag")
@@ -136,6 +150,17 @@ def _other_categories(view: View, old: object, r: Random) -> tuple[str, ...]:
         if first in kin:
             return (r.choice(kin),)
     return (r.choice(present),)
+
+
+def _narrowed(view: View, d: Program, r: Random) -> Program | None:
+    """A description with a colour, a hat or a bag that something else in the scene has."""
+    other = r.choice(view.things)
+    worn = [(part, c) for part, c in other.parts.items() if part in ("hat", "bag")]
+    person = set(d[1]) <= set(PEOPLE)
+    mod = r.choice(worn) if worn and person and r.random() < 0.4 else ("colour", other.colour)
+    if len(d[2]) > 1 or not compatible(mod, d[2]):
+        return None
+    return ("d", d[1], (mod, *d[2]))
 
 
 def _other_modifier(mod: Program, r: Random) -> Program | None:
@@ -184,7 +209,7 @@ def well_formed(program: Program) -> bool:
     if program[0] == "d":
         cats, mods = program[1], program[2]
         person = all(c in PEOPLE for c in cats)
-        if len({repr(m) for m in mods}) < len(mods):
+        if not all(compatible(mod, mods[:i]) for i, mod in enumerate(mods)):
             return False
         return all(_mod_fits(mod, person, cats) for mod in mods)
     if program[0] == "except":
@@ -205,6 +230,8 @@ def well_formed(program: Program) -> bool:
     if program[0] == "ordinal" and not 2 <= program[2] <= 5:
         return False
     if program[0] in ("the", "bare") and program[1][1] == ("sheep",) and program[0] == "bare":
+        return False
+    if program[0] == "either" and set(program[1][1][1]) & set(program[2][1][1]):
         return False
     if program[0] in ("and", "either") and len(set(program[1:])) < len(program) - 1:
         return False
@@ -234,6 +261,8 @@ def _mod_fits(mod: Program, person: bool, cats: tuple[str, ...]) -> bool:
         if mod[1] in _ACTORS:
             return person and not others <= set(PEOPLE)
         if mod[1] in ("stands", "bears"):
+            if (min(others) if mod[1] == "stands" else cats[0]) != "table":
+                return False
             return not person and not others & set(PEOPLE)
         if mod[1] in ("held", "ridden", "seats", "owned"):
             return not person and others <= set(PEOPLE)

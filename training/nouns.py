@@ -12,6 +12,13 @@ from training.scene import PEOPLE
 
 _PERSONS = frozenset(PEOPLE)
 
+# What may follow "who is" or "that are".
+_AFTER_IS = (
+    "in ", "on ", "at ", "next ", "beside ", "near ", "by ", "close ", "behind ", "between ", "to ",
+    "wearing ", "dressed ", "carrying ", "holding ", "riding ", "sitting", "standing", "walking",
+    "running", "jumping", "waving", "held ", "not ",
+)  # fmt: skip
+
 
 def pick(r: Random, weighted: Sequence[tuple[str, float]]) -> str:
     """One of some (words, weight)."""
@@ -85,7 +92,7 @@ class NounPhrases:
         if len(after) == 2 and all(w.startswith("with ") for w in after) and r.random() < 0.7:
             after = [f"{after[0]} and {after[1][5:]}"]
         tail = after + last
-        if tail and r.random() < 0.07 and not tail[0].startswith(("with", "that", "who", "of ")):
+        if tail and r.random() < 0.08 and tail[0].startswith(_AFTER_IS):
             tail[0] = f"{'who' if person else 'that'} {'are' if plural else 'is'} {tail[0]}"
         return " ".join((*places, *before, noun, *tail))
 
