@@ -152,7 +152,7 @@ class _Child:
         try:
             self.connection.send_bytes(path)
         except OSError as error:
-            raise _Stopped("the decoder had ended") from error
+            raise _Stopped(self._obituary()) from error
         found = json.loads(self._receive(timeout_s))
         if "facts" not in found:
             return found, None
@@ -295,6 +295,9 @@ class Decoder:
             if not call.wanted or self._closed:
                 continue
             try:
+                if child is not None and child.process.poll() is not None:
+                    self._end(child)  # it died idle, so no photo is to blame
+                    child = None
                 if child is None:
                     child = self._start()
                 found, pixels = child.ask(path, self.settings.decode_timeout_s)
@@ -311,7 +314,8 @@ class Decoder:
             call.answers.put(
                 Decoded(key, path, pixels, facts, found.get("content_hash"), found.get("reason"))
             )
-            if child is not None and child.answered >= _PHOTOS_A_PROCESS:
+            worn = child is not None and child.answered >= _PHOTOS_A_PROCESS
+            if worn or found.get("spent"):
                 self._end(child)
                 child = None
         self._end(child)

@@ -20,18 +20,24 @@ from model.errors import PhotoError
 
 
 def answer(path: bytes, side: int, limits: Limits) -> tuple[dict[str, object], bytes]:
-    """Decode one file; every reason why it cannot be decoded is part of the answer."""
+    """Decode one file; every reason why it cannot be decoded is part of the answer.
+
+    After running out of memory the process counts as ``spent``: what a decoder left behind would
+    be missing for the next photo.
+    """
     found: dict[str, object] = {}
     try:
         data = read_file(path, limits)
         found["content_hash"] = content_hash(data)
         pixels, facts = decode(data, side, limits)
     except PhotoError as error:
-        return found | {"reason": str(error)}, b""
+        found["reason"] = str(error)
+        found["spent"] = isinstance(error.__cause__, MemoryError)
+        return found, b""
     except MemoryError:
-        return found | {
-            "reason": "needs more memory than one photo may take (REFERENT_DECODE_MEMORY_MIB)"
-        }, b""
+        found["reason"] = "needs more memory than one photo may take (REFERENT_DECODE_MEMORY_MIB)"
+        found["spent"] = True
+        return found, b""
     return found | {"facts": facts.to_json()}, pixels.tobytes()
 
 

@@ -62,8 +62,11 @@ _SPARSE_MP = 40.0
 _SPARSE_PIXELS_PER_BYTE = 10_000
 
 # A JPEG is shrunk by whole factors while it is decoded, to at least this many times the wanted
-# size; the rest is resampled. Also the gap at which other pictures are reduced by whole blocks.
+# size; the rest is resampled.
 _GAP = 2
+_RESAMPLED = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+_BITS = 258  # TIFF's BitsPerSample
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -109,23 +112,22 @@ def read_file(path: bytes | str, limits: Limits) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise PhotoUnreadable(f"cannot be opened: {error.strerror}") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise PhotoRefused("is no regular file")
     with os.fdopen(handle, "rb", buffering=0) as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise PhotoRefused("is no regular file")
         if status.st_size > limits.file_bytes:
             raise PhotoRefused(
                 f"has {status.st_size / 2**20:.0f} MiB, the limit is "
                 f"{limits.file_bytes / 2**20:.0f} MiB (REFERENT_MAX_FILE_MIB)"
             )
         try:
-            data = file.read(limits.file_bytes + 1)
+            data = file.read(status.st_size)
         except OSError as error:
             raise PhotoUnreadable(f"cannot be read: {error.strerror}") from error
     if not data:
         raise PhotoUnreadable("is empty")
-    if len(data) > limits.file_bytes:
-        raise PhotoRefused("grew over the limit while it was read")
     return data
 
 
@@ -202,13 +204,18 @@ def _check_pixels(width: int, height: int, size: int, limit: int) -> None:
 
 
 def _shrunk(image: Image.Image, across: int, down: int) -> Image.Image:
-    """Decode to about ``_GAP`` times the wanted stored size or more, without a full-size copy."""
-    image.draft("RGB", (across * _GAP, down * _GAP))
+    """Decode and resample to a stored size, then turn; the full size is never copied.
+
+    Turning after resampling is the same as before it, and cheaper. Modes that cannot be resampled
+    as they are keep their size.
+    """
+    drafted = image.draft(None, (across * _GAP, down * _GAP))
     image.load()
     plain = _plain(image)
-    factors = (plain.width // (across * _GAP), plain.height // (down * _GAP))
-    if max(factors) > 1 and plain.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"):
-        plain = plain.reduce((max(1, factors[0]), max(1, factors[1])))
+    if plain.mode in _RESAMPLED:
+        # A draft's sides are rounded up: the box tells how much of the last pixels is picture.
+        box = None if drafted is None else drafted[1]
+        plain = plain.resize((across, down), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     return _turned(plain, _orientation(image))
 
 
@@ -224,14 +231,23 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Modes that `model.preprocess.upright` does not know, as ones that it does."""
+    """Modes that cannot be resampled or that `model.preprocess` does not know, as ones that do."""
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
         assert converted is not None  # None only where it converts in place
         return converted
+    bits = (
+        image.tag_v2.get(_BITS, (16,))[0]
+        if isinstance(image, TiffImagePlugin.TiffImageFile)
+        else 16
+    )
+    if image.mode in ("I;16", "I;16B") and 8 < bits < 16:  # ten to fourteen bits of a sensor
+        return Image.fromarray(np.asarray(image).astype(np.uint16) << np.uint16(16 - bits))
     if "transparency" in image.info and image.mode in ("1", "L", "RGB", "P"):
         return image.convert("RGBA")
+    if image.mode in ("1", "P", "PA"):
+        return image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}[image.mode])
     return image
 
 
