@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from referent.main import app
 from training.album import AlbumError, AlbumPlan, photo_size, scene_seed, write_album
+from training.grammar import KINDS
+from training.grefcoco import read
 from training.scene import HELD_OUT
 from training.scenes import aspect_of, make_photo
 
@@ -91,8 +93,18 @@ def test_references_have_the_form_of_grefcoco(album: Path) -> None:
     none = sum(r["no_target"] for r in references)
     assert 0.2 < none / len(references) < 0.45
     assert any(len(r["ann_id"]) > 1 for r in references)
+    assert all(r["sentences"][0]["kind"] in KINDS for r in references)
     plain = [json.loads(row) for row in (album / "references.jsonl").read_text().splitlines()]
     assert [p["expression"] for p in plain] == [r["sentences"][0]["raw"] for r in references]
+
+
+def test_the_reader_of_grefcoco_finds_no_quirk_in_an_album(album: Path) -> None:
+    data = read(album, "test")
+    assert len(data) > 150 and not any(data.counts.quirks.values())
+    for sample in data.samples[::20]:
+        mask = data.mask(sample)
+        assert mask.any() != sample.no_target
+        assert upright(data.photo(sample.image_id)).shape[:2] == mask.shape
 
 
 def test_dates_rise_and_some_photos_name_camera_and_place(album: Path) -> None:

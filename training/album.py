@@ -30,9 +30,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from model.errors import ReferentError
 from training.album_exif import Shot, exif_of, plan_shots, stored
+from training.errors import TrainingError
 from training.grammar import Expression, execute, expressions, no_target
+from training.grefcoco_form import INSTANCES, REFERENCES, Reference, write_refs
 from training.scene import ANIMALS, CATEGORIES, PEOPLE, SPLITS, Scene
 from training.scenes import aspect_of, make_photo
 
@@ -46,7 +47,7 @@ TRUE_A_PHOTO, FALSE_A_PHOTO, DECEPTIVE_A_PHOTO = 6, 2, 1
 _FIRST_SEED, _SEEDS_AN_ALBUM, _SEEDS_A_PHOTO = 4_000_000_000, 10_000_000, 32
 
 
-class AlbumError(ReferentError):
+class AlbumError(TrainingError):
     """A synthetic album cannot be written as asked."""
 
 
@@ -238,7 +239,7 @@ def _prepare(plan: AlbumPlan, folder: Path) -> None:
             raise AlbumError(
                 f"{folder} holds files that are no synthetic album: name an empty or new folder"
             )
-        for old in ("instances.json", "grefs(unc).json", "references.jsonl", "scenes.jsonl"):
+        for old in (INSTANCES, REFERENCES, "references.jsonl", "scenes.jsonl"):
             (folder / old).unlink(missing_ok=True)
         (folder / "images").mkdir(exist_ok=True)
         for photo in (folder / "images").iterdir():
@@ -294,12 +295,25 @@ def _write_truth(plan: AlbumPlan, folder: Path, made: list[_Made]) -> None:
     _write(folder / "scenes.jsonl", "".join(
         json.dumps({"file_name": p.file_name, **dataclasses.asdict(p.scene)}) + "\n" for p in made
     ))  # fmt: skip
-    _write(folder / "references.jsonl", "".join(json.dumps(
-        {"file_name": r["file_name"], "expression": r["sentences"][0]["raw"], "kind": r["kind"],
-         "annotations": [] if r["no_target"] else r["ann_id"]}) + "\n" for r in references
-    ))  # fmt: skip
-    _write(folder / "grefs(unc).json", json.dumps(references))
-    _write(folder / "instances.json", json.dumps(instances))
+    _write(
+        folder / "references.jsonl",
+        "".join(
+            json.dumps(
+                {
+                    "file_name": r.file_name,
+                    "expression": r.sentences[0][0],
+                    "kind": r.sentences[0][1],
+                    "annotations": r.annotation_ids,
+                }
+            )
+            + "\n"
+            for r in references
+        ),
+    )
+    partial = folder / f".{REFERENCES}.part"
+    write_refs(partial, references)
+    partial.replace(folder / REFERENCES)
+    _write(folder / INSTANCES, json.dumps(instances))
 
 
 def _references(
@@ -307,8 +321,8 @@ def _references(
     made: list[_Made],
     annotation_ids: list[dict[int, int]],
     category_ids: dict[str, int],
-) -> Iterator[dict[str, Any]]:
-    """References in gRefCOCO's form: true ones, false ones, and deceptive ones of other photos."""
+) -> Iterator[Reference]:
+    """References of every photo: true ones, false ones, and deceptive ones of other photos."""
     rng = Random(f"deceptive|{plan.seed}|{plan.split}")
     number = 0
     for photo, ids in zip(made, annotation_ids, strict=True):
@@ -322,25 +336,15 @@ def _references(
         categories = {i.id: category_ids[i.category] for i in photo.scene.instances}
         for expression, found in said:
             number += 1
-            sentence = {
-                "tokens": re.findall(r"\w+|[^\w\s]", expression.text.lower()),
-                "raw": expression.text,
-                "sent": expression.text.lower(),
-                "sent_id": number,
-                "exp_id": number,
-            }
-            yield {
-                "ref_id": number,
-                "image_id": photo.index + 1,
-                "file_name": photo.file_name,
-                "split": plan.split,
-                "sent_ids": [number],
-                "sentences": [sentence],
-                "ann_id": [ids[k] for k in found] or [-1],
-                "category_id": [categories[k] for k in found] or [-1],
-                "no_target": not found,
-                "kind": expression.kind,
-            }
+            yield Reference(
+                number,
+                photo.index + 1,
+                photo.file_name,
+                plan.split,
+                tuple(ids[k] for k in found),
+                tuple(categories[k] for k in found),
+                ((expression.text, expression.kind),),
+            )
 
 
 def _deceptive(photo: _Made, made: list[_Made], rng: Random) -> list[Expression]:

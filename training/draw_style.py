@@ -128,7 +128,7 @@ def sample_style(rng: Random) -> Style:
         palette=rng.choices(tuple(_PALETTES), (0.4, 0.25, 0.18, 0.17))[0],
         outline=outline,
         outline_colour=(ink, int(ink * rng.uniform(0.6, 1.0)), int(ink * rng.uniform(0.7, 1.3))),
-        line_width=rng.uniform(0.0018, 0.0065),
+        line_width=rng.uniform(0.0018, 0.0055),
         fill=rng.choices(("flat", "ramp", "soft", "cel"), (0.32, 0.25, 0.25, 0.18))[0],
         light=(side, -rng.uniform(0.4, 1.0)),
         light_strength=rng.uniform(0.3, 1.0),

@@ -228,7 +228,7 @@ def _place(
     base *= 1.0 if aspect >= 1 else 0.72
     studio = setting in STUDIO
     layout = rng.choices(
-        ("ground", "row", "scatter"), (0.1, 0.3, 0.6) if studio else (0.74, 0.2, 0.06)
+        ("ground", "row", "scatter"), (0.1, 0.3, 0.6) if studio else (0.78, 0.22, 0.0)
     )[0]
     strength = rng.uniform(0.0, 0.55) if layout == "ground" and not studio else rng.uniform(0, 0.15)
     near = rng.uniform(0.9, 0.985)
