@@ -20,6 +20,9 @@ class SwinBackbone(nn.Module):
     Source: Liu et al., Swin Transformer, ICCV 2021; the norms are those of Mask2Former's Swin.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: SwinConfig, input_size: int) -> None:
         super().__init__()
         self.swin = SwinTransformer(

@@ -111,5 +111,5 @@ def fingerprint(parts: Iterable[str], modules: Iterable[nn.Module | Tensor] = ()
         for name in sorted(tensors):
             digest.update(name.encode() + b"\0")
             value = tensors[name].detach().cpu().contiguous()
-            digest.update(memoryview(value.flatten().view(torch.uint8).numpy()))
+            digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -140,6 +140,8 @@ class ReLAConfig:
             )
         values = dict(values)
         if isinstance(swin := values.get("swin"), dict):
-            lists = {k: tuple(v) if isinstance(v, list) else v for k, v in swin.items()}
+            lists: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in swin.items()
+            }
             values["swin"] = SwinConfig(**lists)
         return cls(**values)

@@ -62,10 +62,10 @@ def _write(records: Records, name: str, values: Tensor) -> None:
 
 
 def _read(records: Records, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
-    values = torch.from_numpy(np.ascontiguousarray(records[name])).to(device, dtype)
+    values = torch.from_numpy(np.array(records[name])).to(device, dtype)
     if f"{name}_scale" not in (records.dtype.names or ()):
         return values
-    scale = torch.from_numpy(np.ascontiguousarray(records[f"{name}_scale"])).to(device, dtype)
+    scale = torch.from_numpy(np.array(records[f"{name}_scale"])).to(device, dtype)
     return values.mul_(scale.view(*scale.shape, *([1] * (values.dim() - 2))))
 
 

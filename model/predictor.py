@@ -122,7 +122,7 @@ class Predictor:
                                and "hard-input") or "whole"), (net.backbone,))  # fmt: skip
         decoded = fingerprint((pyramid,), (net.pixel_decoder,))
         regions = fingerprint((decoded,), (net.ria,))
-        first = net.head.layers[0]
+        first = net.head.first_layer
         early: list[Any] = [first.region_attention] if first.region_attention is not None else []
         early += [first.word_query] if first.hears_words else []
         early += [net.head.filter] if net.head.filters_before else []

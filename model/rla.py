@@ -159,17 +159,31 @@ class RlaHead(nn.Module):
         # Equation 1 sums P² masks; unscaled, the first steps drown in that sum.
         self.scale = 2.0 / config.regions
 
+    @property
+    def first_layer(self) -> RegionLanguageLayer:
+        """Whose language-free share is cached."""
+        return self._each()[0]
+
+    def _each(self) -> list[RegionLanguageLayer]:
+        return [layer for layer in self.layers if isinstance(layer, RegionLanguageLayer)]
+
     def tokens(self, regions: Tensor) -> RegionTokens:
         """Everything that does not depend on words: F'_r (B, N, C) -> what is cached."""
-        sums, queries = self.layers[0].before_words(regions)
+        sums, queries = self.first_layer.before_words(regions)
         return RegionTokens(sums, queries, self.filter(regions) if self.filters_before else None)
+
+    def regions(self, tokens: RegionTokens, words: Tensor, mask: Tensor) -> Tensor:
+        """F_r (M, N, C) after all layers; words (M or 1, T, C), mask (M or 1, T)."""
+        first, *later = self._each()
+        x = first.hear(tokens.sums, tokens.queries, words, mask)
+        for layer in later:
+            sums, queries = layer.before_words(x)
+            x = layer.hear(sums, queries, words, mask)
+        return x
 
     def forward(self, tokens: RegionTokens, words: Tensor, mask: Tensor) -> HeadOutput:
         """Judge M pairs; words (M or 1, T, C), mask (M or 1, T) True on real words."""
-        x = self.layers[0].hear(tokens.sums, tokens.queries, words, mask)
-        for layer in self.layers[1:]:
-            sums, queries = layer.before_words(x)
-            x = layer.hear(sums, queries, words, mask)
+        x = self.regions(tokens, words, mask)
         minimap_logit = self.minimap(x).squeeze(-1)  # (M, N)
         filters = tokens.filters if tokens.filters is not None else self.filter(x)
         weights = minimap_logit.sigmoid().to(filters.dtype)

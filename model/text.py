@@ -7,7 +7,6 @@ features do not depend on what it was batched with.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,11 @@ import model.torchvision_guard  # noqa: F401  (before transformers, which may im
 from model.errors import ExpressionError, WeightsError
 
 from transformers import AutoTokenizer, BertConfig, BertModel  # isort: skip
+from transformers.utils import logging as transformers_logging  # isort: skip
 
-logger = logging.getLogger(__name__)
+# Its load report lists the unused pooler as a problem on every start.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
 
 MAX_TOKENS = 20  # N_t with [CLS] and [SEP], as the reference cuts
 MAX_CHARACTERS = 1000

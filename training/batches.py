@@ -5,7 +5,8 @@ Shape legend: B photos, E expressions, M pairs, S input side, h = S/4, N = P² r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,8 +86,6 @@ def region_classes(instance: Instance) -> dict[str, int]:
 
 def mirror_scene(scene: Scene) -> Scene:
     """The scene of a photo that was flipped left to right."""
-    from dataclasses import replace
-
     flipped = tuple(
         replace(
             thing,
@@ -205,7 +204,7 @@ def _pick(
     items: list[grammar.Expression] | list[tuple[int, grammar.Expression]],
     count: int,
     rng: np.random.Generator,
-) -> list:  # type: ignore[type-arg]
+) -> list[Any]:
     if not items or not count:
         return []
     chosen = rng.choice(len(items), min(count, len(items)), replace=False)

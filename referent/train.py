@@ -1,0 +1,59 @@
+"""``referent train``: run a recipe, or go on with it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="mini, mini-prefilter or base.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder; default: runs/RECIPE. Resumed if it exists."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="gRefCOCO-form folder (base), or rendered shards (mini).")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to start from, a .safetensors file of ours.")
+    ] = None,
+    photos: Annotated[int | None, typer.Option(help="Synthetic photos to render.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    limit_minutes: Annotated[
+        float | None, typer.Option(help="Stop (and save) after so many minutes.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that render.")] = os.cpu_count() or 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a model by a recipe; Ctrl-C saves the run, the same command goes on with it.
+
+    With several processes: `torchrun --nproc-per-node 2 -m referent.main train mini`.
+    """
+    from training.session import RECIPES, run_recipe
+
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"no recipe {recipe!r}; known: {', '.join(RECIPES)}")
+    changes: dict[str, Any] = {"photos": photos, "steps": steps, "batch": batch}
+    wanted = {name: value for name, value in changes.items() if value is not None}
+    chosen = replace(RECIPES[recipe], **wanted)
+    path = run_recipe(
+        chosen,
+        folder=out or Path("runs") / recipe,
+        data=data,
+        start=start,
+        limit_minutes=limit_minutes,
+        workers=workers,
+        device=device,
+    )
+    typer.echo(f"averaged weights: {path}")
+
+
+train.epilog = (  # type: ignore[attr-defined]
+    "Example: `referent train mini --photos 24000 --limit-minutes 90`"
+)
