@@ -286,7 +286,7 @@ def _answer(examples: Examples, predictor: Predictor, row: int, confidence: floa
     pair = examples.data.pairs[row]
     photo = examples.data.photos.image(pair.photo)
     pixels = to_pixels(Image.fromarray(photo), predictor.input_size)
-    records = predictor.encode(pixels[None], ("tokens", "masks"))
+    records = predictor.encode(np.stack([pixels]), ("tokens", "masks"))
     judgement = predictor.judge(records["tokens"], predictor.read([pair.expression])[0])
     predicted = np.zeros(photo.shape[:2], dtype=bool)
     if confidence >= 0.5:

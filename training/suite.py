@@ -101,10 +101,8 @@ def evaluate_synthetic(
     start = time.monotonic()
     calibrated, chosen_on = predictor.calibration, "beside the weights"
     if not is_calibrated(predictor):
-        calibrated, chosen_on = (
-            calibrate(predictor, "val", sizes, folder=folder, quiet=quiet),
-            "val",
-        )
+        calibrated = calibrate(predictor, "val", sizes, folder=folder, quiet=quiet)
+        chosen_on = "synthetic:val, now"
     pairs = testsets.pairs(split, sizes, folder=folder)
     scores = judge_pairs(predictor, pairs, quiet=quiet)
     figures = _about(predictor, f"synthetic:{split}", calibrated, chosen_on)
