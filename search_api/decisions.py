@@ -61,5 +61,5 @@ def unpack(blob: bytes) -> tuple[np.ndarray, np.ndarray]:
     kind, cells, channels = _HEADER.unpack_from(blob)
     if kind != _FORMAT or len(blob) != _HEADER.size + 4 * (cells + channels):
         raise ValueError("a judgement in the catalog is damaged")
-    numbers = np.frombuffer(blob, "<f4", offset=_HEADER.size)
+    numbers = np.frombuffer(blob, "<f4", offset=_HEADER.size).copy()  # torch wants it writable
     return numbers[:cells], numbers[cells:]

@@ -65,6 +65,10 @@ class Done:
     matched: tuple[Decision, ...]
     rejected: tuple[Decision, ...]
 
+    def matched_pairs(self) -> list[tuple[int, float]]:
+        """(photo id, confidence) of each match, best first."""
+        return [(decision.photo_id, decision.confidence) for decision in self.matched]
+
 
 Event = Started | Progress | Found | Done
 
