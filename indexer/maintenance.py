@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from indexer import vector_file
 from indexer.catalog import Catalog
 from indexer.clock import clock
 from indexer.owner import is_gone, new_owner
@@ -279,6 +280,7 @@ def collect(catalog: Catalog, store: FeatureStore) -> Collected:
                 session.execute(
                     delete(Segment).where(Segment.id == segment_id, Segment.state == "retired")
                 )
+    report.bytes += vector_file.sweep(store.folder)
     return report
 
 

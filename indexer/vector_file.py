@@ -7,9 +7,10 @@ names the current file, so that one rename swaps both, and readers in other proc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import uuid
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,6 +20,7 @@ from typing import Any
 import faiss as _faiss
 import numpy as np
 
+from indexer.owner import is_gone, new_owner
 from indexer.store import make_folder, sync_folder
 
 # FAISS's own type stubs know neither its keyword arguments nor its NumPy wrappers.
@@ -30,6 +32,8 @@ TRAIN_VECTORS = 200_000
 ADD_ROWS = 4096
 # A file up to this size is compared with its checksum whenever it is opened (0.3 s).
 CHECK_BYTES_MAX = 256 * 1024 * 1024
+# No build takes this long; a file without a manifest that is older was left by another machine.
+LEFTOVER_S = 86400.0
 
 VectorsOf = Callable[[np.ndarray], np.ndarray]
 
@@ -210,9 +214,11 @@ def _swap_in(
 ) -> Manifest:
     target = manifest_path(folder, fingerprint)
     make_folder(target.parent)
-    name = f"{target.stem}-{uuid.uuid4().hex[:12]}.faiss"
+    # The name tells who made the file, so that `sweep` knows what a crash left.
+    owner = new_owner().replace("/", "_")
+    name = f"{target.stem}-{owner}.faiss"
     path = target.parent / name
-    temporary = path.with_suffix(".part")
+    temporary = path.with_name(f"{name}.part")
     try:
         faiss.write_index(index, str(temporary))
         _sync(temporary)
@@ -235,7 +241,7 @@ def _swap_in(
     )
     fields = {**manifest.__dict__, "format": FORMAT}
     fields["segments"] = [[path, base, n] for path, (base, n) in segments.items()]
-    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    hidden = target.with_name(f"{target.stem}-{owner}.json.part")
     hidden.write_text(json.dumps(fields))
     _sync(hidden)
     hidden.rename(target)
@@ -249,6 +255,29 @@ def remove_old(manifest: Path, *, keep: str) -> None:
     for path in manifest.parent.glob(f"{manifest.stem}-*"):
         if path.name != keep:
             path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what builders that were killed left; return its bytes.
+
+    Args:
+        folder: the feature store's folder.
+    """
+    named = set()
+    for manifest in (folder / "faiss").glob("*.json"):
+        with contextlib.suppress(VectorFileDamaged):
+            named.add(read_manifest(manifest).file)
+    removed = 0
+    for path in (folder / "faiss").glob("*-*"):
+        if path.name in named:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            owner = path.name.rpartition("-")[2].partition(".")[0].replace("_", "/")
+            if is_gone(owner) or time.time() - status.st_mtime > LEFTOVER_S:
+                path.unlink()
+                removed += status.st_size
+    return removed
 
 
 def _sync(path: Path) -> None:

@@ -305,11 +305,8 @@ def _verify(
     report = verify(catalog, store, should_stop=stop.asked)
     again = 0
     with catalog.reading() as session:
-        names = dict(
-            session.execute(select(Album.id, Album.name).where(Album.id.in_(report.albums)))
-            .tuples()
-            .all()
-        )
+        albums = select(Album.id, Album.name).where(Album.id.in_(report.albums))
+        names: dict[int, str] = {album_id: name for album_id, name in session.execute(albums)}
     for album_id, name in names.items():
         version = versions.serving(catalog, album_id)
         predictor = _load(settings, version.model if version else model)

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
-from albums import album, folder_of
+from albums import album, folder_of, photo
 from fake_predictor import FakePredictor
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from indexer import encoding, maintenance, versions
 from indexer.catalog import Catalog
-from indexer.ingest import index_album
+from indexer.errors import EncodingFailed, NoSpaceLeft
+from indexer.ingest import IndexReport, Ingest, index_album, ingest_batch
+from indexer.segment import read_header
 from indexer.settings import Settings
-from indexer.tables import FeatureRow, Photo
+from indexer.snapshot import open_snapshot
+from indexer.store import FeatureStore
+from indexer.tables import EncodeClaim, FeatureRow, IndexVersion, Photo, Segment
+from indexer.verify import verify
+
+
+@pytest.fixture(autouse=True)
+def one_decoder(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFERENT_DECODE_WORKERS", "1")
 
 
 @pytest.fixture
@@ -21,19 +40,569 @@ def small(catalog: Catalog, tmp_path: Path) -> int:
     return album(catalog, "small", folder_of(tmp_path / "photos", 10))
 
 
+@pytest.fixture
+def lite(settings: Settings) -> Catalog:
+    """A catalog on SQLite, where the server makes no difference."""
+    return Catalog.open(settings)
+
+
+def run(catalog: Catalog, predictor: FakePredictor, name: str = "small") -> IndexReport:
+    return index_album(Settings(encode_batch=4), name, predictor, catalog=catalog)
+
+
+def features(catalog: Catalog, tier: str = "tokens") -> dict[str, bytes]:
+    """Content hash → bytes of its record."""
+    store = FeatureStore.open(Settings(), catalog)
+    predictor = FakePredictor()
+    fingerprint = predictor.fingerprints[tier]
+    with catalog.reading() as session:
+        query = select(FeatureRow.content_hash).where(FeatureRow.fingerprint == fingerprint)
+        digests = list(session.scalars(query))
+    rows = store.fetch(fingerprint, digests, predictor.dtypes[tier])
+    return {digest: row.tobytes() for digest, row in zip(digests, rows, strict=True)}
+
+
+def statuses(catalog: Catalog) -> dict[str, str]:
+    with catalog.reading() as session:
+        rows = session.execute(select(Photo.path, Photo.status))
+        return {path.decode(): status for path, status in rows}
+
+
+# -- what is encoded ---------------------------------------------------------------------------
+
+
 def test_every_photo_is_encoded_once_and_a_second_run_encodes_none(
-    catalog: Catalog, small: int, settings: Settings
+    catalog: Catalog, small: int
 ) -> None:
     predictor = FakePredictor()
-    report = index_album(Settings(), "small", predictor)
+    seen: list[str] = []
+    report = index_album(
+        Settings(encode_batch=4),
+        "small",
+        predictor,
+        catalog=catalog,
+        progress=lambda at: seen.append(at.phase),
+    )
     assert (report.indexed, report.failed, report.total, report.encoded) == (10, 0, 10, 10)
+    assert {"encode", "finish"} <= set(seen)
     again = FakePredictor()
-    report = index_album(Settings(), "small", again)
+    report = run(catalog, again)
     assert (report.indexed, report.encoded, again.encoded) == (10, 0, 0)
-    assert predictor.shapes == {8}
+    assert predictor.shapes == {4}  # the last two are padded
+    for tier in ("tokens", "masks", "vectors"):
+        assert len(features(catalog, tier)) == 10
     with catalog.reading() as session:
-        rows = session.execute(
-            select(FeatureRow.fingerprint, func.count()).group_by(FeatureRow.fingerprint)
-        ).all()
-        assert sorted(count for _, count in rows) == [10, 10, 10]
         assert session.scalars(select(Photo.width).distinct()).all() == [40]
+        assert session.scalars(select(EncodeClaim.content_hash)).all() == []
+
+
+def test_edited_moved_and_copied_files_cost_only_what_changed(
+    lite: Catalog, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "photos", 6)
+    album(lite, "small", folder)
+    run(lite, FakePredictor())
+    photo(folder / "0000.jpg", 100)
+    (folder / "0001.jpg").rename(folder / "moved.jpg")
+    shutil.copy(folder / "0002.jpg", folder / "copy.jpg")
+    album(lite, "other", folder_of(tmp_path / "elsewhere", 2, first=4))
+    predictor = FakePredictor()
+    report = run(lite, predictor)
+    assert (report.encoded, report.duplicates, report.total) == (1, 1, 7)
+    assert report.scan is not None
+    assert report.scan.moved == 1
+    report = run(lite, predictor, "other")
+    assert (report.encoded, report.indexed) == (0, 2)
+    with lite.reading() as session:
+        assert set(session.scalars(select(Photo.width).where(Photo.status == "indexed"))) == {40}
+
+
+def test_bad_photos_are_named_and_stop_nothing(catalog: Catalog, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "photos", 5)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    (folder / "empty.png").write_bytes(b"")
+    album(catalog, "small", folder)
+    report = run(catalog, FakePredictor())
+    assert (report.indexed, report.failed, report.total) == (5, 2, 7)
+    assert [path for path, _ in report.failures] == ["broken.jpg", "empty.png"]
+    assert all(reason for _, reason in report.failures)
+    photo(folder / "broken.jpg", 77)
+    report = run(catalog, FakePredictor())
+    assert (report.indexed, report.failed, report.encoded) == (6, 1, 1)
+
+
+def test_failed_photo_is_left_alone_after_three_runs_until_asked(
+    lite: Catalog, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "photos", 1)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    album(lite, "small", folder)
+    tried = []
+    for retry in (False, False, False, False, True):
+        index_album(Settings(), "small", FakePredictor(), catalog=lite, retry_failed=retry)
+        with lite.reading() as session:
+            tried.append(session.scalar(select(func.max(Photo.attempts))))
+    assert tried == [1, 2, 3, 3, 4]
+    assert statuses(lite)["broken.jpg"] == "failed"
+
+
+def test_photo_that_the_network_fails_on_costs_only_itself(lite: Catalog, tmp_path: Path) -> None:
+    class Choking(FakePredictor):
+        def encode(
+            self, pixels: np.ndarray, tiers: Sequence[str] = ("tokens",)
+        ) -> dict[str, np.ndarray]:
+            if (pixels.reshape(len(pixels), -1).min(1) == 255).any():
+                raise ValueError("white")
+            return super().encode(pixels, tiers)
+
+    from PIL import Image
+
+    folder = folder_of(tmp_path / "photos", 5)
+    Image.new("RGB", (20, 20), "white").save(folder / "white.png")
+    album(lite, "small", folder)
+    report = run(lite, Choking())
+    assert (report.indexed, report.failed) == (5, 1)
+    assert report.failures == [("white.png", "the network fails on it (white)")]
+
+
+def test_model_that_fails_on_everything_ends_the_run_and_blames_no_photo(
+    lite: Catalog, tmp_path: Path
+) -> None:
+    class Broken(FakePredictor):
+        def encode(
+            self, pixels: np.ndarray, tiers: Sequence[str] = ("tokens",)
+        ) -> dict[str, np.ndarray]:
+            raise RuntimeError("device lost")
+
+    album(lite, "small", folder_of(tmp_path / "photos", 5))
+    with pytest.raises(EncodingFailed, match="device lost"):
+        run(lite, Broken())
+    assert set(statuses(lite).values()) == {"new"}
+    assert run(lite, FakePredictor()).indexed == 5
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")]
+)
+def test_full_memory_halves_the_batch_and_goes_on(
+    lite: Catalog, tmp_path: Path, error: Exception
+) -> None:
+    class Large(FakePredictor):
+        def encode(
+            self, pixels: np.ndarray, tiers: Sequence[str] = ("tokens",)
+        ) -> dict[str, np.ndarray]:
+            if len(pixels) > 3:
+                raise error
+            return super().encode(pixels, tiers)
+
+    album(lite, "small", folder_of(tmp_path / "photos", 9))
+    predictor = Large()
+    report = index_album(Settings(encode_batch=8), "small", predictor, catalog=lite)
+    assert (report.indexed, report.failed) == (9, 0)
+    assert predictor.shapes == {2}
+
+
+# -- versions and tiers ------------------------------------------------------------------------
+
+
+def test_new_head_is_indexed_from_kept_features_without_decoding(
+    lite: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFERENT_KEEP_PYRAMID", "true")
+    folder = folder_of(tmp_path / "photos", 10)
+    album(lite, "small", folder)
+    run(lite, FakePredictor())
+    for file in folder.iterdir():
+        file.write_bytes(b"no photo any more, so decoding it would fail")
+    head = FakePredictor(head="22")
+    settings = Settings(encode_batch=4)
+    report = index_album(settings, "small", head, catalog=lite, scan=False)
+    assert (report.indexed, report.encoded, report.activated) == (10, 10, True)
+    assert (head.encoded, head.from_pyramid) == (0, 12)
+    direct = FakePredictor(head="22")
+    assert versions.serving(lite, 1).fingerprints == direct.fingerprints  # type: ignore[union-attr]
+
+
+def test_new_model_is_built_beside_the_old_one_and_swapped_when_complete(
+    catalog: Catalog, small: int
+) -> None:
+    run(catalog, FakePredictor())
+    store = FeatureStore.open(Settings(), catalog)
+    old, new = FakePredictor(), FakePredictor("2")
+    during: list[tuple[str, int]] = []
+
+    def look(at: object) -> None:
+        serving = versions.serving(catalog, small)
+        assert serving is not None
+        with open_snapshot(catalog, store, small, serving.fingerprints) as snapshot:
+            during.append((serving.fingerprints["tokens"], len(snapshot)))
+
+    report = index_album(Settings(encode_batch=4), "small", new, catalog=catalog, progress=look)
+    assert report.activated
+    assert {(old.fingerprints["tokens"], 10)} == set(during)
+    assert versions.serving(catalog, small).fingerprints == new.fingerprints  # type: ignore[union-attr]
+    back = versions.rollback(catalog, small)
+    assert back.fingerprints == old.fingerprints
+    assert run(catalog, FakePredictor()).encoded == 0
+    retired = [each.id for each in versions.versions(catalog, small) if each.state == "retired"]
+    assert versions.drop(catalog, retired[0]) == 30
+    maintenance.collect(catalog, store)
+    with catalog.reading() as session:
+        assert session.scalar(select(func.count()).select_from(FeatureRow)) == 30
+        states = session.scalars(select(IndexVersion.state)).all()
+    assert states == ["serving"]
+
+
+def test_stopped_run_keeps_the_old_model_and_the_next_one_goes_on(
+    lite: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "COMMIT_PHOTOS", 4)
+    album(lite, "small", folder_of(tmp_path / "photos", 24))
+    run(lite, FakePredictor())
+    new = FakePredictor("2")
+    report = index_album(
+        Settings(encode_batch=4),
+        "small",
+        new,
+        catalog=lite,
+        should_stop=lambda: new.encoded >= 8,
+    )
+    assert report.stopped
+    assert not report.activated
+    assert (report.indexed, report.total) == (24, 24)  # under the old model, still
+    with lite.reading() as session:
+        assert session.scalars(select(EncodeClaim.content_hash)).all() == []
+    again = FakePredictor("2")
+    assert run(lite, again).activated
+    assert new.encoded + again.encoded <= 24 + 4
+
+
+# -- many workers ------------------------------------------------------------------------------
+
+
+def test_workers_that_race_encode_each_photo_once(catalog: Catalog, tmp_path: Path) -> None:
+    album_id = album(catalog, "small", folder_of(tmp_path / "photos", 40))
+    index_album(Settings(), "small", FakePredictor(), catalog=catalog, should_stop=lambda: False,
+                only={})  # knows no photo yet  # fmt: skip
+    from indexer.scan import scan_album
+
+    scan_album(catalog, "small")
+    predictors = [FakePredictor() for _ in range(3)]
+    failures: list[BaseException] = []
+
+    def work(predictor: FakePredictor) -> None:
+        try:
+            settings = Settings(encode_batch=2)
+            with Ingest(settings, catalog, album_id, predictor) as ingest:
+                while ingest.ingest_batch():
+                    pass
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in predictors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sum(each.encoded for each in predictors) == 40  # batches of two divide it
+    assert len(features(catalog)) == 40
+    assert ingest_batch(Settings(), catalog, album_id, FakePredictor()) == 0
+    with catalog.reading() as session:
+        stored = session.scalar(select(func.sum(Segment.rows)).where(Segment.tier == "tokens"))
+    assert stored == 40
+
+
+def test_claims_of_a_worker_that_is_silent_too_long_pass_on(lite: Catalog, tmp_path: Path) -> None:
+    album(lite, "small", folder_of(tmp_path / "photos", 4))
+    run(lite, FakePredictor())
+    photo(tmp_path / "photos" / "new.jpg", 50)
+    from indexer.scan import scan_album
+
+    scan_album(lite, "small")
+    with lite.session() as session:
+        digest = session.scalars(select(Photo.content_hash).where(Photo.status == "new")).one()
+        session.add(
+            EncodeClaim(
+                fingerprint=FakePredictor().fingerprints["tokens"],
+                content_hash=digest,
+                lease_owner="elsewhere/1/1/x",
+                lease_until=time.time() + 1000,
+                attempts=1,
+            )
+        )
+    with Ingest(Settings(), lite, 1, FakePredictor()) as ingest:
+        assert ingest.run() == "wait"
+        with lite.session() as session:
+            session.execute(update(EncodeClaim).values(lease_until=1.0))
+        assert ingest.run() == "done"
+    assert ingest.tally.encoded == 1
+
+
+# -- harm --------------------------------------------------------------------------------------
+
+
+def test_damaged_rows_are_encoded_again_and_no_others(lite: Catalog, tmp_path: Path) -> None:
+    album(lite, "small", folder_of(tmp_path / "photos", 10))
+    run(lite, FakePredictor())
+    before = features(lite)
+    store = FeatureStore.open(Settings(), lite)
+    with lite.reading() as session:
+        path = session.scalars(select(Segment.path).where(Segment.tier == "tokens")).first()
+    file = store.path_of(str(path))
+    header = read_header(file)
+    data = bytearray(file.read_bytes())
+    for row in (1, 3):
+        data[header.data_offset + row * header.row_bytes + 7] ^= 0x80
+    file.write_bytes(data)
+    assert len(verify(lite, store).photos) == 2
+    predictor = FakePredictor()
+    report = run(lite, predictor)
+    assert (report.encoded, report.indexed) == (2, 10)
+    assert features(lite) == before
+
+
+def limited(code: str, home: Path, folder: Path, mebibytes: int) -> subprocess.CompletedProcess:
+    """Run code where the library's disk is small: a tmpfs where we may mount one, else a limit.
+
+    The code finds the library at ``sys.argv[1]``.
+    """
+    script = f"""
+        if mount -t tmpfs -o size={mebibytes}m tmpfs {home} 2>/dev/null; then kind=tmpfs
+        else ulimit -f {mebibytes * 1024}; kind=limit; fi
+        "$@"; status=$?; find {home} -type f -size +0 -name '*.part' >&2; exit $status
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    isolate = ["unshare", "--mount", "--user", "--map-root-user"]
+    allowed = subprocess.run([*isolate, "true"], capture_output=True, check=False).returncode == 0
+    command = [*(isolate if allowed else []), "sh", "-c", script, "sh", sys.executable, "-c", code]
+    return subprocess.run(
+        [*command, str(home), str(folder)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}"},
+        check=False,
+    )
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from albums import album
+from fake_predictor import FakePredictor
+from indexer import encoding
+from indexer.catalog import Catalog
+from indexer.errors import NoSpaceLeft
+from indexer.ingest import index_album
+from indexer.settings import Settings
+from indexer.store import FeatureStore
+from indexer.verify import verify
+encoding.COMMIT_PHOTOS = 8
+class Big(FakePredictor):
+    def __init__(self):
+        super().__init__()
+        import numpy as np
+        self.dtypes["tokens"] = np.dtype(
+            [("sums", "<f2", (16, 3)), ("scale", "<f4"), ("filling", "u1", (400_000,))])
+settings = Settings(home=Path(sys.argv[1]), encode_batch=4, decode_workers=1)
+catalog = Catalog.open(settings)
+album(catalog, "small", Path(sys.argv[2]))
+try:
+    index_album(settings, "small", Big(), catalog=catalog)
+except NoSpaceLeft as error:
+    print("full:", error)
+store = FeatureStore.open(settings, catalog)
+report = verify(catalog, store)
+print("damaged", len(report.damaged), "rows", report.rows > 0)
+live = {str(p.relative_to(store.folder)) for p in store.folder.glob("*/*/*")}
+from sqlalchemy import select
+from indexer.tables import Segment
+with catalog.reading() as session:
+    print("orphans", len(live - set(session.scalars(select(Segment.path)))))
+"""
+
+
+def test_full_disk_stops_the_run_cleanly(settings: Settings, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "photos", 60)
+    done = limited(FULL_DISK, tmp_path / "disk", folder, 3 if os.getuid() else 12)
+    assert done.returncode == 0, done.stderr
+    assert "full: no space left" in done.stdout
+    assert "damaged 0" in done.stdout
+    assert "orphans 0" in done.stdout
+    assert ".part" not in done.stderr
+
+
+def test_features_that_cannot_be_written_are_said_so(
+    lite: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album(lite, "small", folder_of(tmp_path / "photos", 3))
+
+    def refuse(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("indexer.store.make_folder", refuse)
+    with pytest.raises(NoSpaceLeft):
+        run(lite, FakePredictor())
+    monkeypatch.undo()
+    assert set(statuses(lite).values()) == {"new"}
+
+
+# -- kill -9 -----------------------------------------------------------------------------------
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    """Begin a run in a process; returns when it is about to start."""
+    child = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "killed_run.py"), str(home), "small"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def orphans(catalog: Catalog, store: FeatureStore) -> set[str]:
+    """Files of the store that nothing in the catalog names."""
+    with catalog.reading() as session:
+        known = set(session.scalars(select(Segment.path).where(Segment.state == "live")))
+    there = {
+        path.relative_to(store.folder).as_posix()
+        for path in store.folder.rglob("*")
+        if path.is_file() and "faiss" not in path.parts
+    }
+    spare = {path.name for path in store.folder.glob("faiss/*-*")}
+    return (there ^ known) | (spare if len(spare) > 1 else set())
+
+
+def kill_and_compare(tmp_path: Path, kills: int, seed: int, photos: int) -> None:
+    folder = folder_of(tmp_path / "photos", photos)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    shutil.copy(folder / "0000.jpg", folder / "twin.jpg")
+
+    def library(name: str) -> tuple[Settings, Catalog]:
+        settings = Settings(home=tmp_path / name)
+        catalog = Catalog.open(settings)
+        album(catalog, "small", folder)
+        return settings, catalog
+
+    def outcome(settings: Settings, catalog: Catalog) -> tuple[object, ...]:
+        store = FeatureStore.open(settings, catalog)
+        predictor = FakePredictor()
+        found = {}
+        for tier in ("tokens", "masks", "vectors"):
+            fingerprint = predictor.fingerprints[tier]
+            with catalog.reading() as session:
+                query = select(FeatureRow.content_hash).where(FeatureRow.fingerprint == fingerprint)
+                digests = sorted(session.scalars(query))
+            rows = store.fetch(fingerprint, digests, predictor.dtypes[tier])
+            found[tier] = dict(zip(digests, [row.tobytes() for row in rows], strict=True))
+        return found, statuses(catalog)
+
+    settings, catalog = library("undisturbed")
+    begun = time.monotonic()
+    assert start(settings.home).communicate()[0].startswith(f"{photos + 1} 1 {photos + 2} ")
+    seconds = time.monotonic() - begun
+    expected = outcome(settings, catalog)
+    rng = np.random.default_rng(seed)
+    settings, catalog = library("killed")
+    killed = 0
+    for _ in range(kills):
+        child = start(settings.home)
+        time.sleep(float(rng.uniform(0.0, 0.7 * seconds)))
+        killed += child.poll() is None
+        child.kill()
+        child.communicate()
+        # What is there is whole at every instant.
+        assert verify(catalog, FeatureStore.open(settings, catalog)).damaged == []
+    assert killed
+    assert start(settings.home).communicate()[0].startswith(f"{photos + 1} 1 {photos + 2} ")
+    store = FeatureStore.open(settings, catalog)
+    maintenance.collect(catalog, store)
+    assert orphans(catalog, store) == set()
+    assert outcome(settings, catalog) == expected
+
+
+def test_killed_runs_lose_nothing_and_leave_nothing(settings: Settings, tmp_path: Path) -> None:
+    kill_and_compare(tmp_path, kills=4, seed=1, photos=24)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_thirty_kills_at_random_instants_lose_nothing(settings: Settings, tmp_path: Path) -> None:
+    for seed in range(5):
+        kill_and_compare(tmp_path / str(seed), kills=6, seed=seed, photos=48)
+
+
+# -- the command -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run ``referent ARGUMENTS`` in this process with the fake model; (status, out, err)."""
+    from referent import index, main
+
+    monkeypatch.setattr(index, "_load", lambda settings, model: FakePredictor(model or "1"))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["referent", *map(str, arguments)])
+        try:
+            main.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def test_command_indexes_and_says_how_the_album_stands(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    import json
+
+    folder = folder_of(tmp_path / "holidays", 4)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    photo(folder / "raw" / "x.jpg", 9)
+    status, out, _ = command("index", folder, "--exclude", "raw")
+    assert status == 0
+    assert "holidays: 4 indexed, 1 failed of 5 photos (4 encoded" in out
+    assert "failed: broken.jpg is " in out
+    status, out, _ = command("index", folder, "--json")
+    report = json.loads(out)["albums"][0]
+    assert (report["indexed"], report["failed"], report["total"]) == (4, 1, 5)
+    assert report["encoded"] == 0
+    status, out, _ = command("index", "--stats", "--verify", "--compact", "--gc")
+    assert status == 0
+    assert "0 damaged" in out
+    assert "bytes a photo" in out
+    assert "holidays: 5 photos, 4 indexed, 1 failed" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["index", "/no/such/folder"], "no such folder: /no/such/folder"),
+        (["index", "--album", "nowhere"], "no album is named 'nowhere'"),
+    ],
+)
+def test_command_names_what_is_wrong(
+    command: Callable[..., tuple[int, str, str]], arguments: list[str], message: str
+) -> None:
+    status, _, err = command(*arguments)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def test_unknown_model_is_refused_before_anything_is_read(
+    settings: Settings, tmp_path: Path
+) -> None:
+    from model.build import load_predictor
+    from model.errors import UnknownModel
+
+    with pytest.raises(UnknownModel, match="rela-mini"):
+        load_predictor("rela-huge")
