@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -425,10 +426,26 @@ def _indoor(
     return [(0, tone(wall, 1.04)), (horizon, wall), (horizon + 1e-3, tone(floor, 0.94)), (1, floor)]
 
 
-def _studio(setting: str, s: Sketch, aspect: float, rng: Random) -> list[tuple[float, Colour]]:
-    base = _hsv(rng.uniform(0, 360), rng.uniform(0.0, 0.3), rng.uniform(0.66, 0.97))
-    if rng.random() < 0.12:
-        base = _hsv(rng.uniform(180, 280), rng.uniform(0.1, 0.4), rng.uniform(0.22, 0.38))
+def _paper(rng: Random) -> Colour:
+    """A studio's colour: mostly light and dull, at times white or dark."""
+    kind = rng.random()
+    if kind < 0.14:
+        white = rng.randint(246, 255)
+        return (white, white, white)
+    if kind < 0.26:
+        return _hsv(rng.uniform(180, 280), rng.uniform(0.1, 0.4), rng.uniform(0.22, 0.38))
+    return _hsv(rng.uniform(0, 360), rng.uniform(0.0, 0.34), rng.uniform(0.66, 0.97))
+
+
+def _studio(
+    setting: str, s: Sketch, aspect: float, rng: Random, shades: Sequence[Colour]
+) -> list[tuple[float, Colour]]:
+    base = _paper(rng)
+    for _ in range(8):
+        # What has the colour of the paper could not be seen on it.
+        if all(sum(abs(a - b) for a, b in zip(base, c, strict=True)) > 100 for c in shades):
+            break
+        base = _paper(rng)
     if setting == "plain":
         return [(0, base), (1, base)]
     if setting == "gradient":
@@ -467,7 +484,12 @@ def _studio(setting: str, s: Sketch, aspect: float, rng: Random) -> list[tuple[f
 
 
 def draw_backdrop(
-    setting: str, aspect: float, horizon: float, style: Style, rng: Random
+    setting: str,
+    aspect: float,
+    horizon: float,
+    style: Style,
+    rng: Random,
+    shades: Sequence[Colour] = (),
 ) -> Backdrop:
     """Draw a setting.
 
@@ -475,6 +497,7 @@ def draw_backdrop(
         setting: one of OUTDOOR, INDOOR, STUDIO.
         aspect: width of the photo in scene units.
         horizon: where the ground ends, scene y.
+        shades: of what will stand before it; studios keep apart from them.
     """
     s = Sketch(0, 0, 1)
     if setting in OUTDOOR:
@@ -482,7 +505,7 @@ def draw_backdrop(
     elif setting in INDOOR:
         stops = _indoor(setting, s, aspect, horizon, rng)
     else:
-        stops = _studio(setting, s, aspect, rng)
+        stops = _studio(setting, s, aspect, rng, shades)
         horizon = 0.0
     if style.palette == "pastel":
         stops = [(y, tone(c, 1.2)) for y, c in stops]

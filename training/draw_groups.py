@@ -388,6 +388,9 @@ def _draw_one(canvas: Canvas, group: Group, x: float, y: float, unit: float, rng
     member = group.members[0]
     if member.look is not None:
         pose = rng.choices(POSES, (0.36, 0.1, 0.2, 0.12, 0.09, 0.13))[0]
+        tall = unit * member.look.height
+        if pose == "jumping" and y < 1.24 * tall:
+            pose = "running"  # a jump would end above the photo
         seat = "ground" if pose == "sitting" else ""
         stance = Stance(pose, seat, flip=rng.random() < 0.5)
         figure = _person(canvas, member, stance, x, y, unit, rng)

@@ -84,6 +84,7 @@ class Style:
         wobble: hand-drawn shake of points, fraction of the height.
         body: how people are built: "full", "simple" or "block".
         icons: animals and things are drawn plainly.
+        oversampling: how many times larger small photos are drawn before they are shrunk.
     """
 
     palette: str
@@ -112,6 +113,7 @@ class Style:
     wobble: float
     body: str
     icons: bool
+    oversampling: int
 
 
 def sample_style(rng: Random) -> Style:
@@ -151,6 +153,7 @@ def sample_style(rng: Random) -> Style:
         wobble=rng.uniform(0.0006, 0.0016) if rng.random() < 0.15 else 0.0,
         body=body,
         icons=rng.random() < (0.12 if body == "full" else 0.6),
+        oversampling=rng.choices((1, 2, 3), (0.5, 0.4, 0.1))[0],
     )
 
 

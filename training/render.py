@@ -25,6 +25,7 @@ Ids = NDArray[np.uint8]
 
 _SHIFT = 4  # fractional bits of pixel coordinates
 MEASURE = 256  # side of the square that boxes, areas and visible fractions are measured on
+SMALL_PX = 480  # photos of at most this side may be drawn larger first
 _MARGIN = 64  # around it: what lies outside the photo counts as not visible
 
 
@@ -282,11 +283,22 @@ def _finish(image: Image, plan: Plan) -> Image:
 
 
 def render(plan: Plan, width: int, height: int) -> tuple[Image, Ids]:
-    """Draw a plan.
+    """Draw a plan; many small photos are drawn larger and shrunk, as real ones come to be small.
 
     Returns:
         RGB photo (H, W, 3) and the id of the instance seen at each pixel (H, W), 0 for none.
     """
+    times = plan.style.oversampling if max(width, height) <= SMALL_PX else 1
+    if times == 1:
+        return _draw(plan, width, height)
+    image, ids = _draw(plan, width * times, height * times)
+    image = np.asarray(
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
+    return image, np.ascontiguousarray(ids[times // 2 :: times, times // 2 :: times])
+
+
+def _draw(plan: Plan, width: int, height: int) -> tuple[Image, Ids]:
     sx, sy = width / plan.aspect, float(height)
     style = plan.style
     image = _sky_and_ground(plan.backdrop, width, height)

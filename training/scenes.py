@@ -200,6 +200,7 @@ def _cast(
         category = forced[0] if forced is not None else casting.category()
         one = member(category)
         width, height = size_of(one)
+        height *= 1.06 if one.look is not None else 1.0  # hair and hats
         airborne = category == "kite" or (category in _AIRBORNE and rng.random() < 0.5)
         groups.append(Group("one", [one], width, height, airborne))
     return groups
@@ -342,7 +343,8 @@ def _attempt(seed: int, split: str, attempt: int) -> Photo | None:
     }
     if sharp == len(canvas.pieces):
         sharp = 0
-    backdrop = draw_backdrop(setting, aspect, horizon, style, rng)
+    shades = [m.shade if m.look is None else m.look.top for m in members]
+    backdrop = draw_backdrop(setting, aspect, horizon, style, rng, shades)
     gone: set[int] = set()
     while True:
         pieces = [
