@@ -8,10 +8,12 @@ the sketch transforms all its points at once. Colours are RGB, 0 to 255.
 
 from __future__ import annotations
 
+import colorsys
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,19 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
         int(first[1] * keep + second[1] * share),
         int(first[2] * keep + second[2] * share),
     )
+
+
+def hsv(h: float, s: float, v: float) -> Colour:
+    """A colour by hue in degrees, saturation and value."""
+    r, g, b = colorsys.hsv_to_rgb((h / 360) % 1, min(1, max(0, s)), min(1, max(0, v)))
+    return (int(r * 255), int(g * 255), int(b * 255))
+
+
+def vary(colour: Colour, rng: Random, amount: float = 0.12) -> Colour:
+    """A shade near a colour, at random."""
+    k = 1 + rng.uniform(-amount, amount)
+    r, g, b = (min(255, max(0, int(c * k + rng.uniform(-10, 10)))) for c in colour)
+    return (r, g, b)
 
 
 def smooth(points: Points, *, closed: bool = True) -> list[tuple[float, float]]:
