@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 from sqlalchemy import select, update
+from tiny_model import write_tiny_model
 
 from indexer.albums import ensure_album
 from indexer.catalog import Catalog
@@ -20,7 +21,6 @@ from indexer.tables import Photo
 from model.build import load_predictor
 from model.predictor import Predictor
 from search_api.engine import Engine
-from tiny_model import write_tiny_model
 
 EXPRESSION = "the red square on the left"
 CAMERAS = ("Leica M6", "Pixel 8", None)
@@ -64,7 +64,9 @@ class Library:
         view = self.engine.views(album)[0]
         words = self.engine.models.words(view.predictor, EXPRESSION)
         tokens = view.snapshot.gather("tokens", np.arange(len(view.snapshot)))
-        return np.sort(view.calibration.confidence(view.predictor.judge(tokens, words).no_target_logit))
+        return np.sort(
+            view.calibration.confidence(view.predictor.judge(tokens, words).no_target_logit)
+        )
 
     def threshold(self, share: float = 0.5) -> float:
         """A threshold that about this share of the album passes."""

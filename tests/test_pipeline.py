@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from library import EXPRESSION, Library, make_library, paint
 from sqlalchemy import insert, select, update
 
 from indexer.errors import UnknownAlbum
@@ -26,7 +27,6 @@ from search_api.pipeline import Done, Found, Progress, Started, collect, search
 from search_api.query import Query
 from search_api.shown import polygons, render, show
 from search_api.similar import similar
-from library import EXPRESSION, Library, make_library, paint
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +141,15 @@ def passes(photo: object, filters: Filters) -> bool:
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(filters=filter_sets, candidates=st.integers(1, 30), mode=st.sampled_from(["fast", "exhaustive"]))
+@given(
+    filters=filter_sets, candidates=st.integers(1, 30), mode=st.sampled_from(["fast", "exhaustive"])
+)
 def test_decision_never_depends_on_filters_or_batches(
     library: Library, filters: Filters, candidates: int, mode: str
 ) -> None:
     everything = ask(library, mode="exhaustive")
     photos = by_id(library.engine.catalog, range(1, 25))
-    expected = [
-        pair for pair in everything.matched_pairs() if passes(photos[pair[0]], filters)
-    ]
+    expected = [pair for pair in everything.matched_pairs() if passes(photos[pair[0]], filters)]
     whole, batch = pipeline.WHOLE_SET, pipeline.BATCH
     pipeline.WHOLE_SET, pipeline.BATCH = 0, 5
     try:
@@ -233,8 +233,12 @@ def test_run_opened_again_holds_the_same_decisions_and_masks(library: Library) -
     photos = by_id(library.engine.catalog, ids(done))
     for hit, decision in zip(page.hits, done.matched, strict=True):
         assert hit.decision.confidence == decision.confidence
-        again, _ = render(library.engine, photos[decision.photo_id], hit.decision, run.fingerprints["masks"])
-        first, _ = render(library.engine, photos[decision.photo_id], decision, run.fingerprints["masks"])
+        again, _ = render(
+            library.engine, photos[decision.photo_id], hit.decision, run.fingerprints["masks"]
+        )
+        first, _ = render(
+            library.engine, photos[decision.photo_id], decision, run.fingerprints["masks"]
+        )
         assert np.array_equal(again.array, first.array)
     _, nearest = runs.page(
         library.engine.catalog, done.run_id, cursor=None, size=100, accepted=False
