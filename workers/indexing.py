@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from indexer import claims, ingest, jobs, scan, slots, versions
 from indexer.catalog import count_by_status
 from indexer.encoding import Ingest, Tally
 from indexer.errors import UnknownAlbum
 from indexer.settings import MEBIBYTE
-from indexer.tables import Album, Photo
+from indexer.tables import Album, FeatureRow, Photo, Segment
 from search_api.models import fits
 from workers import metrics
 from workers.errors import ReindexRefused
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from model.predictor import Predictor
 
 log = logger(__name__)
+
+RENEWED_AT_ONCE = 64
 
 
 def index(turn: Turn) -> Outcome:
@@ -42,7 +44,7 @@ def index(turn: Turn) -> Outcome:
                 turn.catalog, turn.place, "reopen" if turn.job.phase == "retry" else "start"
             )
     predictor = model_of(turn, album_id)
-    encoded = encode(turn, album_id, predictor)
+    encoded = encode(turn, album_id, predictor, all_anew=turn.job.parameters.get("which") == "all")
     if not isinstance(encoded, Encoded):
         return encoded
     with slots.leading(turn.catalog, turn.place) as leads:
@@ -59,9 +61,13 @@ class Encoded:
     wanted: dict[str, str]
 
 
-def encode(turn: Turn, album_id: int, predictor: Predictor) -> Encoded | Outcome:
+def encode(
+    turn: Turn, album_id: int, predictor: Predictor, *, all_anew: bool = False
+) -> Encoded | Outcome:
     """Encode an album for a model, together with whoever else works at this job.
 
+    Args:
+        all_anew: also what has features from before the job's start.
     Returns:
         how the turn ends while something still waits.
     """
@@ -86,7 +92,10 @@ def encode(turn: Turn, album_id: int, predictor: Predictor) -> Encoded | Outcome
             report_progress(turn, album_id, part.wanted)
 
         report_progress(turn, album_id, part.wanted)
-        ended = part.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
+        while True:
+            ended = part.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
+            if ended != "done" or not all_anew or not _renew_some(turn, album_id, part.wanted):
+                break
     if ended == "stopped":
         return broken_off(turn)
     if ended == "wait":
@@ -151,6 +160,8 @@ def _scan(turn: Turn, album_id: int) -> bool:
         name = session.scalar(select(Album.name).where(Album.id == album_id))
     if name is None:
         raise UnknownAlbum(f"the album of job {turn.job.id} is gone")
+    if turn.job.parameters.get("which") == "all":
+        _distrust_times(turn, album_id)
     report = scan.scan_album(
         turn.catalog,
         name,
@@ -164,6 +175,43 @@ def _scan(turn: Turn, album_id: int) -> bool:
     log.info("scanned", **{k: v for k, v in asdict(report).items() if isinstance(v, int)})
     turn.report(message=report.question or "")
     return True
+
+
+def _distrust_times(turn: Turn, album_id: int) -> None:
+    """Let the scan read every file, for edits that changed neither size nor time."""
+    with turn.catalog.session() as session:
+        session.execute(update(Photo).where(Photo.album_id == album_id).values(mtime_ns=-1))
+
+
+def _renew_some(turn: Turn, album_id: int, wanted: dict[str, str]) -> int:
+    """Forget the features of some photos that are older than the job, so that they are made anew.
+
+    Few at a time: they are missing from searches, which say so, for no longer than a batch takes.
+
+    Returns:
+        how many contents wait again; 0 when all are newer than the job.
+    """
+    started = turn.job.started_at or turn.job.created_at
+    old = (
+        select(FeatureRow.content_hash)
+        .join(Segment, Segment.id == FeatureRow.segment_id)
+        .join(Photo, Photo.content_hash == FeatureRow.content_hash)
+        .where(
+            FeatureRow.fingerprint.in_(wanted.values()),
+            Segment.created_at < started,
+            claims.waiting_clause(album_id),
+        )
+        .distinct()
+        .limit(RENEWED_AT_ONCE)
+    )
+    with turn.catalog.session() as session:
+        contents = session.scalars(old).all()
+        session.execute(
+            delete(FeatureRow).where(
+                FeatureRow.fingerprint.in_(wanted.values()), FeatureRow.content_hash.in_(contents)
+            )
+        )
+    return len(contents)
 
 
 def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -> Outcome:
