@@ -159,7 +159,7 @@ class Predictor:
         Returns:
             records (B,) a tier.
         """
-        x = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        x = torch.from_numpy(np.array(pixels)).to(self.device)
         pyramid = self.network.pyramid(x.permute(0, 3, 1, 2).float())  # NHWC -> NCHW
         return self._records(pyramid, tiers)
 
@@ -200,12 +200,13 @@ class Predictor:
             ExpressionError: an expression is empty, too long or holds no known word.
         """
         features, mask = self.text(list(expressions))
-        rows = [
-            self.network.words(f[None], m[None])[0] for f, m in zip(features, mask, strict=True)
-        ]
-        words = torch.stack(rows)  # one by one: a row never depends on its neighbours
-        sentence = self.network.words.sentence_vector(words, mask)
-        return Words(tuple(expressions), words, mask, sentence.cpu().numpy())
+        adapter = self.network.words
+        rows, sentences = [], []
+        for f, m in zip(features.split(1), mask.split(1), strict=True):
+            rows.append(adapter(f, m))  # one by one: a row never depends on its neighbours
+            sentences.append(adapter.sentence_vector(rows[-1], m))
+        sentence = torch.cat(sentences).cpu().numpy()
+        return Words(tuple(expressions), torch.cat(rows), mask, sentence)
 
     @torch.inference_mode()
     def judge(self, tokens: Records, words: Words) -> Judgement:

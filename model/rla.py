@@ -185,8 +185,13 @@ class RlaHead(nn.Module):
         """Judge M pairs; words (M or 1, T, C), mask (M or 1, T) True on real words."""
         x = self.regions(tokens, words, mask)
         minimap_logit = self.minimap(x).squeeze(-1)  # (M, N)
-        filters = tokens.filters if tokens.filters is not None else self.filter(x)
-        weights = minimap_logit.sigmoid().to(filters.dtype)
-        coefficients = (weights[..., None] * filters).sum(1) * self.scale  # (M, C_m), equation 1
+        weights = minimap_logit.sigmoid().to(x.dtype)[..., None]  # (M, N, 1)
+        if tokens.filters is not None:
+            coefficients = (weights * tokens.filters).sum(1)  # (M, C_m), equation 1
+        else:  # the filters' last layer is linear: it runs once on the sum, not once a region
+            inner, outer = self.filter.layers
+            coefficients = F.linear((weights * F.relu(inner(x))).sum(1), outer.weight)
+            coefficients = coefficients + weights.sum(1) * outer.bias
+        coefficients = coefficients * self.scale
         no_target = self.no_target(self.pooling(x, minimap_logit)).squeeze(-1)
         return HeadOutput(no_target, minimap_logit, coefficients)

@@ -110,9 +110,9 @@ def train_prefilter(
     chosen = [int(i) for i in rng.permutation(len(shards))[:photos]]
     texts: dict[str, None] = {}
     while len(texts) < expressions:
-        photo = shards.true[int(rng.integers(len(shards)))]
-        drawn = grammar.draw(rng) if rng.random() < 0.7 or not photo else photo[0]
-        texts.setdefault(drawn.text)
+        scene = shards.scenes[int(rng.integers(len(shards)))]
+        own = grammar.expressions(scene, rng, 1) if rng.random() < 0.3 else [grammar.draw(rng)]
+        texts.update({expression.text: None for expression in own})
     features, mask = text(list(texts))
     with torch.inference_mode():
         words = network.words(features, mask)

@@ -1,7 +1,7 @@
 """Synthetic photos rendered once, at the network's input size, so that the trainer never waits.
 
 A shard folder holds `images.npy` (n, S, S, 3) uint8, `ids.npy` (n, S/2, S/2) uint8, and
-`scenes.jsonl`: each photo's scene and expressions. It is memory-mapped and may be shared.
+`scenes.jsonl`: each photo's scene. It is memory-mapped and may be shared.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.errors import ModelError
-from training import grammar
-from training.grammar import Expression
 from training.scene import Instance, Scene
 from training.scenes import make_photo
 
@@ -35,15 +33,12 @@ class Shards:
 
     Attributes:
         size: side S of the photos.
-        scenes: of each photo. true: its expressions that refer to something.
-        false: its no-target expressions.
+        scenes: of each photo; expressions are drawn from them when they are needed.
         parts: memory-mapped (images, ids) of PART photos each.
     """
 
     size: int
     scenes: list[Scene]
-    true: list[list[Expression]]
-    false: list[list[Expression]]
     parts: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
     def __len__(self) -> int:
@@ -68,10 +63,6 @@ def scene_from_json(value: dict[str, Any]) -> Scene:
     return Scene(value["seed"], value["split"], value["setting"], instances)
 
 
-def _expressions(rows: list[list[Any]]) -> list[Expression]:
-    return [Expression(text, kind, _tuples(program)) for text, kind, program in rows]
-
-
 def _render_part(task: tuple[str, int, int, int, int, int]) -> None:
     folder, split_index, seed, start, count, size = task
     split = ("train", "val", "test", "test-b")[split_index]
@@ -82,15 +73,7 @@ def _render_part(task: tuple[str, int, int, int, int, int]) -> None:
     for i in range(count):
         image, id_map, scene = make_photo(seed + start + i, split, size, size)
         images[i], ids[i] = image, id_map[::2, ::2]
-        rng = np.random.default_rng([seed, split_index, start + i])
-        true = grammar.expressions(scene, rng, 14)
-        false = grammar.no_target(scene, rng, 8)
-        rows = {
-            "scene": dataclasses.asdict(scene),
-            "true": [[e.text, e.kind, e.program] for e in true],
-            "false": [[e.text, e.kind, e.program] for e in false],
-        }
-        lines.append(json.dumps(rows))
+        lines.append(json.dumps(dataclasses.asdict(scene)))
     part = Path(folder) / f"part-{start:08d}"
     partial = part.with_name(f".{part.name}.{os.getpid()}")
     partial.mkdir(parents=True, exist_ok=True)
@@ -132,23 +115,19 @@ def open_shards(folder: Path, limit: int | None = None) -> Shards:
         limit: at most so many photos, in order.
     """
     scenes: list[Scene] = []
-    true: list[list[Expression]] = []
-    false: list[list[Expression]] = []
     parts = []
     for part in sorted(folder.glob("part-*")):
         images = np.load(part / "images.npy", mmap_mode="r")
         parts.append((images, np.load(part / "ids.npy", mmap_mode="r")))
         for line in (part / "scenes.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            scenes.append(scene_from_json(row["scene"]))
-            true.append(_expressions(row["true"]))
-            false.append(_expressions(row["false"]))
+            scenes.append(scene_from_json(row))
         if limit is not None and len(scenes) >= limit:
             break
     if not parts:
         raise ModelError(f"no rendered photos in {folder}; render them first (referent train does)")
     size = parts[0][0].shape[1]
-    return Shards(size, scenes[:limit], true[:limit], false[:limit], parts)
+    return Shards(size, scenes[:limit], parts)
 
 
 def default_folder(split: str, size: int, seed: int) -> Path:

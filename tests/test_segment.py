@@ -1,0 +1,38 @@
+"""One photo on the command line, end to end with the shipped weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+from typer.testing import CliRunner
+
+from model.masks import from_rle
+from referent.main import app
+from training.scenes import make_photo
+
+
+def test_segment_writes_pictures_and_prints_the_answer(tmp_path: Path) -> None:
+    pixels, _, _ = make_photo(3, "test", 320, 240)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(photo)
+    out = tmp_path / "answer"
+    result = CliRunner().invoke(
+        app, ["segment", str(photo), "everything in the foreground", "--out", str(out), "--json"]
+    )
+    answer = json.loads(result.stdout)
+    assert result.exit_code == (0 if answer["target"] else 1)
+    assert 0 <= answer["p_no_target"] <= 1
+    assert from_rle(answer["rle"]).shape == (240, 320)
+    assert {p.name for p in out.iterdir()} == {
+        "overlay.jpg", "mask.png", "minimap.png", "regions.png",
+    }  # fmt: skip
+    assert Image.open(out / "mask.png").size == (320, 240)
+
+
+def test_models_are_listed_and_shown() -> None:
+    listed = json.loads(CliRunner().invoke(app, ["models", "list", "--json"]).stdout)
+    assert {row["name"] for row in listed} >= {"rela-mini", "rela-tiny", "rela-base"}
+    shown = json.loads(CliRunner().invoke(app, ["models", "show", "rela-mini"]).stdout)
+    assert shown["config"]["input_size"] == 224 and shown["parameters"] < 12e6
