@@ -90,6 +90,12 @@ class Engine:
         self._views.clear()
         self.catalog.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def views(self, album: str | None) -> list[View]:
         """The album of this name, or every album.
 
