@@ -1,4 +1,4 @@
-"""The image encoder: timm's Swin as a four-level feature pyramid."""
+"""The image encoder: Swin, timm's or Mask2Former's form, as a four-level feature pyramid."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from torch import Tensor, nn
 import model.torchvision_guard  # noqa: F401  (before timm, which imports torchvision)
 from model.config import SwinConfig
 from model.preprocess import PIXEL_MEAN, PIXEL_STD
+from model.swin import LEVELS, Swin
 
 from timm.models.swin_transformer import SwinTransformer  # isort: skip
-
-LEVELS = ("res2", "res3", "res4", "res5")
 
 
 class SwinBackbone(nn.Module):
@@ -22,9 +21,22 @@ class SwinBackbone(nn.Module):
 
     mean: Tensor
     std: Tensor
+    swin: Swin | SwinTransformer
 
     def __init__(self, config: SwinConfig, input_size: int) -> None:
         super().__init__()
+        self.channels = tuple(config.embed_dim * 2**stage for stage in range(4))
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+        if config.dense:
+            self.swin = Swin(
+                embed_dim=config.embed_dim,
+                depths=config.depths,
+                heads=config.num_heads,
+                window=config.window_size,
+                drop_path=config.drop_path,
+            )
+            return
         self.swin = SwinTransformer(
             img_size=input_size,
             embed_dim=config.embed_dim,
@@ -36,10 +48,7 @@ class SwinBackbone(nn.Module):
             strict_img_size=False,
         )
         self.swin.norm = nn.Identity()
-        self.channels = tuple(config.embed_dim * 2**stage for stage in range(4))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
-        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Encode photos.
@@ -49,7 +58,10 @@ class SwinBackbone(nn.Module):
         Returns:
             res2 .. res5: (B, C_i, H / s, W / s) with C_i = embed_dim * (1, 2, 4, 8), s = 4 .. 32.
         """
-        x = self.swin.patch_embed((pixels - self.mean) / self.std)  # (B, H/4, W/4, C)
+        image = (pixels - self.mean) / self.std
+        if isinstance(self.swin, Swin):
+            return self.swin(image)
+        x = self.swin.patch_embed(image)  # (B, H/4, W/4, C)
         pyramid = {}
         for level, stage, norm in zip(LEVELS, self.swin.layers, self.norms, strict=True):
             x = stage(x)

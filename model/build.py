@@ -37,14 +37,14 @@ SIZES: dict[str, ReLAConfig] = {
         name="rela-tiny",
         swin=SwinConfig(
             embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=7,
-            drop_path=0.2,
+            drop_path=0.2, dense=True
         ),
     ),
     "rela-base": ReLAConfig(
         name="rela-base",
         swin=SwinConfig(
             embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=12,
-            drop_path=0.3,
+            drop_path=0.3, dense=True,
         ),
     ),
 }  # fmt: skip

@@ -31,6 +31,9 @@ class SwinConfig:
     """Side of an attention window, in patches."""
     drop_path: float = 0.0
     """Stochastic depth of the last block while training; none for a small network."""
+    dense: bool = False
+    """Mask2Former's form (`model.swin`): maps are padded before windows are shifted, and windows
+    never shrink. What starts from published weights at 480 needs it; False is timm's form."""
 
 
 @dataclass(frozen=True)

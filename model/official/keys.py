@@ -110,15 +110,19 @@ def rename_all(official: Mapping[str, Tensor]) -> Renamed:
             renamed.ignored[stored] = reason
             continue
         ours = rename(name)
-        if packed := re.fullmatch(r"(.+\.attention)\.in_proj_(weight|bias)", ours):
-            parts = tensor.chunk(3) if tensor.ndim and len(tensor) % 3 == 0 else (tensor,)
-            for part, value in zip(("query", "key", "value"), parts, strict=False):
-                renamed.tensors[f"{packed[1]}.{part}.{packed[2]}"] = value
-                renamed.official[f"{packed[1]}.{part}.{packed[2]}"] = stored
-            continue
-        renamed.tensors[ours] = tensor
-        renamed.official[ours] = stored
+        for part, value in split_packed(ours, tensor).items():
+            renamed.tensors[part] = value
+            renamed.official[part] = stored
     return renamed
+
+
+def split_packed(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Take a packed ``in_proj`` of an attention apart; anything else comes back as it is."""
+    packed = re.fullmatch(r"(.+\.attention)\.in_proj_(weight|bias)", name)
+    if packed is None or not tensor.ndim or len(tensor) % 3:
+        return {name: tensor}
+    names = (f"{packed[1]}.{part}.{packed[2]}" for part in ("query", "key", "value"))
+    return dict(zip(names, tensor.chunk(3), strict=True))
 
 
 def lang_weight_as_loaded(renamed: Renamed) -> None:
