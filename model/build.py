@@ -91,10 +91,17 @@ def load_predictor(name: str, *, device: str = "cpu", random_seed: int | None = 
     Args:
         name: a named size, the path of a weights file, or `NAME:random-SEED` for random weights.
         device: "cpu" or a CUDA device.
+            `NAME+FOLDER` takes prefilter vectors from a dual encoder (`model.dual_encoder`).
         random_seed: random weights instead of trained ones, for tests and timings.
     Raises:
         UnknownModel, WeightsError: see `weights_of` and `model.checkpoint.load`.
     """
+    if "+" in name and not Path(name).is_file():
+        name, _, dual = name.partition("+")
+        from model.dual_encoder import with_dual_encoder  # transformers' towers load slowly
+
+        predictor = load_predictor(name, device=device, random_seed=random_seed)
+        return with_dual_encoder(predictor, dual, device=device)
     base, _, suffix = name.partition(":random-")
     if suffix:
         if not suffix.isdecimal():

@@ -1,0 +1,225 @@
+"""A late-fusion network starts from Mask2Former and Swin weights and computes what they do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import model.torchvision_guard  # noqa: F401
+from model import checkpoint
+from model.build import SIZES
+from model.config import ReLAConfig
+from model.errors import WeightsError
+from model.rela import RelaNetwork
+from model.starting_points import (
+    config_from_mask2former,
+    rename_swin,
+    start_from_mask2former,
+    start_from_swin,
+    write_start,
+)
+
+from timm.models.swin_transformer import SwinTransformer  # isort: skip
+from transformers import (  # isort: skip
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    SwinConfig,
+)
+
+
+def mask2former(folder: Path, **changes: Any) -> Mask2FormerForUniversalSegmentation:
+    """Save a random Mask2Former whose random weights are large enough to matter."""
+    torch.manual_seed(3)
+    swin = SwinConfig(
+        embed_dim=16,
+        depths=[1, 2, 2, 1],
+        num_heads=[1, 2, 2, 4],
+        window_size=4,
+        image_size=96,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    sizes = {
+        "feature_size": 64, "mask_feature_size": 64, "hidden_dim": 64, "encoder_layers": 2,
+        "decoder_layers": 4, "dim_feedforward": 96, "num_queries": 16, "num_labels": 3,
+    }  # fmt: skip
+    config = Mask2FormerConfig(backbone_config=swin, **{**sizes, **changes})
+    network = Mask2FormerForUniversalSegmentation(config).eval()
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if value.ndim > 1 and "embed" not in name:
+                value.normal_(std=value[0].numel() ** -0.5)
+            elif value.ndim == 1 and "norm" not in name:
+                value.normal_(std=0.2)
+    network.save_pretrained(folder)
+    return network
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("mask2former")
+    return folder, mask2former(folder)
+
+
+def base(**changes: Any) -> ReLAConfig:
+    small = {"input_size": 96, "text": "minilm", "text_channels": 384, "vectors": 2}
+    return replace(SIZES["rela-tiny"], **{**small, **changes})
+
+
+def started(folder: Path, **changes: Any) -> RelaNetwork:
+    config = replace(config_from_mask2former(folder, base()), **changes)
+    network = RelaNetwork(config).eval()
+    start_from_mask2former(network, folder)
+    return network
+
+
+def forwards(
+    network: RelaNetwork, theirs: Any, size: tuple[int, int]
+) -> list[tuple[Tensor, Tensor]]:
+    pixels = torch.rand((2, 3, *size), generator=torch.Generator().manual_seed(5)) * 255
+    with torch.no_grad():
+        pyramid = network.pyramid(pixels)
+        mask_features, scales = network.pixel_decoder(pyramid)
+        decoded = network.ria.decoder(scales, mask_features)
+        image = (pixels - network.backbone.mean) / network.backbone.std
+        pixel_level = theirs.model.pixel_level_module(image, output_hidden_states=True)
+        expected = theirs.model.transformer_module(
+            multi_scale_features=pixel_level.decoder_hidden_states,
+            mask_features=pixel_level.decoder_last_hidden_state,
+            output_hidden_states=True,
+        )
+    pairs = list(zip(pyramid.values(), pixel_level.encoder_hidden_states, strict=True))
+    pairs += list(zip(scales, pixel_level.decoder_hidden_states, strict=True))
+    pairs += [
+        (mask_features, pixel_level.decoder_last_hidden_state),
+        (decoded.queries, expected.last_hidden_state),
+        (decoded.normed, expected.intermediate_hidden_states[-1].transpose(0, 1)),
+        (
+            torch.einsum("bqc,bchw->bqhw", decoded.filters, mask_features),
+            expected.masks_queries_logits[-1],
+        ),
+    ]
+    return pairs
+
+
+@pytest.mark.parametrize("size", [(96, 96), (160, 128), (32, 64)])
+def test_vision_half_computes_what_mask2former_computes(
+    source: tuple[Path, Any], size: tuple[int, int]
+) -> None:
+    folder, theirs = source
+    for ours, expected in forwards(started(folder), theirs, size):
+        assert ours.shape == expected.shape
+        assert float((ours - expected).abs().max()) <= 1e-4 * max(1, float(expected.abs().max()))
+
+
+def test_every_vision_weight_is_filled(source: tuple[Path, Any]) -> None:
+    folder, _ = source
+    network = RelaNetwork(config_from_mask2former(folder, base()))
+    done = start_from_mask2former(network, folder)
+    vision = {
+        name
+        for name, _ in network.named_parameters()
+        if name.startswith(("backbone.", "pixel_decoder.", "ria."))
+    }
+    assert set(done.filled) == vision
+    assert all("swin.layernorm" in name for name in done.left)
+
+
+def test_fewer_mask_channels_keep_the_best_part_of_the_masks(source: tuple[Path, Any]) -> None:
+    folder, theirs = source
+    errors = []
+    for channels in (48, 24, 8):
+        masks, expected = forwards(started(folder, mask_channels=channels), theirs, (96, 96))[-1]
+        errors.append(float((masks - expected).norm() / expected.norm()))
+    assert errors == sorted(errors)
+
+
+def test_folder_without_mask2former_is_refused(tmp_path: Path, source: tuple[Path, Any]) -> None:
+    folder, _ = source
+    network = RelaNetwork(config_from_mask2former(folder, base()))
+    with pytest.raises(WeightsError, match="no Mask2Former"):
+        start_from_mask2former(network, tmp_path / "none")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(WeightsError):
+        start_from_mask2former(network, tmp_path)
+
+
+def test_network_of_other_sizes_is_refused_with_the_first_differences(
+    source: tuple[Path, Any],
+) -> None:
+    folder, _ = source
+    config = replace(config_from_mask2former(folder, base()), ria_layers=2)
+    with pytest.raises(WeightsError, match="has no place"):
+        start_from_mask2former(RelaNetwork(config), folder)
+    with pytest.raises(WeightsError, match="not built like Mask2Former"):
+        start_from_mask2former(RelaNetwork(SIZES["rela-mini"]), folder)
+
+
+def test_queries_that_make_no_square_are_refused(tmp_path: Path) -> None:
+    mask2former(tmp_path, num_queries=15)
+    with pytest.raises(WeightsError, match="15 queries"):
+        config_from_mask2former(tmp_path, base())
+
+
+def small_swin() -> SwinTransformer:
+    torch.manual_seed(4)
+    return SwinTransformer(
+        img_size=128, embed_dim=16, depths=(1, 2, 2, 1), num_heads=(1, 2, 2, 4), window_size=2,
+        num_classes=3,
+    ).eval()  # fmt: skip
+
+
+def test_swin_starts_from_timms_weights_and_agrees_where_windows_divide_the_map(
+    tmp_path: Path,
+) -> None:
+    theirs = small_swin()
+    torch.save(theirs.state_dict(), tmp_path / "swin.pth")
+    config = base()
+    swin = replace(
+        config.swin, embed_dim=16, depths=(1, 2, 2, 1), num_heads=(1, 2, 2, 4), window_size=2
+    )
+    network = RelaNetwork(replace(config, swin=swin, pixel_decoder_layers=1, ria_layers=1)).eval()
+    done = start_from_swin(network, tmp_path / "swin.pth")
+    assert set(done.left) == {"norm.weight", "norm.bias", "head.fc.weight", "head.fc.bias"}
+    image = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        x = theirs.patch_embed(image)
+        y = network.backbone.swin.patch_embed(image)
+        for stage, ours in zip(theirs.layers, network.backbone.swin.layers, strict=True):
+            x, y = stage(x), ours(y)
+            assert torch.allclose(x, y, atol=1e-4)
+            y = ours.downsample(y) if ours.downsample is not None else y
+
+
+def test_authors_form_keeps_its_patch_merging_in_place() -> None:
+    authors = {"layers.0.downsample.reduction.weight": torch.zeros(1), "head.bias": torch.zeros(1)}
+    renamed, left = rename_swin(authors)
+    assert list(renamed) == ["layers.0.downsample.reduction.weight"] and left == ["head.bias"]
+
+
+def test_swin_of_other_sizes_or_names_is_refused(tmp_path: Path) -> None:
+    torch.save(small_swin().state_dict(), tmp_path / "swin.pth")
+    network = RelaNetwork(base(pixel_decoder_layers=1, ria_layers=1))
+    with pytest.raises(WeightsError, match="does not fit rela-tiny"):
+        start_from_swin(network, tmp_path / "swin.pth")
+    with pytest.raises(WeightsError, match="neither a file nor a timm model"):
+        start_from_swin(network, "no_such_swin")
+
+
+def test_weights_to_start_a_training_from_are_written(
+    source: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder, _ = source
+    config = config_from_mask2former(folder, base())
+    write_start(folder, config, tmp_path / "start.safetensors")
+    network = checkpoint.load(tmp_path / "start.safetensors")
+    expected = RelaNetwork(config)
+    start_from_mask2former(expected, folder)
+    for name in ("ria.decoder.query_features", "pixel_decoder.level_embedding"):
+        half = expected.state_dict()[name].half().float()
+        assert torch.equal(network.state_dict()[name], half)
