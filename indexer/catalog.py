@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     make_url,
     select,
+    text,
     update,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -51,10 +52,10 @@ class Catalog:
             where: the settings, or an SQLAlchemy URL.
             timeout_s: wait for another writer's lock; default `Settings.database_timeout_s`.
         """
-        text = where.database_url if isinstance(where, Settings) else where
+        address = where.database_url if isinstance(where, Settings) else where
         if timeout_s is None:
             timeout_s = where.database_timeout_s if isinstance(where, Settings) else 30.0
-        self.url: URL = _with_driver(make_url(text))
+        self.url: URL = _with_driver(make_url(address))
         self.timeout_s = timeout_s
         self.engine = connect(self.url, timeout_s)
         self._write = sessionmaker(
@@ -127,6 +128,13 @@ class Catalog:
                 raise
             raise reason from error
 
+    def refresh_statistics(self) -> None:
+        """After many rows came or went: let SQLite's planner know (PostgreSQL does it itself)."""
+        if self.is_sqlite:
+            with self.session() as session:
+                session.execute(text("PRAGMA analysis_limit = 1000"))
+                session.execute(text("PRAGMA optimize = 0x10002"))
+
     def now(self) -> float:
         """The database's clock: Unix time in seconds."""
         with self.reading() as session:
@@ -196,8 +204,8 @@ def model_version(
     session: Session, name: str, fingerprints: Mapping[str, str], config: Mapping[str, Any]
 ) -> ModelVersion:
     """The row of a model by name and fingerprints, made when it is new."""
-    text = json.dumps([name, dict(fingerprints)], sort_keys=True)
-    key = hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+    identity = json.dumps([name, dict(fingerprints)], sort_keys=True)
+    key = hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
     row = session.scalars(select(ModelVersion).where(ModelVersion.key == key)).one_or_none()
     if row is None:
         row = ModelVersion(name=name, key=key, fingerprints=dict(fingerprints), config=dict(config))

@@ -33,6 +33,7 @@ _BATCH_FILES = 500
 _BATCH_SECONDS = 3.0
 # Reads overlap, which hides the latency of disks and network mounts; hashing itself is quick.
 _READERS = 4
+_MANY = 1000  # changed rows after which the database's planner looks anew
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,8 @@ class _Scan:
         self.report.unconfirmed = settled.unconfirmed
         if only is None:
             self._mark_scanned()
+            if self.report.new + self.report.moved + self.report.missing > _MANY:
+                self.catalog.refresh_statistics()
         self._tell(always=True)
         return self.report
 

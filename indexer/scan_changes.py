@@ -189,16 +189,32 @@ def _tombstones(
     session: Session, album_id: int, hashes: Sequence[str | None]
 ) -> defaultdict[str, list[int]]:
     graves: defaultdict[str, list[int]] = defaultdict(list)
-    for chunk in _chunks(sorted({value for value in hashes if value is not None})):
-        query = (
-            select(Photo.content_hash, Photo.id)
-            .where(Photo.content_hash.in_(chunk), Photo.album_id == album_id)
-            .where(Photo.deleted_at.is_not(None))
-            .order_by(Photo.id)
-        )
-        for content_hash, photo_id in session.execute(query):
-            graves[str(content_hash)].append(photo_id)
+    for row in _photos_of(session, album_id, {value for value in hashes if value is not None}):
+        if row.deleted_at is not None:
+            graves[row.content_hash].append(row.id)
     return graves
+
+
+def _photos_of(session: Session, album_id: int, hashes: set[str]) -> Iterator[Any]:
+    """The album's rows of some contents, by id.
+
+    Only the hash is asked of the database: given the album as well, SQLite may walk all of it.
+    """
+    columns = (
+        Photo.content_hash,
+        Photo.album_id,
+        Photo.id,
+        Photo.root_id,
+        Photo.path,
+        Photo.size,
+        Photo.mtime_ns,
+        Photo.inode,
+        Photo.added_at,
+        Photo.deleted_at,
+    )
+    for chunk in _chunks(sorted(hashes)):
+        query = select(*columns).where(Photo.content_hash.in_(chunk)).order_by(Photo.id)
+        yield from (row for row in session.execute(query) if row.album_id == album_id)
 
 
 def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> None:
@@ -267,24 +283,12 @@ def _follow(session: Session, album_id: int, vanished: Sequence[int], since: flo
     )
     lost = [(str(content_hash), photo_id) for content_hash, photo_id in session.execute(query)]
     found: defaultdict[str, list[Any]] = defaultdict(list)
-    for hashes in _chunks(sorted({content_hash for content_hash, _ in lost})):
-        places = (
-            select(
-                Photo.content_hash,
-                Photo.id,
-                Photo.root_id,
-                Photo.path,
-                Photo.size,
-                Photo.mtime_ns,
-                Photo.inode,
-            )
-            .where(Photo.content_hash.in_(hashes), Photo.album_id == album_id)
-            .where(Photo.deleted_at.is_(None), Photo.added_at >= since)
-            .where(Photo.id.not_in(vanished))
-            .order_by(Photo.id.desc())
-        )
-        for place in session.execute(places):
-            found[str(place.content_hash)].append(place)
+    gone = set(vanished)
+    for row in _photos_of(session, album_id, {content_hash for content_hash, _ in lost}):
+        if row.deleted_at is None and row.added_at >= since and row.id not in gone:
+            found[row.content_hash].append(row)
+    for places in found.values():
+        places.reverse()  # the oldest is given away first
     moves = [
         (photo_id, found[content_hash].pop())
         for content_hash, photo_id in lost
