@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,9 +79,15 @@ class _Jobs:
         """Keep a runner while the server runs; it shares the network of the searches."""
         from starlette.concurrency import run_in_threadpool
 
+        from workers.broker import queue_lengths
+        from workers.metrics import register_library
         from workers.models import Models
         from workers.runners import make_runner
 
+        queues = (
+            partial(queue_lengths, self._settings) if self._settings.runner == "celery" else None
+        )
+        register_library(server.engine.catalog, queues, registry=server.metrics.registry)
         models = Models(self._settings.device, load=server.engine.models.named)
         self._runner = make_runner(self._settings, server.engine.catalog, models)
         self._runner.start()

@@ -40,6 +40,12 @@ def _missing() -> dict[str, str]:
         missing["redis"] = f"no Redis answers at {REDIS[0]}:{REDIS[1]}"
     if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
         missing["browser"] = "no chromium is installed"
+    if not shutil.which("docker-compose"):
+        missing["compose"] = "docker-compose is not installed"
+    if not any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")):
+        missing["faketime"] = "libfaketime is not installed"
+    if os.geteuid() != 0:
+        missing["root"] = "mounting a small disk needs root"
     return missing
 
 
@@ -61,8 +67,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 _LEFT_OUT = pytest.StashKey[str]()
 
 
+_SERVERS = {"postgres", "redis", "browser", "compose", "faketime", "root"}
+
+
 def _markers(item: pytest.Item) -> set[str]:
-    return {mark.name for mark in item.iter_markers()} & {"postgres", "redis", "browser"}
+    return {mark.name for mark in item.iter_markers()} & _SERVERS
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

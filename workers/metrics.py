@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from indexer import jobs
 from indexer.catalog import Catalog
 from indexer.clock import clock
-from indexer.tables import EncodeClaim, JobSlot, Photo, Segment
+from indexer.tables import EncodeClaim, JobSlot, Segment
 from model.errors import ReferentError
 from workers.logging import logger
 
@@ -34,11 +34,6 @@ TURN_SECONDS = Histogram(
 )
 PHOTOS = Counter(
     "referent_photos_encoded", "Photos that this process finished, by outcome.", ["outcome"]
-)
-BATCH_SECONDS = Histogram(
-    "referent_batch_seconds",
-    "Duration of encoding batches, claim to commit.",
-    buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60),
 )
 MESSAGES = Counter(
     "referent_messages", "Queue messages by what became of them.", ["queue", "outcome"]
@@ -57,7 +52,9 @@ WORKER_MEMORY = Gauge(
 
 
 class LibraryCollector(Collector):
-    """Reads the state of jobs, photos, segments and queues from the catalog and the broker.
+    """Reads the progress of jobs, the segments, leases and queues from the catalog and the broker.
+
+    Jobs and photos by state are counted by the HTTP server's own metrics.
 
     A scrape that follows another within `fresh_s` gets the same figures, so that scraping costs
     a large library nothing noticeable. A catalog that does not answer yields `referent_catalog_up
@@ -107,11 +104,6 @@ class LibraryCollector(Collector):
             yield from self._queues(self._queue_lengths)
 
     def _jobs(self) -> Iterable[Metric]:
-        by_state = GaugeMetricFamily(
-            "referent_jobs", "Jobs by kind and state.", labels=["kind", "state"]
-        )
-        for (kind, state), number in jobs.count_by_state(self._catalog).items():
-            by_state.add_metric([kind, state], number)
         progress = GaugeMetricFamily(
             "referent_job_photos",
             "Photos of unfinished jobs: done, failed, total.",
@@ -127,10 +119,9 @@ class LibraryCollector(Collector):
                 progress.add_metric([str(job.id), job.kind, "total"], job.total)
             if job.rate is not None:
                 rate.add_metric([str(job.id), job.kind], job.rate)
-        return [by_state, progress, rate]
+        return [progress, rate]
 
     def _contents(self) -> Iterable[Metric]:
-        photos = GaugeMetricFamily("referent_photos", "Photos by status.", labels=["status"])
         cache_bytes = GaugeMetricFamily(
             "referent_cache_bytes", "Bytes of live feature segments by tier.", labels=["tier"]
         )
@@ -143,9 +134,6 @@ class LibraryCollector(Collector):
         workers = GaugeMetricFamily("referent_workers_busy", "Workers that hold a live lease.")
         claims = GaugeMetricFamily("referent_claims", "Contents that workers hold right now.")
         with self._catalog.reading() as session:
-            statuses = select(Photo.status, func.count()).group_by(Photo.status)
-            for status, number in session.execute(statuses):
-                photos.add_metric([status], number)
             tiers = select(
                 Segment.tier,
                 Segment.state,
@@ -164,7 +152,7 @@ class LibraryCollector(Collector):
             workers.add_metric([], session.scalar(busy) or 0)
             held = select(func.count()).where(EncodeClaim.lease_until > clock())
             claims.add_metric([], session.scalar(held) or 0)
-        return [photos, cache_bytes, cache_rows, segments, workers, claims]
+        return [cache_bytes, cache_rows, segments, workers, claims]
 
     def _queues(self, lengths: Callable[[], Mapping[str, int]]) -> Iterable[Metric]:
         up = GaugeMetricFamily("referent_broker_up", "Whether Redis answers.")
@@ -181,13 +169,19 @@ class LibraryCollector(Collector):
         return [up, waiting]
 
 
+OWN = (TURNS, TURN_SECONDS, PHOTOS, MESSAGES, MESSAGE_WAIT, WORKER_MEMORY)
+
+
 def register_library(
     catalog: Catalog,
     queue_lengths: Callable[[], Mapping[str, int]] | None = None,
     *,
     registry: CollectorRegistry = REGISTRY,
 ) -> LibraryCollector:
-    """Add a library's figures to a registry (`referent serve` and `referent worker` do)."""
+    """Add a library's figures, and those of this process's jobs, to a server's registry."""
     collector = LibraryCollector(catalog, queue_lengths)
     registry.register(collector)
+    if registry is not REGISTRY:
+        for own in OWN:
+            registry.register(own)
     return collector

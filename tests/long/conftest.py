@@ -1,5 +1,5 @@
 """Fixtures of the fault trials."""
 
-from trials import expected, model, photos, record
+from trials import expected, photos, record
 
-__all__ = ["expected", "model", "photos", "record"]
+__all__ = ["expected", "photos", "record"]

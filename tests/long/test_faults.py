@@ -6,7 +6,6 @@ After each, by itself or by one retry, the index equals that of an undisturbed r
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -17,13 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
+from fake_predictor import SIDE
 from servers import OwnPostgres, OwnRedis, kill_tree, wait_until
 from sqlalchemy import func, select
 from trial_library import Index, Library
 from trials import Record, Trial, today
 
 from indexer import jobs
+from indexer.decode import Decoder
 from indexer.tables import EncodeClaim, JobSlot
 from workers.celery_app import make_app, send_turn
 
@@ -32,9 +34,9 @@ FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None
 
 
 @pytest.fixture
-def library(tmp_path: Path, photos: Path, model: str) -> Iterator[Library]:
+def library(tmp_path: Path, photos: Path) -> Iterator[Library]:
     with servers(tmp_path) as (redis, postgres):
-        made = Library(tmp_path, photos, model, redis=redis, postgres=postgres)
+        made = Library(tmp_path, photos, redis=redis, postgres=postgres)
         try:
             yield made
         finally:
@@ -85,7 +87,7 @@ class Trials:
         job = library.job()
         faults = hurt(library, job)
         view = library.wait_for(job)
-        needed = "nothing"
+        needed = "one retry" if library.retried else "nothing"
         if view.state != "done" or library.faults():
             needed = "one retry"
             jobs.retry(library.catalog, job)
@@ -165,6 +167,8 @@ def in_mid_batch(library: Library, job: int, indexed: int = 0) -> bool:
 
 
 def test_sigkill_of_a_worker_in_mid_batch_twenty_times(trials: Trials) -> None:
+    trials.library.fleet.environment["TRIAL_DELAY_S"] = "0.1"
+
     def hurt(library: Library, job: int) -> int:
         chance = random.Random(6)
         kills = 0
@@ -299,12 +303,12 @@ def test_same_job_started_twice_and_every_message_doubled(trials: Trials) -> Non
 
 
 def test_messages_that_redis_delivers_again_in_mid_turn(
-    tmp_path: Path, photos: Path, model: str, expected: Index, record: Record
+    tmp_path: Path, photos: Path, expected: Index, record: Record
 ) -> None:
     """celery#5935: a visibility timeout below the turn's length, so that all come twice."""
     with servers(tmp_path) as (redis, postgres):
         library = Library(
-            tmp_path, photos, model, redis=redis, postgres=postgres,
+            tmp_path, photos, redis=redis, postgres=postgres,
             visibility_timeout_s="60", turn_s="90",
         )  # fmt: skip
         try:
@@ -328,9 +332,9 @@ def test_messages_that_redis_delivers_again_in_mid_turn(
             library.close()
 
 
+@pytest.mark.faketime
 def test_workers_whose_clocks_jump(trials: Trials, tmp_path: Path) -> None:
-    if FAKETIME is None:
-        pytest.fail("libfaketime is needed for clock jumps: apt-get install libfaketime")
+    assert FAKETIME is not None
     stamp = tmp_path / "clock"
     stamp.write_text("+0")
     fake = {
@@ -354,11 +358,11 @@ def test_workers_whose_clocks_jump(trials: Trials, tmp_path: Path) -> None:
     trials.run("Workers' clocks jump", "by a day and an hour, to and fro", hurt, workers=1)
 
 
+@pytest.mark.faketime
 def test_database_whose_clock_jumps(
-    tmp_path: Path, photos: Path, model: str, expected: Index, record: Record
+    tmp_path: Path, photos: Path, expected: Index, record: Record
 ) -> None:
-    if FAKETIME is None:
-        pytest.fail("libfaketime is needed for clock jumps: apt-get install libfaketime")
+    assert FAKETIME is not None
     stamp = tmp_path / "clock"
     stamp.write_text("+0")
     stamp.chmod(0o644)
@@ -376,7 +380,7 @@ def test_database_whose_clock_jumps(
     redis.start()
     postgres.create()
     postgres.start()
-    library = Library(tmp_path, photos, model, redis=redis, postgres=postgres)
+    library = Library(tmp_path, photos, redis=redis, postgres=postgres)
     try:
 
         def hurt(library: Library, job: int) -> int:
@@ -404,11 +408,10 @@ def test_database_whose_clock_jumps(
         postgres.stop("immediate")
 
 
+@pytest.mark.root
 def test_disk_full_in_the_store(
-    tmp_path: Path, photos: Path, model: str, expected: Index, record: Record
+    tmp_path: Path, photos: Path, expected: Index, record: Record
 ) -> None:
-    if os.geteuid() != 0:
-        pytest.fail("a small tmpfs is needed for the full disk: run as root")
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
@@ -416,7 +419,7 @@ def test_disk_full_in_the_store(
     try:
         with servers(tmp_path) as (redis, postgres):
             library = Library(
-                tmp_path, photos, model, redis=redis, postgres=postgres,
+                tmp_path, photos, redis=redis, postgres=postgres,
                 features_dir=str(small / "features"),
             )  # fmt: skip
             try:
@@ -440,13 +443,43 @@ def test_disk_full_in_the_store(
         subprocess.run(["umount", "-l", str(small)], check=False)
 
 
-def test_two_workers_race_for_one_photo(
-    tmp_path: Path, model: str, photos: Path, record: Record
-) -> None:
+def test_poison_photo_that_takes_every_worker_down(trials: Trials, photos: Path) -> None:
+    """It is given up after some attempts, and costs no other photo; the rest is as ever."""
+    library = trials.library
+    name = "00077.jpg"
+    with Decoder(library.settings, SIDE) as decoder:
+        pixels = decoder.decode_one(photos / name).pixels
+    assert pixels is not None
+    colour = ",".join(str(value) for value in pixels[16, 16])
+    library.fleet.environment["TRIAL_POISON_PIXEL"] = colour
+
+    def hurt(library: Library, job: int) -> int:
+        library.wait_for(job)
+        failed = [
+            one for one in jobs.failures(library.catalog, job) if (one.path or "").endswith(name)
+        ]
+        assert len(failed) == 1, jobs.failures(library.catalog, job)
+        assert "took its worker down" in failed[0].reason
+        library.fleet.kill_all()
+        del library.fleet.environment["TRIAL_POISON_PIXEL"]
+        library.start_beat()
+        library.start_worker("mended")
+        jobs.retry(library.catalog, job)
+        library.retried = True
+        return 6
+
+    trials.run(
+        "Poison photo",
+        "kills each worker that encodes it; given up, then retried when mended",
+        hurt,
+    )
+
+
+def test_two_workers_race_for_one_photo(tmp_path: Path, photos: Path, record: Record) -> None:
     folder = tmp_path / "one"
     folder.mkdir()
     with servers(tmp_path) as (redis, postgres):
-        library = Library(tmp_path, folder, model, redis=redis, postgres=postgres)
+        library = Library(tmp_path, folder, redis=redis, postgres=postgres)
         started = time.monotonic()
         try:
             for name in ("beat", "a", "b"):

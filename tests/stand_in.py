@@ -1,0 +1,59 @@
+"""The `referent` command with a stand-in for the network: ``python tests/stand_in.py worker ...``.
+
+Fault trials try the machinery round the network. The stand-in's features are means of the pixels'
+blocks, so that they can be compared bit by bit, and a worker that was killed is back in a second
+instead of importing PyTorch again. It takes TRIAL_DELAY_S for a batch, so that faults meet work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from fake_predictor import FakePredictor
+
+from workers.models import Models
+
+
+class SlowPredictor(FakePredictor):
+    """Takes its time, and dies of the photo that TRIAL_POISON_PIXEL tells (its first three)."""
+
+    def encode(
+        self, pixels: np.ndarray, tiers: Sequence[str] = ("tokens", "masks", "vectors")
+    ) -> dict[str, np.ndarray]:
+        time.sleep(float(os.environ.get("TRIAL_DELAY_S", "0.02")))
+        poison = os.environ.get("TRIAL_POISON_PIXEL")
+        if poison is not None:
+            wanted = np.array([int(value) for value in poison.split(",")], np.uint8)
+            if (pixels[:, 16, 16] == wanted).all(axis=1).any():
+                os._exit(137)  # as if the kernel had killed it for its memory
+        return super().encode(pixels, tiers)
+
+
+def stand_in(name: str) -> FakePredictor:
+    """What `Models` loads in trials, whatever the name."""
+    return SlowPredictor(name=name)
+
+
+def main() -> None:
+    original = Models.__init__
+
+    def with_stand_in(self: Models, device: str = "cpu", load: object = None) -> None:
+        original(self, device, load=stand_in)  # type: ignore[arg-type]
+
+    Models.__init__ = with_stand_in  # type: ignore[method-assign,assignment]
+    from referent.main import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""docker-compose.yml: valid, complete, and its services' very commands run as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import albums
+import pytest
+import yaml
+from servers import REPOSITORY, Fleet, OwnPostgres, OwnRedis, free_port, wait_until
+from tiny_model import write_tiny_model
+
+SECRETS = {
+    "POSTGRES_PASSWORD": "postgres-word",
+    "REDIS_PASSWORD": "redis-word",
+    "REFERENT_PHOTOS": "/srv/photos",
+}
+OURS = ("api", "worker-encode", "worker-encode-gpu", "worker-matte", "beat")
+
+
+def compose(environment: dict[str, str]) -> dict[str, Any]:
+    """The file with its variables filled in, as `docker-compose config` would."""
+    text = (REPOSITORY / "docker-compose.yml").read_text()
+
+    def fill(match: re.Match[str]) -> str:
+        name, _, rest = match.group(1).partition(":")
+        value = environment.get(name, "")
+        if value:
+            return value
+        if rest.startswith("?"):
+            raise KeyError(name)
+        return rest.removeprefix("-")
+
+    loaded: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{([^}]*)\}", fill, text))
+    return loaded
+
+
+def test_every_service_is_limited_watched_and_without_rights() -> None:
+    services = compose(SECRETS)["services"]
+    assert set(services) == {*OURS, "postgres", "redis"}
+    for name, service in services.items():
+        assert service["healthcheck"]["test"], name
+        assert service["deploy"]["resources"]["limits"]["memory"], name
+        assert service["deploy"]["resources"]["limits"]["cpus"], name
+        assert service["restart"] == "unless-stopped", name
+        assert not service.get("privileged"), name
+    for name in OURS:
+        assert services[name]["user"] == "10001:10001"
+        assert services[name]["read_only"]
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert "library:/var/lib/referent" in services[name]["volumes"]
+    assert services["worker-encode-gpu"]["profiles"] == ["gpu"]
+    assert set(compose(SECRETS)["volumes"]) == {"library", "postgres", "redis"}
+
+
+@pytest.mark.parametrize("missing", sorted(SECRETS))
+def test_no_service_starts_without_its_secret(missing: str) -> None:
+    rest = {name: value for name, value in SECRETS.items() if name != missing}
+    with pytest.raises(KeyError, match=missing):
+        compose(rest)
+
+
+def test_only_the_page_is_published_and_only_to_this_machine() -> None:
+    services = compose(SECRETS)["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["api"]
+    assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def test_image_runs_as_nobody_in_particular_and_has_both_targets() -> None:
+    text = (REPOSITORY / "Dockerfile").read_text()
+    stages = [line.split(" AS ")[1] for line in text.splitlines() if line.startswith("FROM")]
+    assert {"cpu", "cuda"} <= set(stages)
+    assert "USER 10001:10001" in text
+    for name in OURS:
+        service = compose(SECRETS)["services"][name]
+        assert service["build"]["target"] in stages
+
+
+@pytest.mark.compose
+def test_compose_itself_finds_the_file_valid() -> None:
+    tool = ["docker-compose"]
+    environment = {**os.environ, **SECRETS}
+    for profile in ([], ["--profile", "gpu"]):
+        done = subprocess.run(
+            [*tool, *profile, "config", "--quiet"], cwd=REPOSITORY, env=environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    del environment["REDIS_PASSWORD"]
+    refused = subprocess.run(
+        [*tool, "config", "--quiet"], cwd=REPOSITORY, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert "REDIS_PASSWORD" in refused.stderr
+
+
+class Stack:
+    """The services of the file as processes on this machine."""
+
+    def __init__(self, folder: Path, photos: Path, model: str) -> None:
+        self.redis, self.postgres = OwnRedis(folder / "redis"), OwnPostgres(folder / "postgres")
+        self.services = compose(
+            {**SECRETS, "REFERENT_PHOTOS": str(photos), "REFERENT_MODEL": model}
+        )["services"]
+        self.home = folder / "home"
+        self.port = free_port()
+        self.metrics_port = free_port()
+        self.fleet = Fleet(folder / "logs", {})
+        self.environment: dict[str, str] = {}
+        self.key = ""
+
+    def start(self) -> None:
+        self.redis.start()
+        self.postgres.create()
+        self.postgres.start()
+        self.environment = self._here(self.services["api"]["environment"])
+        # As the file's first lines say: the API does not start for others without a key.
+        made = subprocess.run(
+            [sys.executable, "-m", "referent.main", "keys", "create", "me", "--scope", "admin"],
+            cwd=REPOSITORY, env={**os.environ, **self.environment}, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+        self.key = made.stdout.strip()
+        for name in ("api", "worker-encode", "worker-matte", "beat"):
+            service = self.services[name]
+            self.environment = self._here(service["environment"])
+            arguments = self._arguments(service["command"])
+            if name == "worker-matte":  # one machine here: two metrics ports clash
+                arguments = arguments[: arguments.index("--metrics-port")]
+            assert arguments[0] == "referent"
+            self.fleet.start(*arguments[1:], name=name, extra=self.environment)
+
+    def _here(self, environment: dict[str, str]) -> dict[str, str]:
+        """The service's environment with the addresses of this machine."""
+        changes = {
+            "REFERENT_HOME": str(self.home),
+            "REFERENT_DATABASE_URL": self.postgres.url,
+            "REFERENT_REDIS_URL": self.redis.url,
+        }
+        assert changes.keys() <= environment.keys()
+        quick = {"REFERENT_SWEEP_S": "1", "REFERENT_DECODE_WORKERS": "1",
+                 "REFERENT_DECODE_TIMEOUT_S": "60"}  # fmt: skip
+        return {**{name: str(value) for name, value in environment.items()}, **changes, **quick}
+
+    def _arguments(self, command: list[str]) -> list[str]:
+        ports = {"8000": str(self.port), "9100": str(self.metrics_port)}
+        return [ports.get(word, word) for word in command]
+
+    def healthy(self, name: str) -> bool:
+        """What the service's own health check says."""
+        test = self.services[name]["healthcheck"]["test"]
+        assert test[0] == "CMD"
+        words = [word.replace(":8000", f":{self.port}") for word in test[1:]]
+        command = (
+            [sys.executable, "-m", "referent.main", *words[1:]]
+            if words[0] == "referent"
+            else [sys.executable, *words[1:]]
+        )
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env={**os.environ, **self.environment}, capture_output=True,
+            check=False,
+        )  # fmt: skip
+        return done.returncode == 0
+
+    def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"content-type": "application/json", "x-api-key": self.key},
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            text = answer.read().decode()
+            return json.loads(text) if "json" in answer.headers["content-type"] else text
+
+    def stop(self) -> None:
+        self.fleet.kill_all()
+        self.redis.stop()
+        self.postgres.stop("immediate")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    photos = albums.folder_of(tmp_path / "photos", 10)
+    made = Stack(tmp_path, photos, write_tiny_model(tmp_path / "model" / "tiny.safetensors"))
+    yield made
+    made.stop()
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_services_index_an_album_and_a_search_makes_no_swin_call(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """From the page's calls to the workers' files and back, with the file's own commands."""
+    from sqlalchemy import select
+
+    from indexer.catalog import Catalog
+    from indexer.tables import Segment
+
+    stack.start()
+
+    def answers() -> bool:
+        try:
+            return bool(stack.call("/healthz"))
+        except (urllib.error.URLError, OSError):
+            return False
+
+    wait_until(answers, timeout_s=240, what="the API")
+    with Catalog.open(stack.postgres.url) as catalog:
+        albums.album(catalog, "family", tmp_path / "photos")
+        job = stack.call("/v1/jobs", {"kind": "index", "album": "family"})
+
+        def is_over() -> bool:
+            return stack.call(f"/v1/jobs/{job['id']}")["state"] in ("done", "failed")
+
+        wait_until(is_over, timeout_s=240, what="the job")
+        done = stack.call(f"/v1/jobs/{job['id']}")
+        assert (done["state"], done["done"], done["failed"]) == ("done", 10, 0)
+        with catalog.reading() as session:
+            tiers = set(session.scalars(select(Segment.tier).where(Segment.state == "live")))
+        assert tiers == {"tokens", "masks", "vectors"}
+    found = stack.call("/v1/search", {"expression": "the red one", "album": "family",
+                                      "mode": "exhaustive"})  # fmt: skip
+    assert found["coverage"]["verified"] == 10
+    for name in ("api", "worker-encode", "worker-matte", "beat"):
+        assert stack.healthy(name), name
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{stack.metrics_port}/metrics", timeout=10
+    ) as answer:
+        metrics = answer.read().decode()
+    assert 'referent_photos_encoded_total{outcome="encoded"} 10.0' in metrics
+    started = time.monotonic()
+    for process in stack.fleet.processes:
+        process.terminate()
+    assert [process.wait(90) for process in stack.fleet.processes] == [0, 0, 0, 0]
+    assert time.monotonic() - started < 90
