@@ -33,7 +33,9 @@ UNCOVERED_SHARE = 0.2
 SCAN_VECTORS = 4096
 # FAISS's own list search keeps a heap; beyond so many results our scan of the lists is quicker.
 HEAP_RESULTS_MAX = 20_000
-LISTS_MIN = 32
+LISTS_MIN = 64
+# Photos' best vectors scatter over more lists than their share of the album.
+LISTS_A_SHARE = 8
 
 
 class HasVectors(Protocol):
@@ -259,7 +261,9 @@ class Prefilter:
         inside = row_of[(row_of >= 0) & (row_of < manifest.rows)]
         wanted[inside] = True
         share = k / max(len(inside), 1)
-        lists = int(min(self._index.nlist, max(LISTS_MIN, self._index.nlist * 4 * share)))
+        lists = int(
+            min(self._index.nlist, max(LISTS_MIN, self._index.nlist * LISTS_A_SHARE * share))
+        )
         while True:
             scores = self._list_scores(query, k, lists, wanted)
             found = int(np.isfinite(scores).sum())

@@ -22,6 +22,7 @@ from indexer.tables import Album, FeatureRow, Photo, Segment
 
 # Shorter runs are fetched by position: one fancy index beats many small slices.
 RUN_ROWS = 8
+FETCH_ROWS = 50_000
 
 
 class Places:
@@ -224,11 +225,17 @@ def _load(
 ) -> np.ndarray:
     """Read (photo id, segment id, position) of some albums, (N, 3) int64 by photo id."""
     parts = []
+    connection = session.connection()
     for album in album_ids:
-        result = session.execute(_query(indexed_only), {"fingerprint": fingerprint, "album": album})
-        for block in result.partitions(50_000):
-            flat = np.fromiter((value for row in block for value in row), np.int64, 3 * len(block))
+        result = connection.execute(
+            _query(indexed_only), {"fingerprint": fingerprint, "album": album}
+        )
+        # The driver's own tuples: a million rows take a quarter of the time of SQLAlchemy's.
+        cursor: Any = result.cursor
+        while block := cursor.fetchmany(FETCH_ROWS):
+            flat = np.fromiter(itertools.chain.from_iterable(block), np.int64, 3 * len(block))
             parts.append(flat.reshape(-1, 3))  # (n, 3)
+        result.close()
     rows = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
     return rows[np.argsort(rows[:, 0], kind="stable")]
 

@@ -74,9 +74,7 @@ def library_stats(catalog: Catalog, store: FeatureStore) -> Stats:
             )
             models.update(dict.fromkeys(fingerprints.values(), model))
         counted = select(FeatureRow.fingerprint, func.count()).group_by(FeatureRow.fingerprint)
-        rows: dict[str, int] = {
-            fingerprint: count for fingerprint, count in session.execute(counted)
-        }
+        rows: dict[str, int] = {row[0]: row[1] for row in session.execute(counted)}
         for tier, fingerprint, segments, size in session.execute(
             select(Segment.tier, Segment.fingerprint, func.count(), func.sum(Segment.bytes))
             .where(Segment.state == "live")

@@ -306,7 +306,7 @@ def _verify(
     again = 0
     with catalog.reading() as session:
         albums = select(Album.id, Album.name).where(Album.id.in_(report.albums))
-        names: dict[int, str] = {album_id: name for album_id, name in session.execute(albums)}
+        names: dict[int, str] = {row[0]: row[1] for row in session.execute(albums)}
     for album_id, name in names.items():
         version = versions.serving(catalog, album_id)
         predictor = _load(settings, version.model if version else model)
