@@ -25,6 +25,7 @@ SIZES: dict[str, ReLAConfig] = {
         regions_per_side=8,
         ria_layers=3,
         ria_hidden=256,
+        ria_seeded=True,
         rla_layers=3,
         word_heads=4,
         rla_hidden=256,

@@ -62,6 +62,8 @@ class ReLAConfig:
     """Layers of the masked form; a multiple of three visits each scale equally often."""
     ria_hidden: int = 2048
     """Hidden width of its feed-forward layers."""
+    ria_seeded: bool = False
+    """Whether a region of the masked form starts from the average of its own cell."""
     minimap_supervised: bool = True
     """Table 2, row 3: without it the minimap is a free gate."""
     rla: Rla = "both"

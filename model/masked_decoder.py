@@ -265,6 +265,7 @@ class MaskedDecoder(nn.Module):
         multi_scale: Sequence[Tensor],
         mask_features: Tensor,
         *,
+        start: Tensor | None = None,
         after_cross: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Decoded:
         """Decode.
@@ -272,6 +273,7 @@ class MaskedDecoder(nn.Module):
         Args:
             multi_scale: ``levels`` maps (B, in_dim, h, w), coarsest first.
             mask_features: (B, C_m, H/4, W/4).
+            start: (B, Q, C) added to the learnable queries before the first layer.
             after_cross: called as ``after_cross(layer, queries)`` between a layer's cross-attention
                 and its self-attention; returns the queries to go on with.
         """
@@ -289,6 +291,8 @@ class MaskedDecoder(nn.Module):
                 F.interpolate(mask_features, size=size, mode="bilinear", align_corners=False)
             )
         queries = self.query_features.expand(batch, -1, -1)
+        if start is not None:
+            queries = queries + start
         for index, layer in enumerate(self.layers):
             turn = index % self.level_count
             filters = self.mask_embedding(self.norm(queries))

@@ -28,11 +28,13 @@ class Encoded:
         regions: (B, N, C) region tokens F'_r.
         region_filters: (B, N, C_m) language-free filters; times F_m they are region masks.
         mask_features: (B, C_m, H/4, W/4) F_m.
+        finest: (B, C, H/8, W/8) the decoder's finest scale, for auxiliary losses.
     """
 
     regions: Tensor
     region_filters: Tensor
     mask_features: Tensor
+    finest: Tensor
 
 
 class WordAdapter(nn.Module):
@@ -130,7 +132,7 @@ class RelaNetwork(nn.Module):
         """Pixel decoder and RIA."""
         mask_features, scales = self.pixel_decoder(pyramid)
         regions, filters = self.ria(scales, mask_features)
-        return Encoded(regions, filters, mask_features)
+        return Encoded(regions, filters, mask_features, scales[-1])
 
     def tokens(self, regions: Tensor) -> RegionTokens:
         """What is cached of F'_r (B, N, C) for the head."""

@@ -40,6 +40,8 @@ class MaskedRia(nn.Module):
         with torch.no_grad():
             self.decoder.query_features.mul_(0.02)
             self.decoder.query_positions.copy_(cell_positions(config.regions_per_side, c))
+        self.side = config.regions_per_side
+        self.seed = nn.Linear(c, c) if config.ria_seeded else None
 
     def forward(self, scales: Sequence[Tensor], mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """Collect.
@@ -50,7 +52,11 @@ class MaskedRia(nn.Module):
         Returns:
             region tokens F'_r (B, N, C); language-free region filters (B, N, C_m).
         """
-        decoded = self.decoder(scales, mask_features)
+        start = None
+        if self.seed is not None:
+            cells = F.adaptive_avg_pool2d(scales[-1], self.side)  # (B, C, P, P)
+            start = self.seed(cells.flatten(2).transpose(1, 2))  # (B, N, C)
+        decoded = self.decoder(scales, mask_features, start=start)
         return decoded.normed, decoded.filters
 
 

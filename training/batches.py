@@ -1,12 +1,17 @@
 """Batches: photos, expressions and the exact truth of every pair that is asked for.
 
+Every draw belongs to a photo's place in the batch, never to a process: several processes together
+make the very batch that one alone makes, and a resumed run goes on as if it had not stopped.
+
 Shape legend: B photos, E expressions, M pairs, S input side, h = S/4, N = P² regions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,25 +19,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.errors import ModelError
 from training import grammar
 from training.recipe import Recipe
-from training.scene import CATEGORIES, COLOURS, HAIR_COLOURS, POSES, Instance, Scene
+from training.region_targets import region_targets
+from training.scene import Scene
 from training.shards import Shards
 
-# What a region token should tell of the instance in its cell: name -> number of classes. Class 0
-# is "none" or "unknown"; classes are taken from the scene graph.
-REGION_CLASSES: dict[str, int] = {
-    "category": len(CATEGORIES) + 1,
-    "colour": len(COLOURS) + 1,
-    "bottom": len(COLOURS) + 1,
-    "hat": len(COLOURS) + 1,
-    "bag": len(COLOURS) + 1,
-    "hair": len(HAIR_COLOURS) + 1,
-    "pose": len(POSES) + 1,
-    "worn": 4,  # glasses + 2 x beard
-    "linked": 16,  # holds + 2 x rides + 4 x sits on + 8 x has an owner
-}
-IGNORE = -100
+# Photos of the batch, next in the ring, whose expressions are also asked of a photo. With a few
+# neighbours rather than all others, a process draws little that belongs to another's photos.
+NEIGHBOURS = 8
 
 
 @dataclass
@@ -40,15 +36,18 @@ class Batch:
     """One step's input.
 
     Attributes:
-        pixels: (B, 3, S, S) float, 0..255.
+        pixels: (B, 3, S, S) float, 0..255; empty (B, 0) where `regions` stand for them.
         texts: E distinct expressions.
         photo, text: (M,) which photo and which text a pair joins.
         kinds: M names of the expression's kind ("absent" for things that no photo shows).
         no_target: (M,) 1 where the expression refers to nothing.
         masks: (M, h, h) in [0, 1], the referents' share of each cell.
-        region_class: name -> (B, N) int64 targets, IGNORE where a region shows no instance.
+        origin, flipped: (B,) which photo of the data, and whether it was mirrored.
+        region_class: name -> (B, N) int64 targets, IGNORE where a region shows no instance;
+            empty where the data has no scene graph.
         region_place: (B, N, 4) centre and size of its instance's box, fractions.
         region_masks: (B, N, h/2, h/2) its instance's share; zero where it shows none.
+        regions, features: (B, N, C), (B, C_m, h, h) of a dump, instead of a vision pass.
     """
 
     pixels: Tensor
@@ -58,30 +57,116 @@ class Batch:
     kinds: list[str]
     no_target: Tensor
     masks: Tensor
+    origin: Tensor
+    flipped: Tensor
     region_class: dict[str, Tensor]
     region_place: Tensor
     region_masks: Tensor
+    regions: Tensor | None = None
+    features: Tensor | None = None
 
 
-def _class_of(value: str, names: tuple[str, ...]) -> int:
-    return names.index(value) + 1 if value in names else 0
+class Source(Protocol):
+    """Where a trainer's batches come from."""
+
+    with_pixels: bool
+    """Cleared where a dump stands for the photos."""
+
+    def __len__(self) -> int:
+        """How many photos there are."""
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """One photo, (S, S, 3)."""
+
+    def batch(self, step: int) -> Batch:
+        """This process's share of a step's batch; the same whenever it is asked for."""
+
+    def phrases(self, rng: np.random.Generator, count: int) -> list[str]:
+        """Different expressions such as somebody would search these photos with."""
 
 
-def region_classes(instance: Instance) -> dict[str, int]:
-    """The targets of a region that shows this instance."""
-    parts = instance.parts
-    return {
-        "category": _class_of(instance.category, CATEGORIES),
-        "colour": _class_of(instance.colour, COLOURS),
-        "bottom": _class_of(parts.get("bottom", ""), COLOURS),
-        "hat": _class_of(parts.get("hat", ""), COLOURS),
-        "bag": _class_of(parts.get("bag", ""), COLOURS),
-        "hair": _class_of(parts.get("hair", ""), HAIR_COLOURS),
-        "pose": _class_of(instance.pose, POSES),
-        "worn": int("glasses" in parts) + 2 * int("beard" in parts),
-        "linked": int(bool(instance.holds)) + 2 * int(bool(instance.rides))
-        + 4 * int(bool(instance.sits_on)) + 8 * int(bool(instance.owner)),
-    }  # fmt: skip
+@dataclass(frozen=True)
+class Draw:
+    """What a step decided for its whole batch."""
+
+    step: int
+    photos: tuple[int, ...]
+    flips: tuple[bool, ...]
+    mine: range
+    """Places of the batch that this process has."""
+
+    def neighbours(self, place: int) -> list[int]:
+        """The places whose expressions are also asked of this place's photo."""
+        count = len(self.photos)
+        return [(place + k) % count for k in range(1, min(NEIGHBOURS, count - 1) + 1)]
+
+
+def draw(recipe: Recipe, step: int, photos: int, rank: int, world: int) -> Draw:
+    """Choose the photos of a step and this process's share of them.
+
+    Raises:
+        ModelError: fewer photos than a batch holds, or a batch with less than one a process.
+    """
+    if photos < recipe.batch:
+        raise ModelError(f"{photos} photos are less than a batch of {recipe.batch}; lower --batch")
+    if recipe.batch < world:
+        raise ModelError(f"a batch of {recipe.batch} cannot be shared by {world} processes")
+    rng = np.random.default_rng([recipe.seed, 77, step])
+    chosen = rng.choice(photos, recipe.batch, replace=False)
+    flips = rng.random(recipe.batch) < (0.5 if recipe.flip else 0.0)
+    mine = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)
+    return Draw(step, tuple(chosen.tolist()), tuple(flips.tolist()), mine)
+
+
+class Pairs:
+    """The pairs of a batch as they are collected; texts are kept once."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, int] = {}
+        self.photo: list[int] = []
+        self.text: list[int] = []
+        self.kinds: list[str] = []
+        self.referents: list[frozenset[int]] = []
+
+    def __len__(self) -> int:
+        return len(self.photo)
+
+    def add(self, photo: int, text: str, kind: str, referents: frozenset[int]) -> None:
+        """One pair; `photo` counts from 0 in this process's share."""
+        self.photo.append(photo)
+        self.text.append(self.texts.setdefault(text, len(self.texts)))
+        self.kinds.append(kind)
+        self.referents.append(referents)
+
+
+@dataclass
+class Place:
+    """One place of a batch: its photo, its chance, and what is said of it, drawn when asked for.
+
+    Attributes:
+        scene: as it looks, mirrored where the photo is.
+        own, false: expressions and their referents, in words for the photo as it looks.
+    """
+
+    original: Scene
+    flipped: bool
+    seed: tuple[int, ...]
+    recipe: Recipe
+
+    @cached_property
+    def scene(self) -> Scene:
+        return mirror_scene(self.original) if self.flipped else self.original
+
+    @cached_property
+    def own(self) -> list[grammar.Expression]:
+        # Drawn anew each time: far more wordings than a fixed list, for 4 ms a photo.
+        rng = np.random.default_rng([*self.seed, 0])
+        return grammar.expressions(self.original, rng, self.recipe.positives)
+
+    @cached_property
+    def false(self) -> list[grammar.Expression]:
+        rng = np.random.default_rng([*self.seed, 1])
+        return grammar.no_target(self.original, rng, self.recipe.false_ones)
 
 
 def mirror_scene(scene: Scene) -> Scene:
@@ -98,13 +183,13 @@ def mirror_scene(scene: Scene) -> Scene:
 
 
 class Sampler:
-    """Draws batches from shards; every draw comes from one generator, so a run can be resumed.
+    """Draws batches from shards.
 
     Args:
         shards: rendered photos.
         recipe: how many expressions of which sort a photo gets.
         regions_per_side: P.
-        rank, world: this process takes every `world`-th photo of a batch, from `rank`.
+        rank, world: this process has a run of the batch's places.
     """
 
     def __init__(
@@ -114,139 +199,108 @@ class Sampler:
         self.recipe = recipe
         self.side = regions_per_side
         self.rank, self.world = rank, world
+        self.with_pixels = True
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """One photo, (S, S, 3)."""
+        return self.shards.photo(index)[0]
+
+    def phrases(self, rng: np.random.Generator, count: int) -> list[str]:
+        """Most as somebody types them to search an album, some suggested by a photo."""
+        texts: dict[str, None] = {}
+        while len(texts) < count:
+            scene = self.shards.scenes[int(rng.integers(len(self.shards)))]
+            suggested = grammar.expressions(scene, rng, 1) if rng.random() < 0.3 else []
+            texts.update({e.text: None for e in suggested or [grammar.draw(rng)]})
+        return list(texts)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step: the same for the same recipe, step and number of processes."""
-        rng = np.random.default_rng([self.recipe.seed, 77, step])
-        chosen = rng.choice(len(self.shards), self.recipe.batch, replace=False)
-        flips = rng.random(self.recipe.batch) < (0.5 if self.recipe.flip else 0.0)
-        mine = slice(self.rank, None, self.world)
-        rng = np.random.default_rng([self.recipe.seed, 78, step, self.rank])
-        return self._make([int(c) for c in chosen[mine]], flips[mine].tolist(), rng)
-
-    def _make(self, photos: list[int], flips: list[bool], rng: np.random.Generator) -> Batch:
-        recipe, shards = self.recipe, self.shards
-        scenes = [
-            mirror_scene(shards.scenes[p]) if f else shards.scenes[p]
-            for p, f in zip(photos, flips, strict=True)
+        """This process's share of a step's batch; the same whenever it is asked for."""
+        recipe, scenes = self.recipe, self.shards.scenes
+        drawn = draw(recipe, step, len(self.shards), self.rank, self.world)
+        places = [
+            Place(scenes[photo], flipped, (recipe.seed, 78, step, at), recipe)
+            for at, (photo, flipped) in enumerate(zip(drawn.photos, drawn.flips, strict=True))
         ]
-        index: dict[str, int] = {}
-        rows: list[tuple[int, int, str, frozenset[int]]] = []
-
-        def add(photo: int, text: str, kind: str, referents: frozenset[int]) -> None:
-            rows.append((photo, index.setdefault(text, len(index)), kind, referents))
-
-        pool: list[tuple[int, grammar.Expression]] = []
-        for at, (photo, flipped) in enumerate(zip(photos, flips, strict=True)):
-            scene = shards.scenes[photo]
-            # Drawn anew each time: far more wordings than a fixed list, for 4 ms a photo.
-            own = grammar.expressions(scene, rng, recipe.positives)
-            false = grammar.no_target(scene, rng, recipe.false_ones)
-            for expression in own + false:
-                referents = grammar.execute(expression.program, scene)
-                if referents is None:
-                    continue
-                text = grammar.mirror(expression.text) if flipped else expression.text
-                add(at, text, expression.kind, referents)
-            pool += [(at, expression) for expression in own]
-        for at, turned in enumerate(scenes):
-            others = [e for origin, e in pool if origin != at]
-            for expression in _pick(others, recipe.crossed, rng):
-                referents = grammar.execute(expression.program, turned)
+        pairs = Pairs()
+        for b, at in enumerate(drawn.mine):
+            place = places[at]
+            for expression in place.own + place.false:
+                referents = grammar.execute(expression.program, place.original)
                 if referents is not None:
-                    add(at, expression.text, expression.kind, referents)
+                    text = grammar.mirror(expression.text) if place.flipped else expression.text
+                    pairs.add(b, text, expression.kind, referents)
+            rng = np.random.default_rng([*place.seed, 2])
+            others = [e for other in drawn.neighbours(at) for e in places[other].own]
+            for k in pick(len(others), recipe.crossed, rng):
+                referents = grammar.execute(others[k].program, place.scene)
+                if referents is not None:
+                    pairs.add(b, others[k].text, others[k].kind, referents)
             if recipe.absent:
                 known = bool(rng.random() < 0.3)
                 for text in grammar.absent(rng, recipe.absent, known=known, held_out=False):
-                    add(at, text, "absent", frozenset())
-        return self._tensors(photos, flips, scenes, list(index), rows, rng)
+                    pairs.add(b, text, "absent", frozenset())
+        return self._tensors(drawn, [places[at].scene for at in drawn.mine], pairs)
 
-    def _tensors(
-        self,
-        photos: list[int],
-        flips: list[bool],
-        scenes: list[Scene],
-        texts: list[str],
-        rows: list[tuple[int, int, str, frozenset[int]]],
-        rng: np.random.Generator,
-    ) -> Batch:
+    def _tensors(self, drawn: Draw, scenes: list[Scene], pairs: Pairs) -> Batch:
         size = self.shards.size
-        pixels = np.empty((len(photos), size, size, 3), np.float32)
-        ids = np.empty((len(photos), size // 2, size // 2), np.uint8)
-        for at, (photo, flipped) in enumerate(zip(photos, flips, strict=True)):
-            image, id_map = self.shards.photo(photo)
-            pixels[at] = image[:, ::-1] if flipped else image
-            ids[at] = id_map[:, ::-1] if flipped else id_map
-        if self.recipe.jitter:
-            j = self.recipe.jitter
-            gain = rng.uniform(1 - j, 1 + j, (len(photos), 1, 1, 1)).astype(np.float32)
-            shift = rng.uniform(-j, j, (len(photos), 1, 1, 1)).astype(np.float32) * 128
-            pixels = np.clip((pixels - 128) * gain + 128 + shift, 0, 255)
-
-        shares = _instance_shares(ids)  # (B, 10, S/4, S/4)
-        masks = torch.zeros(len(rows), *shares.shape[-2:])
-        for m, (at, _, _, referents) in enumerate(rows):
+        images, id_maps = [], []
+        for at in drawn.mine:
+            image, id_map = self.shards.photo(drawn.photos[at])
+            turn = slice(None, None, -1 if drawn.flips[at] else 1)
+            images.append(image[:, turn])
+            id_maps.append(id_map[:, turn])
+        shares = instance_shares(np.stack(id_maps))  # (B, I + 1, h, h)
+        masks = torch.zeros(len(pairs), size // 4, size // 4)
+        for m, (b, referents) in enumerate(zip(pairs.photo, pairs.referents, strict=True)):
             for i in referents:
-                masks[m] += shares[at, i]
-        classes, place, region_masks = _regions(scenes, shares, self.side)
+                masks[m] += shares[b, i]
+        classes, place, region_masks = region_targets(scenes, shares, self.side)
         return Batch(
-            pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
-            texts=texts,
-            photo=torch.tensor([row[0] for row in rows]),
-            text=torch.tensor([row[1] for row in rows]),
-            kinds=[row[2] for row in rows],
-            no_target=torch.tensor([float(not row[3]) for row in rows]),
+            pixels=jittered(images, drawn, self.recipe) if self.with_pixels else no_pixels(drawn),
+            texts=list(pairs.texts),
+            photo=torch.tensor(pairs.photo),
+            text=torch.tensor(pairs.text),
+            kinds=pairs.kinds,
+            no_target=torch.tensor([float(not r) for r in pairs.referents]),
             masks=masks.clamp_(max=1.0),
+            origin=torch.tensor([drawn.photos[at] for at in drawn.mine]),
+            flipped=torch.tensor([drawn.flips[at] for at in drawn.mine]),
             region_class=classes,
             region_place=place,
             region_masks=region_masks,
         )
 
 
-def _pick(
-    items: list[grammar.Expression] | list[tuple[int, grammar.Expression]],
-    count: int,
-    rng: np.random.Generator,
-) -> list[Any]:
-    if not items or not count:
+def pick(count: int, wanted: int, rng: np.random.Generator) -> list[int]:
+    """At most `wanted` different numbers below `count`."""
+    if not count or not wanted:
         return []
-    chosen = rng.choice(len(items), min(count, len(items)), replace=False)
-    return [items[int(c)] for c in chosen]
+    return [int(k) for k in rng.choice(count, min(wanted, count), replace=False)]
 
 
-def _instance_shares(ids: NDArray[np.uint8]) -> Tensor:
+def no_pixels(drawn: Draw) -> Tensor:
+    """The pixels of a batch whose photos come from a dump."""
+    return torch.empty(len(drawn.mine), 0)
+
+
+def jittered(images: Sequence[NDArray[np.uint8]], drawn: Draw, recipe: Recipe) -> Tensor:
+    """Photos (S, S, 3) of this process with brightness and contrast changed: (B, 3, S, S)."""
+    pixels = np.stack(images).astype(np.float32)
+    j = recipe.jitter
+    if j:
+        for b, at in enumerate(drawn.mine):
+            rng = np.random.default_rng([recipe.seed, 76, drawn.step, at])
+            gain, shift = rng.uniform(1 - j, 1 + j), rng.uniform(-j, j) * 128
+            np.clip((pixels[b] - 128) * gain + 128 + shift, 0, 255, out=pixels[b])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def instance_shares(ids: NDArray[np.uint8]) -> Tensor:
     """Id maps (B, S/2, S/2) -> each instance's share of the cells at S/4: (B, top + 1, h, h)."""
-    top = int(ids.max())
+    top = max(1, int(ids.max()))
     values = torch.from_numpy(np.ascontiguousarray(ids))
     return torch.stack([F.avg_pool2d((values == i).float(), 2) for i in range(top + 1)], dim=1)
-
-
-def _regions(
-    scenes: list[Scene], shares: Tensor, side: int
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """What each region of a P x P grid shows: the instance that covers most of its cell."""
-    count = side * side
-    cover = F.adaptive_avg_pool2d(shares[:, 1:], side).flatten(2)  # (B, I, N)
-    # A small thing counts for more than its share, or large neighbours would hide it everywhere.
-    total = shares[:, 1:].sum((2, 3)).clamp_min(1e-6)[..., None]  # (B, I, 1)
-    cell = (shares.shape[-1] / side) ** 2
-    weight = cover / (total / cell).clamp_min(0.3)
-    owner = weight.argmax(1)  # (B, N)
-    seen = cover.gather(1, owner[:, None])[:, 0] > 0.08
-    classes = {name: torch.full((len(scenes), count), IGNORE) for name in REGION_CLASSES}
-    classes["category"].fill_(0)
-    place = torch.zeros(len(scenes), count, 4)
-    half = F.avg_pool2d(shares, 2)
-    masks = torch.zeros(len(scenes), count, *half.shape[-2:])
-    for b, scene in enumerate(scenes):
-        by_id = {thing.id: thing for thing in scene.instances}
-        for n in torch.nonzero(seen[b])[:, 0].tolist():
-            thing = by_id.get(int(owner[b, n]) + 1)
-            if thing is None:
-                continue
-            for name, value in region_classes(thing).items():
-                classes[name][b, n] = value
-            x0, y0, x1, y1 = thing.box
-            place[b, n] = torch.tensor([*thing.centre, x1 - x0, y1 - y0])
-            masks[b, n] = half[b, thing.id]
-    return classes, place, masks

@@ -1,18 +1,36 @@
 """The losses: the paper's cross-entropies of mask, minimap and no-target, and our additions.
 
+Each loss is kept as sums with their counts. Processes add up sums and counts before they divide,
+so that several of them have exactly the losses, and the gradient, of one with the whole batch.
+
 Shape legend as in `training.batches`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.rela import Encoded, RelaNetwork, mask_logits
+from model.config import ReLAConfig
+from model.rela import Encoded, mask_logits
 from model.rla import HeadOutput
-from training.batches import IGNORE, REGION_CLASSES, Batch
+from training.batches import Batch
 from training.recipe import LossWeights
+from training.region_targets import IGNORE, REGION_CLASSES
+
+# (sum, count), both scalars; a loss is the mean of the parts that count something.
+Part = tuple[Tensor, Tensor]
+Sums = dict[str, list[Part]]
+
+DEEP = "deep_"  # losses of earlier RLA layers, by the name of the last layer's loss
+
+
+def part(values: Tensor) -> Part:
+    """One value an item, any shape -> their sum and how many they are."""
+    return values.float().sum(), torch.tensor(float(values.numel()), device=values.device)
 
 
 class RegionReadout(nn.Module):
@@ -23,19 +41,19 @@ class RegionReadout(nn.Module):
         self.classes = nn.ModuleDict({n: nn.Linear(channels, c) for n, c in REGION_CLASSES.items()})
         self.place = nn.Linear(channels, 4)
 
-    def forward(self, regions: Tensor, batch: Batch) -> Tensor:
-        """F'_r (B, N, C) -> the mean loss of all read-outs, a scalar."""
-        losses = []
-        for name, head in self.classes.items():
-            target = batch.region_class[name].flatten()
-            if (target != IGNORE).any():
-                logits = head(regions).float().flatten(0, 1)
-                losses.append(F.cross_entropy(logits, target, ignore_index=IGNORE))
+    def forward(self, regions: Tensor, batch: Batch) -> list[Part]:
+        """F'_r (B, N, C) -> a loss a class and one of the place."""
+        parts = []
+        for name, target in batch.region_class.items():
+            logits = self.classes[name](regions).float().flatten(0, 1)
+            target = target.flatten()
+            known = target != IGNORE
+            loss = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
+            parts.append((loss, known.sum().float()))
         seen = batch.region_place[..., 2] > 0
-        if seen.any():
-            error = F.l1_loss(self.place(regions).float(), batch.region_place, reduction="none")
-            losses.append(5.0 * error[seen].mean())
-        return torch.stack(losses).mean()
+        error = F.l1_loss(self.place(regions).float(), batch.region_place, reduction="none")
+        parts.append(part(5.0 * error[seen].mean(-1)))
+        return parts
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
@@ -50,45 +68,77 @@ def minimap_target(masks: Tensor, side: int) -> Tensor:
     return (3.0 * F.adaptive_avg_pool2d(masks[:, None], side).flatten(1)).clamp(max=1.0)
 
 
+def _entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy a row: (M, ...) -> (M,)."""
+    loss = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
+    return loss.flatten(1).mean(1) if loss.ndim > 1 else loss
+
+
+def pair_losses(
+    config: ReLAConfig, batch: Batch, features: Tensor, output: HeadOutput, weights: LossWeights
+) -> Sums:
+    """The losses of the head's answers; features F_m (B, C_m, h, h)."""
+    found: Sums = {"no_target": [part(_entropy(output.no_target_logit, batch.no_target))]}
+    if weights.minimap and config.minimap_supervised:
+        target = minimap_target(batch.masks, config.regions_per_side)
+        found["minimap"] = [part(_entropy(output.minimap_logit, target))]
+    if weights.mask or weights.dice:
+        shown = torch.nonzero(batch.no_target == 0)[:, 0]
+        seen = features.index_select(0, batch.photo.index_select(0, shown))
+        logits = mask_logits(output.coefficients.index_select(0, shown), seen)
+        target = batch.masks.index_select(0, shown)
+        found["mask"] = [part(_entropy(logits, target))]
+        found["dice"] = [part(dice(logits, target))]
+    return found
+
+
 def losses_of(
-    network: RelaNetwork,
+    config: ReLAConfig,
     readout: RegionReadout,
     batch: Batch,
     encoded: Encoded,
-    output: HeadOutput,
+    outputs: Sequence[HeadOutput],
     weights: LossWeights,
-) -> dict[str, Tensor]:
-    """Every loss that has a weight, unweighted, by name."""
-    config = network.config
-    found: dict[str, Tensor] = {}
-    found["no_target"] = F.binary_cross_entropy_with_logits(
-        output.no_target_logit.float(), batch.no_target
-    )
-    if weights.minimap and config.minimap_supervised:
-        found["minimap"] = F.binary_cross_entropy_with_logits(
-            output.minimap_logit.float(), minimap_target(batch.masks, config.regions_per_side)
-        )
-    shown = torch.nonzero(batch.no_target == 0)[:, 0]
-    if len(shown) and (weights.mask or weights.dice):
-        features = encoded.mask_features.index_select(0, batch.photo.index_select(0, shown))
-        logits = mask_logits(output.coefficients.index_select(0, shown), features).float()
-        target = batch.masks.index_select(0, shown)
-        found["mask"] = F.binary_cross_entropy_with_logits(logits, target)
-        found["dice"] = dice(logits, target).mean()
+) -> Sums:
+    """Every loss that has a weight, unweighted, by name.
+
+    Args:
+        outputs: of the RLA layers, the last one last; earlier ones only for deep supervision.
+    """
+    features = encoded.mask_features
+    found = pair_losses(config, batch, features, outputs[-1], weights)
+    for output in outputs[:-1]:
+        for name, parts in pair_losses(config, batch, features, output, weights).items():
+            found.setdefault(DEEP + name, []).extend(parts)
     if weights.regions:
         found["regions"] = readout(encoded.regions, batch)
     if weights.region_masks:
         seen = batch.region_place[..., 2] > 0  # (B, N)
-        if seen.any():
-            small = F.avg_pool2d(encoded.mask_features, 2)
-            logits = torch.einsum("bnc,bchw->bnhw", encoded.region_filters, small)[seen].float()
-            target = batch.region_masks[seen]
-            found["region_masks"] = (
-                F.binary_cross_entropy_with_logits(logits, target) + dice(logits, target).mean()
-            )
+        small = F.avg_pool2d(features, 2)
+        logits = torch.einsum("bnc,bchw->bnhw", encoded.region_filters, small)[seen]
+        target = batch.region_masks[seen]
+        found["region_masks"] = [part(_entropy(logits, target) + dice(logits, target))]
     return found
+
+
+def means(sums: Sums, divisors: dict[str, list[Tensor]] | None = None) -> dict[str, Tensor]:
+    """Losses from sums; `divisors` instead of the own counts where other processes add theirs."""
+    found = {}
+    for name, parts in sums.items():
+        counts = [count for _, count in parts] if divisors is None else divisors[name]
+        values = [value / n.clamp_min(1) for (value, _), n in zip(parts, counts, strict=True)]
+        used = torch.stack([n > 0 for n in counts]).sum().clamp_min(1)
+        found[name] = torch.stack(values).sum() / used
+    return found
+
+
+def weight_of(name: str, weights: LossWeights) -> float:
+    """What a loss counts."""
+    if name.startswith(DEEP):
+        return weights.deep * weight_of(name.removeprefix(DEEP), weights)
+    return float(getattr(weights, name))
 
 
 def total(found: dict[str, Tensor], weights: LossWeights) -> Tensor:
     """The weighted sum."""
-    return torch.stack([getattr(weights, name) * value for name, value in found.items()]).sum()
+    return torch.stack([weight_of(name, weights) * v for name, v in found.items()]).sum()

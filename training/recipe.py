@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from model.build import config_of
+from model.config import ReLAConfig
 from model.errors import ModelError
 
 
@@ -23,20 +25,26 @@ class LossWeights:
     """Cross-entropy of E."""
     regions: float = 1.0
     """What each region shows: category, colours, place of its instance (needs a scene graph)."""
+    dense: float = 1.0
+    """The same read-out a pixel, of the decoder's features at stride 8."""
     region_masks: float = 1.0
     """Language-free mask of each region's instance."""
     prefilter: float = 0.0
     """Sigmoid contrast of sentence and region vectors, on features that it cannot change."""
+    deep: float = 0.0
+    """Factor on mask, Dice, minimap and no-target losses of the RLA layers before the last."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One training run."""
 
-    model: str
-    """A size of `model.build.SIZES`."""
-    data: str = "synthetic"
-    """`synthetic`, or a folder in gRefCOCO's form."""
+    model: str | ReLAConfig
+    """A size of `model.build.SIZES`, or a configuration of its own."""
+    data: Literal["synthetic", "grefcoco"] = "synthetic"
+    """Rendered photos with scene graphs, or a folder in gRefCOCO's form."""
+    start: str = ""
+    """Where the weights come from when nothing else is named: see `training.session`."""
     stage: Literal["all", "head", "prefilter"] = "all"
     """Which parts learn: everything, the head on frozen tokens, the prefilter's projections."""
     photos: int = 20_000
@@ -77,6 +85,8 @@ class Recipe:
     """Of the weights and of every draw."""
     checkpoint_minutes: float = 5.0
     """How often the run is saved."""
+    similar: float = 0.6
+    """gRefCOCO: an expression this close (cosine) to one of a photo's own is not asked of it."""
     losses: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
@@ -88,6 +98,11 @@ class Recipe:
             raise ModelError("recipe: a photo needs at least one expression")
         if not 0 <= self.ema < 1:
             raise ModelError(f"recipe: ema must lie in 0 to 1, not {self.ema}")
+
+    @property
+    def config(self) -> ReLAConfig:
+        """What the network is made of."""
+        return self.model if isinstance(self.model, ReLAConfig) else config_of(self.model)
 
     @property
     def pairs(self) -> int:

@@ -18,5 +18,5 @@ MINI_PREFILTER = Recipe(
     learning_rate=1e-3,
     warmup=100,
     flip=False,
-    losses=LossWeights(0, 0, 0, 0, 0, 0, prefilter=1.0),
+    losses=LossWeights(0, 0, 0, 0, 0, 0, 0, prefilter=1.0),
 )

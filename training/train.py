@@ -5,9 +5,11 @@ Runs alone or under `torchrun`; every process draws its share of the same batche
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,44 +22,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model import checkpoint
-from model.build import config_of
 from model.errors import WeightsError
-from model.rela import Encoded, RelaNetwork
-from model.rla import HeadOutput
+from model.rela import RelaNetwork
 from model.text import TextEncoder
-from training.batches import Batch, Sampler
-from training.losses import RegionReadout, losses_of, total
+from training.batches import Batch, Source
+from training.losses import total, weight_of
 from training.recipe import Recipe
-from training.shards import Shards
-
-
-class Step(nn.Module):
-    """Network and read-out as one module: what one training step runs, and what DDP wraps."""
-
-    def __init__(self, network: RelaNetwork, stage: str) -> None:
-        super().__init__()
-        self.network = network
-        self.readout = RegionReadout(network.config.channels)
-        self.stage = stage
-
-    def forward(
-        self, batch: Batch, features: Tensor, mask: Tensor, recipe: Recipe
-    ) -> dict[str, Tensor]:
-        """Losses of one batch; features (E, T, C_t) and mask (E, T) of its texts."""
-        encoded, output = self.run(batch, features, mask)
-        return losses_of(self.network, self.readout, batch, encoded, output, recipe.losses)
-
-    def run(self, batch: Batch, features: Tensor, mask: Tensor) -> tuple[Encoded, HeadOutput]:
-        """Encode the photos once, judge every pair."""
-        net = self.network
-        with torch.set_grad_enabled(self.stage == "all" and torch.is_grad_enabled()):
-            encoded = net.decode(net.pyramid(batch.pixels))
-        words = net.words(features, mask)
-        tokens = net.tokens(encoded.regions).select(batch.photo)
-        output = net.judge(
-            tokens, words.index_select(0, batch.text), mask.index_select(0, batch.text)
-        )
-        return encoded, output
+from training.run_log import RunLog
+from training.sources import Data, source_of
+from training.step import Step, shared_means
 
 
 @dataclass
@@ -75,18 +48,20 @@ class Trainer:
     """One run in a folder of its own: `last.pt`, `log.jsonl`, TensorBoard files.
 
     Args:
-        recipe: what to do. shards: on what. folder: where to keep the run.
+        recipe: what to do. shards: on what, see `training.sources`. folder: of the run.
         device: "cpu" or "cuda".
         start: weights to begin with; a run that is resumed ignores them.
+        source: batches to train on instead of those that `shards` gives, such as a dump's.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        shards: Shards,
+        shards: Data,
         folder: Path,
         device: str = "cpu",
         start: Path | None = None,
+        source: Source | None = None,
     ) -> None:
         self.recipe, self.folder = recipe, folder
         self.rank = int(os.environ.get("RANK", "0"))
@@ -97,11 +72,13 @@ class Trainer:
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         self.device = torch.device(device)
         torch.manual_seed(recipe.seed)
-        config = config_of(recipe.model)
-        network = checkpoint.load(start) if start is not None else RelaNetwork(config)
-        self.text = TextEncoder(config.text).to(self.device)
+        network = checkpoint.load(start) if start is not None else RelaNetwork(recipe.config)
+        self.text = TextEncoder(network.config.text).to(self.device)
         self.module = Step(network, recipe.stage).to(self.device)
-        self.sampler = Sampler(shards, recipe, config.regions_per_side, self.rank, self.world)
+        self.sampler = source or source_of(
+            shards, recipe, network.config, self.text, self.rank, self.world
+        )
+        self.log = RunLog(folder)
         self._freeze()
         self.wrapped: nn.Module = self.module
         if self.world > 1:
@@ -170,12 +147,14 @@ class Trainer:
         for part in range(r.accumulate):
             batch = to(self.sampler.batch(self.step * r.accumulate + part), self.device)
             features, mask = self._words(batch)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=r.bf16):
-                found = self.wrapped(batch, features, mask, r)
-            loss = total(found, r.losses) / r.accumulate
-            loss.backward()
-            for name, value in {**found, "total": loss.detach() * r.accumulate}.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / r.accumulate
+            later = part + 1 < r.accumulate and isinstance(self.wrapped, DistributedDataParallel)
+            with self.wrapped.no_sync() if later else contextlib.nullcontext():  # type: ignore[operator,union-attr]
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=r.bf16):
+                    found, shown = shared_means(self.wrapped(batch, features, mask, r), self.world)
+                (total(found, r.losses) / r.accumulate).backward()
+            shown["total"] = sum(weight_of(name, r.losses) * v for name, v in shown.items())
+            for name, value in shown.items():
+                sums[name] = sums.get(name, 0.0) + value / r.accumulate
         nn.utils.clip_grad_norm_(self.module.parameters(), r.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -210,8 +189,8 @@ class Trainer:
             self.elapsed_s = offset + time.monotonic() - begun
             if self.rank == 0:
                 if self.step % 20 == 0:
-                    self._log({"step": self.step, "lr": self.rate(self.step), **mean,
-                               "elapsed_s": round(self.elapsed_s, 1)})  # fmt: skip
+                    rate, spent_s = self.rate(self.step), round(self.elapsed_s, 1)
+                    self.log.write(self.step, {"lr": rate, **mean, "elapsed_s": spent_s})
                 speed = self.recipe.batch * self.recipe.accumulate / took
                 progress(Progress(self.step, self.recipe.steps, mean, speed, self.elapsed_s))
             spent = limit_minutes is not None and time.monotonic() - begun > limit_minutes * 60
@@ -221,6 +200,7 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
         self.save()
+        self.log.close()
         return self.step >= self.recipe.steps
 
     def _agree(self, stop: bool) -> bool:
@@ -230,9 +210,10 @@ class Trainer:
         dist.all_reduce(flag)
         return bool(flag.item() > 0)
 
-    def _log(self, row: dict[str, Any]) -> None:
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
+    @property
+    def weights(self) -> Path:
+        """Where the averaged weights are kept, fp16."""
+        return self.folder / f"{self.module.network.config.name}.safetensors"
 
     def averaged(self) -> RelaNetwork:
         """The network with the averaged weights, the one to keep."""
@@ -252,26 +233,31 @@ class Trainer:
             "elapsed_s": self.elapsed_s,
             "rng": torch.get_rng_state(),
         }
+        if self.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         partial = self.folder / ".last.partial"
         torch.save(state, partial)
         partial.replace(self.folder / "last.pt")
         notes = {"steps": str(self.step), "minutes": f"{self.elapsed_s / 60:.1f}",
                  "recipe": json.dumps(self.recipe.to_dict())}  # fmt: skip
-        checkpoint.save(self.averaged(), self.folder / f"{self.recipe.model}.safetensors", notes)
+        checkpoint.save(self.averaged(), self.weights, notes)
 
     def _resume(self) -> None:
         path = self.folder / "last.pt"
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, OSError) as error:
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average = {n: v.to(self.device) for n, v in state["average"].items()}
+            self.step, self.elapsed_s = state["step"], state["elapsed_s"]
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as e:
             raise WeightsError(
-                f"{path} cannot be read ({error}); delete it to start anew"
-            ) from error
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average = {n: v.to(self.device) for n, v in state["average"].items()}
-        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
+                f"{path} cannot be resumed from: it is damaged, or of another network or stage "
+                f"({str(e).splitlines()[0]}); name another --out, or delete it to start anew"
+            ) from e
         torch.set_rng_state(state["rng"].cpu())
+        if "cuda_rng" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
 
 
 def to(batch: Batch, device: torch.device) -> Batch:
@@ -284,4 +270,5 @@ def to(batch: Batch, device: torch.device) -> Batch:
         if isinstance(value, Tensor)
     }
     classes = {n: v.to(device, non_blocking=True) for n, v in batch.region_class.items()}
-    return replace(batch, **moved, region_class=classes)
+    pixels = {n: v.to(device, non_blocking=True) for n, v in batch.pixel_class.items()}
+    return replace(batch, **moved, region_class=classes, pixel_class=pixels)
