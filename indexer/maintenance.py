@@ -205,6 +205,8 @@ def _forget_deleted(catalog: Catalog, fingerprint: str) -> int:
         result = session.execute(
             delete(FeatureRow).where(FeatureRow.fingerprint == fingerprint, ~needed)
         )
+        if result.rowcount:  # type: ignore[attr-defined]
+            touch_all(session)
         return int(result.rowcount)  # type: ignore[attr-defined]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import numpy as np
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from indexer import places_cache
 from indexer.catalog import Catalog
 from indexer.errors import DamagedSegment, FeaturesMissing
 from indexer.store import FeatureStore, ReaderLock
@@ -103,7 +105,15 @@ class Snapshot:
             if tier not in self.fingerprints:
                 raise FeaturesMissing(f"the model has no tier {tier!r}")
             with self.catalog.reading() as session:
-                rows = _load(session, self.album_ids, self.fingerprints[tier], indexed_only=False)
+                now = _revision(session, self.album_ids, self.fingerprints)
+                rows = _load(
+                    session,
+                    self.store.folder,
+                    self.album_ids,
+                    self.fingerprints[tier],
+                    now,
+                    indexed_only=False,
+                )
             self._places[tier] = _align(self.photo_ids, rows)
         return self._places[tier]
 
@@ -221,9 +231,31 @@ def _query(indexed_only: bool) -> Any:
 
 
 def _load(
-    session: Session, album_ids: Sequence[int], fingerprint: str, *, indexed_only: bool
+    session: Session,
+    folder: Path,
+    album_ids: Sequence[int],
+    fingerprint: str,
+    revision: str,
+    *,
+    indexed_only: bool,
 ) -> np.ndarray:
-    """Read (photo id, segment id, position) of some albums, (N, 3) int64 by photo id."""
+    """Read (photo id, segment id, position) of some albums, (N, 3) int64 by photo id.
+
+    Args:
+        revision: of the albums, read in the same transaction.
+    """
+    key = (str(list(album_ids)), fingerprint, str(indexed_only), revision)
+    rows = places_cache.load(folder, key)
+    if rows is None:
+        rows = _read(session, album_ids, fingerprint, indexed_only)
+        places_cache.keep(folder, key, rows)
+    return rows
+
+
+def _read(
+    session: Session, album_ids: Sequence[int], fingerprint: str, indexed_only: bool
+) -> np.ndarray:
+    """As `_load`, from the catalog."""
     parts = []
     connection = session.connection()
     for album in album_ids:
@@ -295,7 +327,8 @@ def open_snapshot(
     try:
         with catalog.reading() as session:
             revision = _revision(session, albums, predictor_fingerprints)
-            rows = _load(session, albums, predictor_fingerprints["tokens"], indexed_only=True)
+            tokens = predictor_fingerprints["tokens"]
+            rows = _load(session, store.folder, albums, tokens, revision, indexed_only=True)
     except BaseException:
         lock.release()
         raise

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from indexer.catalog import Catalog, model_version, touch
 from indexer.clock import clock
 from indexer.errors import VersionConflict
-from indexer.tables import FeatureRow, IndexVersion, ModelVersion, Segment
+from indexer.tables import Album, FeatureRow, IndexVersion, ModelVersion, Segment
 
 # Tiers that are cached; "head" has a fingerprint but no data.
 CACHED_TIERS = ("pyramid", "tokens", "masks", "vectors")
@@ -193,6 +193,7 @@ def drop(catalog: Catalog, version_id: int) -> int:
             .where(Segment.fingerprint.in_(mine), Segment.state == "live")
             .values(state="retired", retired_at=clock())
         )
+        session.execute(update(Album).values(revision=Album.revision + 1))
         return int(forgotten or 0)
 
 

@@ -10,7 +10,8 @@ from albums import album, folder_of, photo
 from fake_predictor import FakePredictor
 from sqlalchemy import select, update
 
-from indexer import maintenance
+from indexer import maintenance, places_cache
+from indexer import snapshot as snapshots
 from indexer.catalog import Catalog, touch
 from indexer.clock import clock
 from indexer.decode import Decoder
@@ -121,3 +122,33 @@ def test_snapshot_outlives_compaction_and_collection(indexed: Catalog) -> None:
         assert maintenance.collect(indexed, fresh).kept_for_readers > 0
         np.testing.assert_array_equal(snapshot.gather("tokens", np.arange(17)), expected)
     assert maintenance.collect(indexed, store).kept_for_readers == 0
+
+
+def test_large_album_opens_again_from_a_kept_file_until_it_changes(
+    indexed: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places_cache, "ROWS_MIN", 1)
+    store = FeatureStore.open(Settings(), indexed)
+    fingerprints = FakePredictor().fingerprints
+
+    def look() -> tuple[list[int], bytes]:
+        with open_snapshot(indexed, store, None, fingerprints) as snapshot:
+            masks = snapshot.gather("masks", np.arange(len(snapshot)))
+            return snapshot.photo_ids.tolist(), masks.tobytes()
+
+    first = look()
+    kept = sorted((store.folder / "places").iterdir())
+    assert len(kept) == 2
+    monkeypatch.setattr(snapshots, "_read", None)  # nothing is read from the catalog
+    assert look() == first
+    monkeypatch.undo()
+    monkeypatch.setattr(places_cache, "ROWS_MIN", 1)
+    for path in kept:  # a damaged file is ignored
+        data = bytearray(path.read_bytes())
+        data[-9] ^= 1
+        path.write_bytes(data)
+    monkeypatch.setenv("REFERENT_HOME", str(store.folder.parent))
+    assert look() == first
+    maintenance.compact(indexed, store)
+    assert look() == first
+    assert len(list((store.folder / "places").iterdir())) == 2
