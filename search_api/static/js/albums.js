@@ -1,0 +1,122 @@
+// Albums: make one, fill it, index it again, remove it.
+
+import * as api from "./api.js";
+import { h, toast } from "./dom.js";
+import { plural } from "./format.js";
+import { may } from "./session.js";
+
+// One request carries at most this much; the server's own limits lie above.
+const FILES_AT_ONCE = 20;
+const BYTES_AT_ONCE = 100e6;
+
+export function albumsPanel(panel, host) {
+  const list = h("ul", { class: "cards" });
+  const name = h("input", { type: "text", maxlength: 255, required: true, placeholder: "holiday", "aria-label": "Name of the new album" });
+  const form = h("form", { class: "inline", onsubmit: async (event) => {
+    event.preventDefault();
+    try {
+      await api.post("/v1/albums", { name: name.value });
+      name.value = "";
+      await draw();
+      host.albumsChanged();
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  } }, name, h("button", { class: "primary", type: "submit" }, "Make album"));
+  const draw = async () => {
+    try {
+      const { albums } = await api.get("/v1/albums");
+      list.replaceChildren(...albums.map((album) => card(album, host, draw)));
+      if (!albums.length) list.append(h("li", { class: "hint" }, "There is no album yet."));
+    } catch (error) {
+      list.replaceChildren(h("li", { class: "hint" }, error.message));
+    }
+  };
+  panel.append(...[may("write") ? form : null, list].filter(Boolean));
+  draw();
+}
+
+function card(album, host, draw) {
+  const { indexed, failed, missing } = { indexed: 0, failed: 0, missing: 0, ...album.by_status };
+  const waiting = album.photos - indexed - failed;
+  const parts = [`${plural(indexed, "photo")} searchable`];
+  if (waiting) parts.push(`${waiting} waiting`);
+  if (failed) parts.push(`${failed} failed`);
+  if (missing) parts.push(`${missing} missing`);
+  const picker = h("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif", class: "hidden", tabindex: -1, "aria-label": `Photos for ${album.name}`,
+    onchange: () => send([...picker.files]) });
+  const said = h("p", { class: "hint", role: "status" });
+  const refused = h("ul", { class: "refused" });
+  const send = async (files) => {
+    let taken = 0;
+    for (const batch of batches(files)) {
+      said.textContent = `Uploading ${taken + refused.children.length} of ${files.length} …`;
+      const form = new FormData();
+      for (const file of batch) form.append("files", file);
+      try {
+        const answer = await api.upload(`/v1/albums/${album.id}/photos`, form);
+        for (const file of answer.files) {
+          if (file.path) taken += 1;
+          else refused.append(h("li", {}, `${file.name}: ${file.reason}`));
+        }
+      } catch (error) {
+        for (const file of batch) refused.append(h("li", {}, `${file.name}: ${error.message}`));
+      }
+    }
+    picker.value = "";
+    said.textContent = `${plural(taken, "photo")} taken${refused.children.length ? `, ${refused.children.length} refused` : ""}; indexing goes on by itself.`;
+    host.albumsChanged();
+  };
+  const index = async () => {
+    try {
+      await api.post("/v1/jobs", { kind: "index", album: album.name });
+      host.show("jobs");
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  };
+  const drop = async () => {
+    if (!confirm(`Remove the album “${album.name}” from the library? Uploaded photos go with it; folders stay as they are.`)) return;
+    try {
+      await api.remove(`/v1/albums/${album.id}`);
+      await draw();
+      host.albumsChanged();
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  };
+  const element = h("li", { class: "card-item" },
+    h("div", { class: "card-head" }, h("h3", {}, album.name), h("span", { class: "tag" }, album.model ?? "not indexed")),
+    h("div", { class: "stack", role: "img", "aria-label": parts.join(", "), vars: { "--indexed": indexed, "--waiting": waiting, "--failed": failed } }, h("i", { class: "ok" }), h("i", { class: "wait" }), h("i", { class: "bad" })),
+    h("p", { class: "hint" }, parts.join(" · ")),
+    h("div", { class: "actions" },
+      h("button", { type: "button", class: "small", onclick: () => host.searchAlbum(album.name) }, "Search it"),
+      may("write") ? h("button", { type: "button", class: "small", onclick: () => picker.click() }, "Upload photos") : null,
+      may("write") ? h("button", { type: "button", class: "small", onclick: index }, "Index again") : null,
+      may("admin") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": `Remove ${album.name}` }, "Remove") : null),
+    picker, said, refused);
+  if (may("write")) {
+    element.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("drop"); });
+    element.addEventListener("dragleave", () => element.classList.remove("drop"));
+    element.addEventListener("drop", (event) => {
+      event.preventDefault();
+      element.classList.remove("drop");
+      send([...event.dataTransfer.files]);
+    });
+  }
+  return element;
+}
+
+function* batches(files) {
+  let batch = [];
+  let size = 0;
+  for (const file of files) {
+    if (batch.length && (batch.length === FILES_AT_ONCE || size + file.size > BYTES_AT_ONCE)) {
+      yield batch;
+      [batch, size] = [[], 0];
+    }
+    batch.push(file);
+    size += file.size;
+  }
+  if (batch.length) yield batch;
+}

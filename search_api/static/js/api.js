@@ -1,0 +1,80 @@
+// The HTTP API: JSON requests, problem documents as errors, searches as streams of events.
+
+export class Problem extends Error {
+  constructor(status, detail, retryAfter = 0) {
+    super(detail);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+let whenSignedOut = () => {};
+/** `callback` is told whenever the server wants a key. */
+export const onSignedOut = (callback) => { whenSignedOut = callback; };
+
+async function problemOf(answer) {
+  let detail = `The server answered ${answer.status}.`;
+  try {
+    const body = await answer.json();
+    const first = body.errors?.[0]?.detail ?? body.errors?.[0]?.message;
+    detail = [body.detail ?? body.title ?? detail, first].filter(Boolean).join(" ");
+  } catch {
+    // Not a problem document: the status must do.
+  }
+  if (answer.status === 401) whenSignedOut();
+  return new Problem(answer.status, detail, Number(answer.headers.get("retry-after")) || 0);
+}
+
+async function send(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "The server cannot be reached; is it still running?");
+  }
+  if (!answer.ok) throw await problemOf(answer);
+  return answer;
+}
+
+const withBody = (method, body) => ({
+  method,
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(body),
+});
+
+export const get = async (path, options) => (await send(path, options)).json();
+export const post = async (path, body, options) => (await send(path, { ...withBody("POST", body), ...options })).json();
+export const act = async (path) => (await send(path, { method: "POST" })).json();
+export const remove = async (path) => { await send(path, { method: "DELETE" }); };
+export const upload = async (path, form) => (await send(path, { method: "POST", body: form })).json();
+
+/** Search, yielding `[name, data]` of each event: started, hit, progress, done or problem. */
+export async function* searchEvents(body, signal) {
+  const options = withBody("POST", body);
+  options.headers.accept = "text/event-stream";
+  const answer = await send("/v1/search", { ...options, signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const lines = block.split("\n");
+      const name = lines[0].replace(/^event: /, "");
+      yield [name, JSON.parse(lines[1].replace(/^data: /, ""))];
+    }
+  }
+}
+
+/** A query string without what is empty. */
+export function query(values) {
+  const kept = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return kept.length ? `?${new URLSearchParams(kept)}` : "";
+}
+
+export const thumbnail = (photoId, size) => `/v1/photos/${photoId}/thumbnail?size=${size}`;
+export const original = (photoId) => `/v1/photos/${photoId}/original`;
+export const ofHit = (runId, photoId, what) => `/v1/search/${runId}/hits/${photoId}/${what}`;

@@ -1,0 +1,56 @@
+// The drawer at the side: albums, jobs, models and history, one tab each.
+
+import { $, h } from "./dom.js";
+import { albumsPanel } from "./albums.js";
+import { historyPanel } from "./history.js";
+import { jobsPanel } from "./jobs.js";
+import { modelsPanel } from "./models.js";
+
+const TABS = [
+  ["albums", "Albums", albumsPanel],
+  ["jobs", "Jobs", jobsPanel],
+  ["models", "Models", modelsPanel],
+  ["history", "History", historyPanel],
+];
+let host = {};
+let leave = null;
+
+/** `host` has albumsChanged(), openRun(id) and searchAlbum(name). */
+export function installDrawer(callbacks) {
+  host = {
+    ...callbacks,
+    openRun: (runId) => { $("drawer").close(); callbacks.openRun(runId); },
+    searchAlbum: (name) => { $("drawer").close(); callbacks.searchAlbum(name); },
+    show: (name) => openDrawer(name),
+  };
+  $("tabs").append(...TABS.map(([name, label]) =>
+    h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "panel", onclick: () => openDrawer(name) }, label)));
+  $("tabs").addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    const at = TABS.findIndex(([name]) => event.target.id === `tab-${name}`);
+    const [next] = TABS[(at + by + TABS.length) % TABS.length];
+    openDrawer(next);
+    $(`tab-${next}`).focus();
+  });
+  $("open-history").addEventListener("click", () => openDrawer("history"));
+  $("open-library").addEventListener("click", () => openDrawer("albums"));
+  $("drawer-close").addEventListener("click", () => $("drawer").close());
+  $("drawer").addEventListener("click", (event) => event.target === $("drawer") && $("drawer").close());
+  $("drawer").addEventListener("close", () => { leave?.(); leave = null; });
+}
+
+/** Open the drawer at a tab. */
+export function openDrawer(wanted) {
+  leave?.();
+  for (const [name] of TABS) {
+    $(`tab-${name}`).setAttribute("aria-selected", String(name === wanted));
+    $(`tab-${name}`).tabIndex = name === wanted ? 0 : -1;
+  }
+  const [, label, make] = TABS.find(([name]) => name === wanted);
+  $("panel").setAttribute("aria-labelledby", `tab-${wanted}`);
+  $("drawer-title").textContent = label;
+  $("panel").replaceChildren();
+  leave = make($("panel"), host) ?? null;
+  if (!$("drawer").open) $("drawer").showModal();
+}

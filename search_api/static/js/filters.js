@@ -1,0 +1,104 @@
+// Which photos a search looks at: dates, path, camera, shape, place, file type, an earlier search.
+
+import { $, h } from "./dom.js";
+
+const FORMATS = [["jpeg", "JPEG"], ["heif", "HEIC"], ["png", "PNG"], ["webp", "WebP"], ["tiff", "TIFF"], ["avif", "AVIF"]];
+const PLACE = ["west", "south", "east", "north"];
+let run = null;
+
+/** Build the form; `changed` runs after every change. */
+export function installFilters(changed) {
+  const field = (label, control, hint) =>
+    h("label", { class: "filter" }, h("span", {}, label), control, hint ? h("small", {}, hint) : null);
+  $("filters").append(
+    h("div", { class: "filter-grid" },
+      field("Taken from", h("input", { type: "date", id: "f-from" })),
+      field("until", h("input", { type: "date", id: "f-until" })),
+      field("Path", h("input", { type: "text", id: "f-path", maxlength: 200, placeholder: "2024/**/*.jpg", spellcheck: "false" }), "a glob inside the album"),
+      field("Camera", h("input", { type: "text", id: "f-camera", maxlength: 100, placeholder: "Pixel" }), "part of its name"),
+      field("Shape", h("select", { id: "f-orientation" },
+        ...[["", "any"], ["landscape", "landscape"], ["portrait", "portrait"], ["square", "square"]].map(([value, label]) => h("option", { value }, label)))),
+      h("fieldset", { class: "filter" }, h("legend", {}, "File type"),
+        h("div", { class: "chips" }, FORMATS.map(([value, label]) =>
+          h("label", { class: "chip" }, h("input", { type: "checkbox", name: "format", value }), h("span", {}, label))))),
+      h("fieldset", { class: "filter" }, h("legend", {}, "Taken inside (degrees)"),
+        h("div", { class: "place" }, PLACE.map((side) =>
+          h("input", { type: "number", id: `f-${side}`, step: "any", placeholder: side, "aria-label": `Degrees ${side}`,
+            min: side === "west" || side === "east" ? -180 : -90, max: side === "west" || side === "east" ? 180 : 90 })))),
+    ),
+    h("div", { class: "filter-foot" },
+      h("span", { id: "f-run", class: "chip on", hidden: true }, "Only within the last search ",
+        h("button", { type: "button", "aria-label": "Search everything again", onclick: () => { within(null); changed(); } }, "×")),
+      h("button", { type: "button", class: "small", id: "f-clear", onclick: () => { clear(); changed(); } }, "Clear filters")),
+  );
+  $("filters").addEventListener("change", () => { label(); changed(); });
+  $("filters").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("input")) $("ask").requestSubmit();
+  });
+  $("filters-toggle").addEventListener("click", () => {
+    const opens = $("filters").hidden;
+    $("filters").hidden = !opens;
+    $("filters-toggle").setAttribute("aria-expanded", String(opens));
+  });
+  label();
+}
+
+/** Look only at what an earlier search matched; null takes that back. */
+export function within(runId) {
+  run = runId;
+  $("f-run").hidden = runId === null;
+  label();
+}
+
+/** The filters as the API takes them. */
+export function filters() {
+  const chosen = {};
+  if ($("f-from").value) chosen.taken_from = `${$("f-from").value}T00:00:00`;
+  if ($("f-until").value) {
+    const day = new Date(`${$("f-until").value}T00:00:00Z`);
+    day.setUTCDate(day.getUTCDate() + 1);
+    chosen.taken_before = day.toISOString().slice(0, 19);
+  }
+  if ($("f-path").value.trim()) chosen.path = $("f-path").value.trim();
+  if ($("f-camera").value.trim()) chosen.camera = $("f-camera").value.trim();
+  if ($("f-orientation").value) chosen.orientation = $("f-orientation").value;
+  const formats = [...document.querySelectorAll("[name=format]:checked")].map((box) => box.value);
+  if (formats.length) chosen.formats = formats;
+  if (PLACE.every((side) => $(`f-${side}`).value !== "")) {
+    chosen.gps = Object.fromEntries(PLACE.map((side) => [side, Number($(`f-${side}`).value)]));
+  }
+  if (run) chosen.run = run;
+  return chosen;
+}
+
+/** Show the filters of a search that is opened again. */
+export function setFilters(chosen) {
+  clear();
+  if (chosen.taken_from) $("f-from").value = chosen.taken_from.slice(0, 10);
+  if (chosen.taken_before) {
+    const day = new Date(`${chosen.taken_before.slice(0, 10)}T00:00:00Z`);
+    day.setUTCDate(day.getUTCDate() - 1);
+    $("f-until").value = day.toISOString().slice(0, 10);
+  }
+  $("f-path").value = chosen.path ?? "";
+  $("f-camera").value = chosen.camera ?? "";
+  $("f-orientation").value = chosen.orientation ?? "";
+  for (const box of document.querySelectorAll("[name=format]")) box.checked = (chosen.formats ?? []).includes(box.value);
+  for (const side of PLACE) $(`f-${side}`).value = chosen.gps?.[side] ?? "";
+  within(chosen.run ?? null);
+}
+
+function clear() {
+  for (const control of $("filters").querySelectorAll("input, select")) {
+    if (control.type === "checkbox") control.checked = false;
+    else control.value = "";
+  }
+  within(null);
+}
+
+function label() {
+  const n = Object.keys(filters()).length;
+  $("filters-label").textContent = n ? `Filters · ${n}` : "Filters";
+  $("filters-toggle").classList.toggle("on", n > 0);
+  $("f-clear").hidden = n === 0;
+}

@@ -1,0 +1,130 @@
+// A justified grid of photos that grows as one scrolls and shows masks as tiles come into view.
+
+import * as api from "./api.js";
+import { h, icon } from "./dom.js";
+import { percent } from "./format.js";
+import { maskOf, outline } from "./masks.js";
+
+const STEP = 48;
+const TILE_SIDE = devicePixelRatio > 1.2 ? 640 : 400;
+
+/**
+ * Items are {photo, confidence, accepted, vanished} of a search, or {photo, similarity}.
+ * `open(item)` shows one large, `similar(item)` asks for more like it.
+ */
+export class Grid {
+  constructor(list, { open, similar }) {
+    this.list = list;
+    this.open = open;
+    this.similar = similar;
+    this.items = [];
+    this.tiles = new Map();
+    this.runId = null;
+    this.shown = STEP;
+    this.seen = new IntersectionObserver((entries) => this.come(entries), { rootMargin: "300px" });
+    list.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  clear(runId) {
+    this.runId = runId;
+    this.shown = STEP;
+    this.tiles.clear();
+    this.seen.disconnect();
+    this.show([]);
+  }
+
+  /** Show these items in this order; tiles that are there already stay as they are. */
+  show(items) {
+    this.items = items;
+    const wanted = items.slice(0, this.shown).map((item) => this.tile(item));
+    wanted.forEach((tile, i) => {
+      if (this.list.children[i] !== tile) this.list.insertBefore(tile, this.list.children[i] ?? null);
+    });
+    while (this.list.children.length > wanted.length) this.list.lastChild.remove();
+  }
+
+  /** Show more of the items; false when all are shown. */
+  grow() {
+    if (this.shown >= this.items.length) return false;
+    this.shown += STEP;
+    this.show(this.items);
+    return true;
+  }
+
+  focus(item) {
+    this.tiles.get(item.photo.id)?.querySelector(".open").focus();
+  }
+
+  tile(item) {
+    const known = this.tiles.get(item.photo.id);
+    if (known) return known;
+    const { photo } = item;
+    const ratio = photo.width && photo.height ? photo.width / photo.height : 4 / 3;
+    const name = photo.path.split("/").pop();
+    const isHit = item.confidence !== undefined;
+    const score = isHit ? percent(item.confidence) : item.similarity.toFixed(2);
+    const said = isHit
+      ? `${name}, ${item.accepted ? "confidence" : "rejected, confidence"} ${score}`
+      : `${name}, similarity ${score}`;
+    const image = h("img", { src: api.thumbnail(photo.id, TILE_SIDE), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+    const frame = h("button", { class: "open", type: "button", "aria-label": said, onclick: () => this.open(item) },
+      image,
+      h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? `rejected · ${score}` : score));
+    const tile = h("li", { class: "tile", vars: { "--ratio": Math.min(2.6, Math.max(0.5, ratio)).toFixed(4) } },
+      frame,
+      h("button", { class: "like", type: "button", title: "More like this", "aria-label": `More like ${name}`, onclick: () => this.similar(item) }, icon("similar")));
+    image.addEventListener("load", () => tile.classList.add("loaded"), { once: true });
+    image.addEventListener("error", () => {
+      tile.classList.add("gone");
+      frame.append(h("span", { class: "gone-text" }, `${name} cannot be shown: the file is gone or damaged`));
+    }, { once: true });
+    tile.item = item;
+    this.tiles.set(photo.id, tile);
+    if (isHit && item.accepted) this.seen.observe(tile);
+    return tile;
+  }
+
+  come(entries) {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      this.seen.unobserve(target);
+      const runId = this.runId;
+      maskOf(runId, target.item.photo.id, 512)
+        .then((mask) => {
+          if (runId === this.runId && mask.polygons.length) target.querySelector("img").after(outline(mask));
+        })
+        .catch(() => target.classList.add("no-mask"));
+    }
+  }
+
+  move(event) {
+    const tile = document.activeElement?.closest?.(".tile");
+    if (!tile || !event.key.startsWith("Arrow")) return;
+    const tiles = [...this.list.children];
+    const at = tiles.indexOf(tile);
+    let next = at + { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (Number.isNaN(next)) next = vertical(tiles, at, event.key === "ArrowDown" ? 1 : -1);
+    if (tiles[next]) {
+      event.preventDefault();
+      tiles[next].querySelector(".open").focus();
+    }
+  }
+}
+
+/** The tile in the next row whose middle is nearest. */
+function vertical(tiles, at, direction) {
+  const here = tiles[at].getBoundingClientRect();
+  const middle = here.left + here.width / 2;
+  let best = -1;
+  let row = null;
+  let nearest = Infinity;
+  for (let i = at + direction; tiles[i]; i += direction) {
+    const box = tiles[i].getBoundingClientRect();
+    if (Math.abs(box.top - here.top) < 4) continue;
+    row ??= box.top;
+    if (Math.abs(box.top - row) > 4) break;
+    const far = Math.abs(box.left + box.width / 2 - middle);
+    if (far < nearest) [nearest, best] = [far, i];
+  }
+  return best;
+}

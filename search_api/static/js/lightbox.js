@@ -1,0 +1,202 @@
+// One photo, large: zoom, mask, minimap, confidence, what is known about it, downloads.
+
+import * as api from "./api.js";
+import { $, h, icon, toast } from "./dom.js";
+import { bytes, clockTime, count, percent } from "./format.js";
+import { maskOf, outline } from "./masks.js";
+import { Zoom } from "./zoom.js";
+
+const SIDE = 2048;
+const MASK_SIDE = 1600;
+const BROWSER_SHOWS = new Set(["JPEG", "PNG", "WEBP", "GIF", "AVIF"]);
+const VIEWS = [["photo", "Photo"], ["mask", "Mask"], ["minimap", "Minimap"]];
+
+export class Lightbox {
+  constructor({ similar, closed }) {
+    this.similar = similar;
+    this.closed = closed;
+    this.dialog = $("lightbox");
+    this.view = "photo";
+    this.paper = h("div", { class: "paper" });
+    this.stage = h("div", { class: "stage" }, this.paper,
+      this.button("left", "Previous photo", () => this.step(-1), "previous"),
+      this.button("right", "Next photo", () => this.step(1), "next"),
+      h("div", { class: "zoom-tools" },
+        this.button("minus", "Zoom out", () => this.zoom.by(1 / 1.5)),
+        h("output", { class: "zoom-level" }),
+        this.button("plus", "Zoom in", () => this.zoom.by(1.5))));
+    this.views = h("div", { class: "segments", role: "group", "aria-label": "View" }, VIEWS.map(([name, label], i) =>
+      h("button", { type: "button", "data-view": name, "aria-keyshortcuts": String(i + 1), onclick: () => this.show(name) }, label)));
+    this.about = h("div", { class: "about" });
+    this.place = h("span", { class: "place-in-list" });
+    this.dialog.append(
+      this.stage,
+      h("aside", { "aria-label": "About this photo" },
+        h("header", {}, this.place, this.button("close", "Close", () => this.dialog.close())),
+        this.views, this.about));
+    this.zoom = new Zoom(this.stage, this.paper, (scale) => {
+      this.stage.querySelector(".zoom-level").textContent = `${Math.round(scale * 100)} %`;
+      if (scale > 1.6) this.sharpen();
+    });
+    this.dialog.addEventListener("keydown", (event) => this.onKey(event));
+    this.dialog.addEventListener("close", () => this.closed(this.item));
+  }
+
+  button(symbol, label, onclick, more = "") {
+    return h("button", { type: "button", class: `round ${more}`, "aria-label": label, title: label, onclick }, icon(symbol));
+  }
+
+  open(item, items, search) {
+    Object.assign(this, { items, search, runId: search.kind === "search" ? search.runId : null });
+    if (!this.dialog.open) this.dialog.showModal();
+    this.turnTo(item);
+  }
+
+  step(by) {
+    const next = this.items[this.items.indexOf(this.item) + by];
+    if (next) this.turnTo(next);
+  }
+
+  turnTo(item) {
+    this.item = item;
+    const at = this.items.indexOf(item);
+    if (at > this.items.length - 5 && this.search.cursor) {
+      this.search.more().then(() => { this.items = item.accepted ? this.search.visible() : this.items; this.drawPlace(); });
+    }
+    this.zoom.reset();
+    this.drawPlace();
+    const { photo } = item;
+    this.dialog.setAttribute("aria-label", photo.path);
+    const ratio = photo.width && photo.height ? photo.width / photo.height : 1.5;
+    this.paper.style.setProperty("--ratio", String(ratio));
+    this.image = h("img", { class: "picture", src: api.thumbnail(photo.id, SIDE), alt: photo.path, draggable: "false" });
+    this.image.addEventListener("error", () => this.paper.replaceChildren(h("p", { class: "gone-text" }, "The photo cannot be shown: its file is gone or damaged.")), { once: true });
+    this.paper.replaceChildren(this.image);
+    this.sharp = false;
+    this.mask = null;
+    const judged = this.runId !== null && item.confidence !== undefined;
+    this.views.hidden = !judged;
+    this.views.querySelector("[data-view=mask]").disabled = !item.accepted;
+    if (judged && item.accepted) this.loadMask(item);
+    if (judged) this.paper.append(this.minimap = h("img", { class: "minimap", src: `${api.ofHit(this.runId, photo.id, "minimap.png")}?side=480`, alt: "", draggable: "false" }));
+    if (!judged || (this.view === "mask" && !item.accepted)) this.view = "photo";
+    this.show(this.view);
+    this.drawAbout();
+    for (const neighbour of [this.items[at + 1], this.items[at - 1]]) {
+      if (neighbour) new Image().src = api.thumbnail(neighbour.photo.id, SIDE);
+    }
+  }
+
+  drawPlace() {
+    const at = this.items.indexOf(this.item);
+    this.place.textContent = `${count(at + 1)} of ${count(this.item.accepted === false ? this.items.length : Math.max(this.items.length, this.search.minimum === null ? this.search.coverage.matched : 0))}`;
+    this.stage.querySelector(".previous").disabled = at <= 0;
+    this.stage.querySelector(".next").disabled = at >= this.items.length - 1;
+  }
+
+  async loadMask(item) {
+    try {
+      const mask = await maskOf(this.runId, item.photo.id, MASK_SIDE);
+      if (item !== this.item) return;
+      this.mask = mask;
+      this.image.after(outline(mask));
+      this.drawAbout();
+    } catch (error) {
+      if (item === this.item) toast(error.message, "bad");
+    }
+  }
+
+  show(view) {
+    this.view = view;
+    this.paper.dataset.view = view;
+    for (const button of this.views.children) button.setAttribute("aria-pressed", String(button.dataset.view === view));
+  }
+
+  /** Swap in the original once one looks closely. */
+  sharpen() {
+    const { photo } = this.item ?? {};
+    if (this.sharp || !photo || !BROWSER_SHOWS.has(photo.format) || Math.max(photo.width, photo.height) <= SIDE) return;
+    this.sharp = true;
+    const whole = new Image();
+    const image = this.image;
+    whole.addEventListener("load", () => { image.src = whole.src; }, { once: true });
+    whole.src = api.original(photo.id);
+  }
+
+  drawAbout() {
+    const { item, runId } = this;
+    const { photo } = item;
+    const rows = [
+      ["File", photo.path],
+      ["Album", photo.album],
+      ["Taken", photo.taken_at && clockTime(photo.taken_at)],
+      ["Camera", photo.camera],
+      ["Place", photo.lat !== null && photo.lon !== null ? `${photo.lat.toFixed(4)}, ${photo.lon.toFixed(4)}` : null],
+      ["Size", photo.width && `${count(photo.width)} × ${count(photo.height)} px, ${bytes(photo.size_bytes)}`],
+      ["Type", photo.format],
+    ];
+    if (this.mask?.photo_width) {
+      const share = this.mask.area / (this.mask.photo_width * this.mask.photo_height);
+      rows.push(["Mask", `${percent(share)} of the photo`]);
+      if (this.mask.box) rows.push(["Box", this.mask.box.join(", ")]);
+    }
+    this.about.replaceChildren(...[
+      this.verdict(),
+      item.vanished ? h("p", { class: "note" }, "The file is gone since it was indexed.") : null,
+      h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+      h("div", { class: "actions" },
+        runId && item.accepted ? this.like("More like this referent", { region: true }) : null,
+        this.like("More like this photo", { region: false }),
+        this.like("Duplicates", { region: false, duplicates: true })),
+      h("div", { class: "actions" },
+        runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "mask.png"), "Mask", `${stem(photo)}-mask.png`) : null,
+        runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "overlay.jpg"), "Overlay", `${stem(photo)}-overlay.jpg`) : null,
+        runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "mask.json"), "COCO", `${stem(photo)}-mask.json`) : null,
+        item.vanished ? null : this.link(api.original(photo.id), "Original", photo.path.split("/").pop())),
+    ].filter(Boolean));
+  }
+
+  verdict() {
+    const { item } = this;
+    if (item.confidence === undefined) {
+      return h("div", { class: "verdict" }, h("p", { class: "big" }, item.similarity.toFixed(3)),
+        h("p", {}, item.same_file ? "The same file, byte for byte." : "Resemblance (cosine). Nothing was verified."));
+    }
+    const { threshold, request } = this.search;
+    return h("div", { class: `verdict ${item.accepted ? "yes" : "no"}` },
+      h("p", { class: "expression" }, `“${request.expression}”`),
+      h("p", { class: "big" }, percent(item.confidence), h("small", {}, item.accepted ? " that it is here" : " · rejected")),
+      h("div", { class: "meter", vars: { "--value": item.confidence, "--at": threshold }, title: `Matches from ${percent(threshold)} on` }, h("i"), h("b")));
+  }
+
+  like(label, options) {
+    return h("button", { type: "button", class: "small", onclick: () => {
+      const { item } = this;
+      this.dialog.close();
+      this.similar(item, options);
+    } }, icon("similar"), label);
+  }
+
+  link(href, label, name) {
+    return h("a", { class: "small", href, download: name }, icon("download"), label);
+  }
+
+  onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const does = {
+      ArrowLeft: () => this.step(-1),
+      ArrowRight: () => this.step(1),
+      "+": () => this.zoom.by(1.5),
+      "=": () => this.zoom.by(1.5),
+      "-": () => this.zoom.by(1 / 1.5),
+      0: () => this.zoom.reset(),
+    }[event.key];
+    const view = VIEWS[Number(event.key) - 1]?.[0];
+    if (does) does();
+    else if (view && !this.views.hidden && !this.views.querySelector(`[data-view=${view}]`).disabled) this.show(view);
+    else return;
+    event.preventDefault();
+  }
+}
+
+const stem = (photo) => photo.path.split("/").pop().replace(/\.[^.]*$/, "");

@@ -1,0 +1,172 @@
+// Puts the page together: the form, what is in the address, keys.
+
+import * as api from "./api.js";
+import { $, h, isTyping, toast } from "./dom.js";
+import { installDrawer, openDrawer } from "./drawer.js";
+import { filters, installFilters, within } from "./filters.js";
+import { Lightbox } from "./lightbox.js";
+import { Search } from "./search.js";
+import { installSession } from "./session.js";
+import { watchServer } from "./status.js";
+import { installTheme } from "./theme.js";
+
+const EXAMPLES = [
+  "kid in blue",
+  "the two dogs on the left",
+  "everyone except the man in white",
+  "woman with a hat",
+  "red car",
+  "an elephant riding a bicycle",
+];
+
+const lightbox = new Lightbox({
+  similar: (item, options) => moreLike(item, options),
+  closed: (item) => search.grid.focus(item),
+});
+const search = new Search({
+  open: (item, items) => lightbox.open(item, items, search),
+  similar: (item) => moreLike(item, { region: item.confidence !== undefined && item.accepted }),
+  changed: remember,
+});
+
+function ask() {
+  const expression = $("expression").value.trim();
+  if (!expression) {
+    $("expression").focus();
+    return;
+  }
+  document.activeElement?.blur();
+  const request = { expression, mode: new FormData($("ask")).get("mode"), filters: filters() };
+  if ($("album").value) request.album = $("album").value;
+  scrollTo({ top: 0 });
+  search.start(request);
+}
+
+function moreLike(item, options) {
+  history.pushState({}, "", "/");
+  scrollTo({ top: 0 });
+  search.similar(item, options);
+}
+
+/** Keep the run in the address, so that it can be opened again, shared and gone back to. */
+function remember(runId) {
+  const address = `/?run=${runId}`;
+  if (location.search !== `?run=${runId}`) history.pushState({ runId }, "", address);
+  document.title = `${search.request.expression} · Referent`;
+}
+
+async function openAddress() {
+  const runId = new URLSearchParams(location.search).get("run");
+  if (!runId) {
+    search.reset();
+    search.draw();
+    document.title = "Referent";
+    return;
+  }
+  await search.reopen(runId);
+  if (!search.request) return;
+  $("expression").value = search.request.expression;
+  $("album").value = search.request.album ?? "";
+  document.querySelector(`[name=mode][value=${search.request.mode}]`).checked = true;
+}
+
+async function loadAlbums() {
+  const { albums } = await api.get("/v1/albums");
+  const chosen = $("album").value;
+  $("album").replaceChildren(h("option", { value: "" }, "All albums"), ...albums.map((album) => h("option", { value: album.name }, album.name)));
+  $("album").value = albums.some((album) => album.name === chosen) ? chosen : "";
+  const photos = albums.reduce((sum, album) => sum + album.photos, 0);
+  drawExamples(photos);
+}
+
+function drawExamples(photos) {
+  const tries = EXAMPLES.map((text) =>
+    h("button", { type: "button", class: "example", onclick: () => { $("expression").value = text; ask(); } }, text));
+  const first = photos
+    ? h("p", { class: "examples-title" }, "Try")
+    : h("div", { class: "welcome" },
+        h("h2", {}, "No photos yet"),
+        h("p", {}, "Upload some, or index a folder on this machine with ", h("code", {}, "referent index ~/Photos"), "."),
+        h("button", { type: "button", class: "primary", onclick: () => openDrawer("albums") }, "Make an album"));
+  $("examples").replaceChildren(first, ...(photos ? tries : []));
+}
+
+function toggleMasks() {
+  const off = document.body.classList.toggle("masks-off");
+  $("masks").setAttribute("aria-pressed", String(!off));
+  try {
+    localStorage.setItem("referent-masks", off ? "off" : "on");
+  } catch {
+    // Storage is switched off: the choice lasts as long as the page.
+  }
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const inDialog = document.querySelector("dialog[open]");
+  if (event.key === "Escape") {
+    if (inDialog) return;
+    if (search.state === "running") search.stop();
+    else document.activeElement?.blur();
+    return;
+  }
+  if (isTyping(event)) {
+    if (event.key === "ArrowDown" && event.target === $("expression")) $("grid").querySelector(".open")?.focus();
+    return;
+  }
+  if (event.key === "m" && (!inDialog || inDialog === $("lightbox"))) toggleMasks();
+  if (inDialog) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    $("expression").focus();
+    $("expression").select();
+  } else if (event.key === "?") $("keys").showModal();
+  else if (event.key.startsWith("Arrow") && document.activeElement === document.body) {
+    const first = $("grid").querySelector(".open");
+    if (first && event.key !== "ArrowUp") {
+      event.preventDefault();
+      first.focus();
+    }
+  }
+}
+
+function install() {
+  installTheme();
+  installFilters(() => {});
+  try {
+    if (localStorage.getItem("referent-masks") === "off") toggleMasks();
+  } catch {
+    // Storage is switched off.
+  }
+  installDrawer({
+    albumsChanged: () => loadAlbums().catch((error) => toast(error.message, "bad")),
+    openRun: (runId) => { history.pushState({ runId }, "", `/?run=${runId}`); openAddress(); },
+    searchAlbum: (name) => { $("album").value = name; $("expression").focus(); },
+  });
+  $("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
+  $("home").addEventListener("click", (event) => {
+    event.preventDefault();
+    history.pushState({}, "", "/");
+    $("expression").value = "";
+    openAddress();
+    $("expression").focus();
+  });
+  $("masks").addEventListener("click", toggleMasks);
+  $("within").addEventListener("click", () => {
+    within(search.runId);
+    $("filters").hidden = false;
+    $("filters-toggle").setAttribute("aria-expanded", "true");
+    $("expression").focus();
+    $("expression").select();
+  });
+  $("open-keys").addEventListener("click", () => $("keys").showModal());
+  addEventListener("keydown", onKey);
+  addEventListener("popstate", () => openAddress());
+  installSession(() => {
+    loadAlbums().catch((error) => toast(error.message, "bad"));
+    openAddress();
+    watchServer(loadAlbums);
+  });
+}
+
+install();
