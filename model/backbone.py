@@ -8,7 +8,8 @@ from torch import Tensor, nn
 import model.torchvision_guard  # noqa: F401  (before timm, which imports torchvision)
 from model.config import SwinConfig
 from model.preprocess import PIXEL_MEAN, PIXEL_STD
-from model.swin import LEVELS, Swin
+from model.swin import LEVELS as LEVELS
+from model.swin import Swin
 
 from timm.models.swin_transformer import SwinTransformer  # isort: skip
 

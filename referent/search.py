@@ -47,6 +47,17 @@ def search(
     candidates: Annotated[
         int, typer.Option(min=1, max=5000, help="How many photos the fast mode verifies.")
     ] = 200,
+    verifier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Let a released network verify the candidates: rela-official-tiny or -base.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=86_400, help="Stop after so long with what was verified."),
+    ] = None,
     taken_from: Annotated[
         str | None, typer.Option(metavar="DATE", help="Taken at or after: 2024-05-01[T12:00].")
     ] = None,
@@ -86,6 +97,8 @@ def search(
         candidates=candidates,
         threshold=threshold,
         rejected=rejected,
+        verifier=verifier,
+        seconds=seconds,
         filters={
             "taken_from": taken_from,
             "taken_before": taken_before,
@@ -154,6 +167,8 @@ def _query(**values: Any) -> Query:
         option = "--" + names[0].replace("_", "-") if names else "the options"
         option = {"--expression": "the expression", "--formats": "--type"}.get(option, option)
         message = str(first["msg"]).removeprefix("Value error, ")
+        if option == "the expression":
+            message = "give up to 300 characters with a letter or digit, such as: kid in blue"
         raise BadQuery(f"{option}: {message}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from model.predictor import Judgement
 
 _HEADER = struct.Struct("<BHH")
 _FORMAT = 1
+# A verifier's decision carries its mask itself, for nothing of the photo is cached for it.
+_WITH_MASK = 2
+_MASK_STEP = 0.125
 # A confidence is compared and ordered on this grid: it is coarser than what the order of a sum can
 # change, so a photo is decided and ranked alike whatever batch it is judged in.
 CONFIDENCE_DIGITS = 6
@@ -24,6 +28,7 @@ class Decision:
         confidence: calibrated p(target), rounded to `CONFIDENCE_DIGITS`.
         accepted: whether it reaches the threshold of its album.
         minimap: float32 (P²,); coefficients: float32 (C_m,): what a mask is rendered from.
+        mask_logit: int8 (h, w) from `quantised`, of a verifier, which has neither of them.
     """
 
     photo_id: int
@@ -32,6 +37,7 @@ class Decision:
     no_target_logit: float
     minimap: np.ndarray
     coefficients: np.ndarray
+    mask_logit: np.ndarray | None = None
 
     @property
     def order(self) -> tuple[float, int]:
@@ -63,3 +69,41 @@ def unpack(blob: bytes) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("a judgement in the catalog is damaged")
     numbers = np.frombuffer(blob, "<f4", offset=_HEADER.size).copy()  # torch wants it writable
     return numbers[:cells], numbers[cells:]
+
+
+def quantised(mask_logit: np.ndarray) -> np.ndarray:
+    """Mask logits (h, w) as int8 in steps of 1/8, saturated at 15.9; the sign is kept exactly."""
+    steps = np.clip(np.asarray(mask_logit, np.float32) / _MASK_STEP, -127, 127)
+    away = np.where(steps > 0, np.ceil(steps), np.floor(steps))  # 0 means neither
+    return np.where(np.abs(steps) < 1, away, np.round(steps)).astype(np.int8)
+
+
+def mask_logits(decision: Decision) -> np.ndarray | None:
+    """Undo `quantised`: float32 (h, w), None where the mask comes from cached features."""
+    if decision.mask_logit is None:
+        return None
+    return decision.mask_logit.astype(np.float32) * np.float32(_MASK_STEP)
+
+
+def pack_decision(decision: Decision) -> bytes:
+    """What `unpack_decision` reads: the judgement, or the mask of a verifier's decision."""
+    if decision.mask_logit is None:
+        return pack(decision.minimap, decision.coefficients)
+    height, width = decision.mask_logit.shape
+    return _HEADER.pack(_WITH_MASK, height, width) + zlib.compress(decision.mask_logit.tobytes())
+
+
+def unpack_decision(blob: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Minimap, coefficients and mask logits as `Decision` holds them."""
+    kind, height, width = _HEADER.unpack_from(blob)
+    if kind != _WITH_MASK:
+        return (*unpack(blob), None)
+    limit = height * width
+    try:
+        flat = zlib.decompressobj().decompress(blob[_HEADER.size :], limit + 1)
+    except zlib.error as error:
+        raise ValueError("a mask in the catalog is damaged") from error
+    if len(flat) != limit:
+        raise ValueError("a mask in the catalog is damaged")
+    nothing = np.zeros(0, np.float32)
+    return nothing, nothing, np.frombuffer(flat, np.int8).reshape(height, width)

@@ -24,6 +24,7 @@ from model.predictor import Predictor
 from search_api.coverage import Note
 from search_api.filters import Filters
 from search_api.models import Models
+from search_api.verifier import Verifiers
 
 FILTERS_KEPT = 32
 # A view that took t seconds to open is shown for REUSE x t, even if the album changes meanwhile:
@@ -75,6 +76,7 @@ class Engine:
         self.catalog = catalog
         self.store = store
         self.models = Models(settings, predictor)
+        self.verifiers = Verifiers(settings)
         self._views: dict[int, View] = {}
         self._opening = threading.Lock()
         self._caching = threading.Lock()

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.predictor import Words
-from search_api import runs
+from search_api import runs, verifier
 from search_api.coverage import Coverage, Note, Stopwatch
 from search_api.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.engine import Engine, View
 from search_api.errors import NotIndexed, SearchError
+from search_api.photos import by_id
 from search_api.query import WHOLE_SET, Query
+from search_api.verifier import Verification
 
 BATCH = 64
 # The exhaustive mode judges this many of the prefilter's best first, so that hits come at once;
@@ -121,6 +123,18 @@ def search(
         notes = _notes(views, query)
     with watch.stage("text"):
         words = [engine.models.words(view.predictor, query.expression) for view in views]
+    verification = None
+    if query.verifier is not None:
+        with watch.stage("verifier"):
+            verification = verifier.begin(
+                engine.verifiers,
+                engine.settings,
+                query.verifier,
+                query.expression,
+                query.threshold,
+            )
+    if query.seconds is not None:
+        time_limit_s = min(query.seconds, time_limit_s or query.seconds)
     with watch.stage("filter"):
         subsets = [engine.subset(view, query.filters) for view in views]
     with watch.stage("prefilter"):
@@ -131,6 +145,12 @@ def search(
         prefiltered=sum(len(plan.rows) for plan in plans),
     )
     threshold = min(_threshold(view, query) for view in views)
+    fingerprints = views[0].predictor.fingerprints
+    revisions = {v.calibration.revision for v in views}
+    if verification is not None:
+        threshold = verification.threshold
+        fingerprints = {**fingerprints, "verifier": verification.verifier.fingerprint}
+        revisions = {verification.verifier.calibration.revision}
     with watch.stage("keep"):
         run_id = runs.begin(
             engine.catalog,
@@ -138,16 +158,17 @@ def search(
             album_id=views[0].album_id if query.album is not None else None,
             mode=query.mode,
             filters=query.filters,
-            fingerprints=views[0].predictor.fingerprints,
-            calibration_revision=",".join(sorted({v.calibration.revision for v in views})),
+            fingerprints=fingerprints,
+            calibration_revision=",".join(sorted(revisions)),
             threshold=threshold,
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
         )
-    tally = _Tally(engine, query, run_id, planned, threshold, watch, notes)
+    tally = _Tally(engine, query, run_id, planned, threshold, watch, notes, verification)
+    batch = BATCH if verification is None else verifier.BATCH
     try:
         yield Started(run_id, planned, threshold, notes)
-        for plan, rows in _interleaved(plans):
+        for plan, rows in _interleaved(plans, batch):
             if time_limit_s is not None and watch.elapsed_s > time_limit_s:
                 tally.stop(
                     f"The search was stopped after {time_limit_s:g} s; it verified "
@@ -182,7 +203,9 @@ class _Tally:
         threshold: float,
         watch: Stopwatch,
         notes: tuple[Note, ...],
+        verification: Verification | None = None,
     ) -> None:
+        self.verification = verification
         self.engine, self.query, self.run_id = engine, query, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
         self.threshold = threshold
@@ -209,6 +232,8 @@ class _Tally:
 
     def judge(self, plan: _Plan, rows: np.ndarray, *, keep: bool) -> list[Decision]:
         """Judge some photos and return the matching ones, most confident first."""
+        if self.verification is not None:
+            return self._take(self._verify(plan, rows), keep=keep)
         view = plan.view
         with self.watch.stage("gather"):
             tokens = view.snapshot.gather("tokens", rows)
@@ -235,6 +260,20 @@ class _Tally:
                 for i in np.flatnonzero(wanted)
             ]
         self.verified += len(rows)
+        return self._take(decisions, keep=keep)
+
+    def _verify(self, plan: _Plan, rows: np.ndarray) -> list[Decision]:
+        """Let the verifier look at the photos themselves."""
+        assert self.verification is not None
+        ids = [int(each) for each in plan.view.snapshot.photo_ids[rows]]
+        with self.watch.stage("verify"):
+            photos = by_id(self.engine.catalog, ids)
+            decisions = self.verification.judge([photos[each] for each in ids if each in photos])
+        self.verified += len(decisions)
+        return decisions
+
+    def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
+        """Add decisions to the run's; return the matching ones, most confident first."""
         found = sorted((d for d in decisions if d.accepted), key=lambda d: d.order)
         self.rejected += [d for d in decisions if not d.accepted]
         self.rejected.sort(key=lambda d: d.order)
@@ -248,6 +287,9 @@ class _Tally:
 
     def finish(self, state: str) -> Done:
         self.finished = True
+        if self.verification is not None and (missed := self.verification.unreadable):
+            text = f"{missed:,} photos could not be read and were not verified."
+            self.notes = (*self.notes, Note("unreadable", text))
         self.matched.sort(key=lambda d: d.order)
         with self.watch.stage("keep"):
             runs.finish(
@@ -287,7 +329,9 @@ def _plan(
         len(view.snapshot.photo_ids) if subset is None else len(subset)
         for view, subset in zip(views, subsets, strict=True)
     ]
-    whole = query.mode == "exhaustive" or sum(counts) <= max(query.candidates, WHOLE_SET)
+    # A verifier takes seconds a photo, so it never looks at more than was asked for.
+    small = query.candidates if query.verifier else max(query.candidates, WHOLE_SET)
+    whole = query.mode == "exhaustive" or sum(counts) <= small
     ranked: list[tuple[np.ndarray, np.ndarray]] = []
     for view, subset, count, read in zip(views, subsets, counts, words, strict=True):
         k = min(count, HEAD_START if whole else query.candidates)
@@ -319,13 +363,13 @@ def _best_of_all(
     return [(rows[scores >= cut], scores[scores >= cut]) for rows, scores in ranked]
 
 
-def _interleaved(plans: list[_Plan]) -> Iterator[tuple[_Plan, np.ndarray]]:
+def _interleaved(plans: list[_Plan], batch: int) -> Iterator[tuple[_Plan, np.ndarray]]:
     """Batches in turns, so that every album's best come early."""
     longest = max((len(plan.rows) for plan in plans), default=0)
-    for start in range(0, longest, BATCH):
+    for start in range(0, longest, batch):
         for plan in plans:
             if start < len(plan.rows):
-                yield plan, plan.rows[start : start + BATCH]
+                yield plan, plan.rows[start : start + batch]
 
 
 def _notes(views: list[View], query: Query) -> tuple[Note, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from search_api.filters import Filters, PlainText
+from search_api.filters import Filters, PlainText, plain_text
 
 MAX_EXPRESSION_CHARS = 300
 MAX_CANDIDATES = 5000
@@ -19,19 +19,18 @@ Mode = Literal["fast", "exhaustive"]
 
 
 def _expression(value: str) -> str:
-    """One line of text with something in it."""
-    tidy = " ".join(value.split())
-    if not any(character.isalnum() for character in tidy):
-        raise ValueError("must hold at least one letter or digit, such as: kid in blue")
-    return tidy
+    """One line of text."""
+    return " ".join(value.split())
 
 
 Expression = Annotated[
-    PlainText,
+    str,
+    AfterValidator(plain_text),
     AfterValidator(_expression),
     Field(
         min_length=1,
         max_length=MAX_EXPRESSION_CHARS,
+        pattern=r"^[^\x00]*\w[^\x00]*$",
         description="A referring expression; it may refer to zero, one or many things in a photo. "
         "The model reads its first 20 word pieces.",
         examples=["kid in blue", "everyone except the man in white"],
@@ -84,6 +83,20 @@ class Query(BaseModel):
         allow_inf_nan=False,
         description="Confidence from which a photo matches; the calibrated operating point when "
         "it is left out.",
+    )
+    verifier: str | None = Field(
+        default=None,
+        max_length=64,
+        pattern=r"^[a-z0-9:._-]+$",
+        description="A released network that verifies the candidates' pixels itself, such as "
+        "`rela-official-base`: slower by far, and it must have been imported.",
+    )
+    seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Stop after so long, with what was verified until then.",
     )
     rejected: int = Field(
         default=0,

@@ -15,7 +15,7 @@ from indexer.clock import clock
 from indexer.tables import Album, Hit, SearchRun
 from search_api.coverage import Coverage, Note
 from search_api.cursors import make_cursor, read_cursor
-from search_api.decisions import Decision, pack, unpack
+from search_api.decisions import Decision, pack_decision, unpack_decision
 from search_api.errors import BadCursor, StillRunning, UnknownPhoto, UnknownRun
 from search_api.filters import Filters
 
@@ -276,7 +276,7 @@ def _rows(run_id: str, decisions: Sequence[Decision], first: int) -> list[dict[s
             "confidence": each.confidence,
             "accepted": each.accepted,
             "no_target_logit": each.no_target_logit,
-            "judgement": pack(each.minimap, each.coefficients),
+            "judgement": pack_decision(each),
         }
         for rank, each in enumerate(decisions, first)
     ]
@@ -288,9 +288,15 @@ def _hits(run_id: str) -> Select[Hit]:
 
 def _hit(row: Hit) -> RankedHit:
     assert row.judgement is not None and row.no_target_logit is not None
-    minimap, coefficients = unpack(row.judgement)
+    minimap, coefficients, mask = unpack_decision(row.judgement)
     decision = Decision(
-        row.photo_id, row.confidence, row.accepted, row.no_target_logit, minimap, coefficients
+        row.photo_id,
+        row.confidence,
+        row.accepted,
+        row.no_target_logit,
+        minimap,
+        coefficients,
+        mask,
     )
     return RankedHit(row.run_id, row.rank, decision)
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 
 from indexer.decode import limits_of
 from indexer.picture import decode_thumbnail, decode_upright, read_file
 from indexer.settings import Settings
 from model.errors import PhotoError
-from model.masks import Mask
-from search_api.decisions import Decision
+from model.masks import Mask, empty, from_logits
+from search_api.decisions import Decision, mask_logits
 from search_api.engine import Engine
 from search_api.errors import NotIndexed
 from search_api.overlay import draw_mask, outlines
@@ -106,6 +107,12 @@ def render(
     Raises:
         NotIndexed: the photo's features are gone or come from another model by now.
     """
+    if (logits := mask_logits(decision)) is not None and photo.width and photo.height:
+        scale = max(1.0, max(photo.width, photo.height) / max_side_px) if max_side_px else 1.0
+        size = max(1, round(photo.width / scale)), max(1, round(photo.height / scale))
+        if not decision.accepted:
+            return empty(*size, logits.shape), scale
+        return from_logits(torch.from_numpy(logits), *size), scale
     view = engine.view(photo.album_id)
     rows = view.rows_of(np.array([photo.id])) if view is not None else ()
     if view is None or not len(rows) or not photo.width or not photo.height:

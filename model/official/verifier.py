@@ -157,7 +157,7 @@ class OfficialVerifier:
         """
         logits, maps = [], []
         for start in range(0, len(pixels), self.batch):
-            chunk = np.ascontiguousarray(pixels[start : start + self.batch])
+            chunk = np.array(pixels[start : start + self.batch])  # torch wants it writable
             count = len(chunk)
             x = torch.from_numpy(chunk).to(self.device).permute(0, 3, 1, 2)  # NHWC -> NCHW
             features = words.features.expand(count, -1, -1)

@@ -1,0 +1,125 @@
+"""A released network as verifier of a search: it looks at the candidates' pixels themselves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.decode import limits_of
+from indexer.picture import decode_upright, read_file
+from indexer.settings import Settings
+from model.errors import PhotoError, UnknownModel, WeightsError
+from model.official.config import OFFICIAL
+from model.official.verifier import OfficialVerifier, OfficialWords, load_verifier
+from search_api.decisions import CONFIDENCE_DIGITS, Decision, quantised
+from search_api.errors import SearchError
+from search_api.photos import PhotoInfo, checked_file
+
+log = logging.getLogger(__name__)
+
+BATCH = 8
+"""Photos between two looks at the clock and at whoever wants to cancel."""
+
+
+class Verifiers:
+    """The verifiers of one installation, loaded when first needed; the last one is kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loading = threading.Lock()
+        self._kept: OfficialVerifier | None = None
+
+    def keep(self, verifier: OfficialVerifier) -> None:
+        """Use a verifier that is loaded already, under its name."""
+        self._kept = verifier
+
+    def named(self, name: str) -> OfficialVerifier:
+        """Return a verifier.
+
+        Raises:
+            UnknownModel: no released network has this name.
+            WeightsError: it was not imported here; the message says how to.
+        """
+        with self._loading:
+            if self._kept is not None and self._kept.name == name:
+                return self._kept
+            if name not in OFFICIAL:
+                raise UnknownModel(
+                    f"{name!r} is no verifier; choose one of {', '.join(sorted(OFFICIAL))}"
+                )
+            path = self._settings.home / "models" / f"{name}.safetensors"
+            if not path.is_file():
+                raise WeightsError(
+                    f"{name} was not imported; run: referent models import FILE.pth --as {name}"
+                )
+            self._kept = None  # one network at a time: the base one takes a gigabyte
+            self._kept = load_verifier(path, device=self._settings.device)
+            return self._kept
+
+
+@dataclass
+class Verification:
+    """One expression, read by a verifier, and what became of its photos."""
+
+    verifier: OfficialVerifier
+    words: OfficialWords
+    settings: Settings
+    threshold: float
+    unreadable: int = 0
+
+    def judge(self, photos: list[PhotoInfo]) -> list[Decision]:
+        """Decide about photos from their files; those that cannot be read are counted, not judged.
+
+        Returns:
+            a decision for each photo that was judged, in their order.
+        """
+        limits = limits_of(self.settings)
+        pixels, judged = [], []
+        for photo in photos:
+            try:
+                image = decode_upright(read_file(str(checked_file(photo)), limits), limits)
+            except (PhotoError, SearchError) as error:
+                self.unreadable += 1
+                log.warning("photo %d was not verified: %s", photo.id, error)
+                continue
+            pixels.append(self.verifier.pixels_of(image))
+            judged.append(photo)
+        if not judged:
+            return []
+        verdict = self.verifier.judge(np.stack(pixels), self.words)
+        confidence = np.round(
+            self.verifier.calibration.confidence(verdict.no_target_logit), CONFIDENCE_DIGITS
+        )
+        nothing = np.zeros(0, np.float32)
+        return [
+            Decision(
+                photo_id=photo.id,
+                confidence=float(confidence[i]),
+                accepted=bool(confidence[i] >= self.threshold),
+                no_target_logit=float(verdict.no_target_logit[i]),
+                minimap=nothing,
+                coefficients=nothing,
+                mask_logit=quantised(verdict.mask_logit[i]),
+            )
+            for i, photo in enumerate(judged)
+        ]
+
+
+def begin(
+    verifiers: Verifiers, settings: Settings, name: str, expression: str, threshold: float | None
+) -> Verification:
+    """Load a verifier and let it read the expression.
+
+    Args:
+        threshold: confidence that counts as a match; None takes the verifier's calibrated one.
+    Raises:
+        UnknownModel, WeightsError, ExpressionError.
+    """
+    verifier = verifiers.named(name)
+    chosen = verifier.calibration.threshold if threshold is None else threshold
+    return Verification(
+        verifier, verifier.read(expression), settings, round(chosen, CONFIDENCE_DIGITS)
+    )
