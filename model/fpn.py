@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.backbone import LEVELS
+from model.swin import LEVELS
 
 
 class SeparableConv(nn.Module):

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.backbone import LEVELS, SwinBackbone
+from model.backbone import SwinBackbone
 from model.config import ReLAConfig
 from model.fpn import FeaturePyramid
 from model.masked_decoder import MLP, Attention
 from model.pixel_decoder import MSDeformAttnPixelDecoder
 from model.ria import build_ria
 from model.rla import HeadOutput, RegionTokens, RlaHead
+from model.swin import LEVELS
 
 
 @dataclass(frozen=True)

@@ -172,26 +172,33 @@ class RlaHead(nn.Module):
         sums, queries = self.first_layer.before_words(regions)
         return RegionTokens(sums, queries, self.filter(regions) if self.filters_before else None)
 
+    def each_regions(self, tokens: RegionTokens, words: Tensor, mask: Tensor) -> list[Tensor]:
+        """F_r (M, N, C) after every layer; words (M or 1, T, C), mask (M or 1, T)."""
+        first, *later = self._each()
+        found = [first.hear(tokens.sums, tokens.queries, words, mask)]
+        for layer in later:
+            sums, queries = layer.before_words(found[-1])
+            found.append(layer.hear(sums, queries, words, mask))
+        return found
+
     def regions(self, tokens: RegionTokens, words: Tensor, mask: Tensor) -> Tensor:
         """F_r (M, N, C) after all layers; words (M or 1, T, C), mask (M or 1, T)."""
-        first, *later = self._each()
-        x = first.hear(tokens.sums, tokens.queries, words, mask)
-        for layer in later:
-            sums, queries = layer.before_words(x)
-            x = layer.hear(sums, queries, words, mask)
-        return x
+        return self.each_regions(tokens, words, mask)[-1]
 
     def forward(self, tokens: RegionTokens, words: Tensor, mask: Tensor) -> HeadOutput:
         """Judge M pairs; words (M or 1, T, C), mask (M or 1, T) True on real words."""
-        x = self.regions(tokens, words, mask)
+        return self.read(self.regions(tokens, words, mask), tokens)
+
+    def read(self, x: Tensor, tokens: RegionTokens) -> HeadOutput:
+        """The answers that F_r (M, N, C) holds, of the last layer or, in training, of any."""
         minimap_logit = self.minimap(x).squeeze(-1)  # (M, N)
         weights = minimap_logit.sigmoid().to(x.dtype)[..., None]  # (M, N, 1)
         if tokens.filters is not None:
             coefficients = (weights * tokens.filters).sum(1)  # (M, C_m), equation 1
         else:  # the filters' last layer is linear: it runs once on the sum, not once a region
             inner, outer = self.filter.layers
-            coefficients = F.linear((weights * F.relu(inner(x))).sum(1), outer.weight)
-            coefficients = coefficients + weights.sum(1) * outer.bias
+            coefficients = outer((weights * F.relu(inner(x))).sum(1))
+            coefficients = coefficients + (weights.sum(1) - 1) * outer.bias
         coefficients = coefficients * self.scale
         no_target = self.no_target(self.pooling(x, minimap_logit)).squeeze(-1)
         return HeadOutput(no_target, minimap_logit, coefficients)
