@@ -225,7 +225,7 @@ file ({header["lang_weight"]})
 The official loader reports that it read `lang_weight` but leaves 0, so official evaluation of a
 file runs with sigmoid(0) = 0.5 for it. While training, and in evaluations in between, the network
 ran with the stored value, and every other weight was fitted to that: so it is the default here.
-`--lang-weight zero` reproduces the official evaluation of the file.
+`--lang-weight official` reproduces the official evaluation of the file.
 """
 
 

@@ -72,14 +72,47 @@ def import_model(
     lang_weight: Annotated[
         str,
         typer.Option(
-            help="`official` (0, as the official loader leaves it) or `trained` (as stored)."
+            help="`trained` (as stored: every other weight was fitted to it) or `official` (0, as "
+            "the official loader leaves it, to repeat its evaluation)."
         ),
-    ] = "official",
+    ] = "trained",
 ) -> None:
     """Import released weights: check every key and shape, write safetensors and a model card."""
     from indexer.settings import Settings
     from model.importing import import_checkpoint
 
+    if lang_weight not in ("trained", "official"):
+        raise typer.BadParameter("--lang-weight is `trained` or `official`")
     folder = Settings().home / "models"
-    path = import_checkpoint(file, as_name, folder, keep_lang_weight=lang_weight == "trained")
+    path = import_checkpoint(
+        file,
+        as_name,
+        folder,
+        keep_lang_weight=lang_weight == "trained",
+        report=lambda line: typer.echo(line, err=True),
+    )
     typer.echo(f"imported as {as_name}: {path}")
+
+
+@app.command(
+    "start",
+    epilog="Example: `referent models start mask2former-swin-base --as rela-base -o s.safetensors`",
+)
+def write_starting_point(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A Mask2Former folder or hub name, or Swin weights: file or timm name."
+        ),
+    ],
+    as_name: Annotated[str, typer.Option("--as", help="rela-tiny or rela-base.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The safetensors file to write.")],
+) -> None:
+    """Write the weights that `referent train --start` begins with."""
+    from model.build import config_of
+    from model.starting_points import write_start
+
+    started = write_start(source, config_of(as_name), out)
+    typer.echo(f"{len(started.filled)} entries of {as_name} filled, written to {out}")
+    if started.rank is not None:
+        typer.echo(f"masks keep the {started.rank} directions that matter most", err=True)

@@ -36,6 +36,12 @@ class Verifiers:
         """Use a verifier that is loaded already, under its name."""
         self._kept = verifier
 
+    def imported(self) -> list[str]:
+        """Names of the verifiers that can be used here."""
+        folder = self._settings.home / "models"
+        here = {name for name in OFFICIAL if (folder / f"{name}.safetensors").is_file()}
+        return sorted(here | ({self._kept.name} if self._kept is not None else set()))
+
     def named(self, name: str) -> OfficialVerifier:
         """Return a verifier.
 

@@ -21,7 +21,7 @@ health = APIRouter(tags=["health"])
 @router.get("/models", response_model=ModelList, responses=documented(401, 403), tags=["models"])
 def get_models(server: ServerDep, who: Reader) -> ModelList:
     """The models that albums are indexed with, and the one that new albums get."""
-    return ModelList(models=list_models(server))
+    return ModelList(models=list_models(server), verifiers=server.engine.verifiers.imported())
 
 
 def list_models(server: Server) -> list[ModelOut]:

@@ -38,6 +38,7 @@ function ask() {
   document.activeElement?.blur();
   const request = { expression, mode: new FormData($("ask")).get("mode"), filters: filters() };
   if ($("album").value) request.album = $("album").value;
+  if ($("verifier").value) request.verifier = $("verifier").value;
   scrollTo({ top: 0 });
   search.start(request);
 }
@@ -68,6 +69,13 @@ async function openAddress() {
   $("expression").value = search.request.expression;
   $("album").value = search.request.album ?? "";
   document.querySelector(`[name=mode][value=${search.request.mode}]`).checked = true;
+}
+
+/** Offer the released networks that were imported here; none, and there is nothing to choose. */
+async function loadVerifiers() {
+  const { verifiers } = await api.get("/v1/models");
+  $("verifier").replaceChildren(h("option", { value: "" }, "Cached features"), ...verifiers.map((name) => h("option", { value: name }, name)));
+  $("verifier-choice").hidden = !verifiers.length;
 }
 
 async function loadAlbums() {
@@ -164,6 +172,7 @@ function install() {
   addEventListener("popstate", () => openAddress());
   installSession(() => {
     loadAlbums().catch((error) => toast(error.message, "bad"));
+    loadVerifiers().catch((error) => toast(error.message, "bad"));
     openAddress();
     watchServer(loadAlbums);
   });
