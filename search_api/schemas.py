@@ -366,6 +366,10 @@ class ModelList(BaseModel):
     """Every model that the catalog knows."""
 
     models: list[ModelOut]
+    verifiers: list[str] = Field(
+        default_factory=list,
+        description="Released networks that were imported here and can verify a search.",
+    )
 
 
 class SessionIn(BaseModel):
