@@ -22,7 +22,7 @@ from torch import Tensor
 from model.errors import ModelError
 from training import grammar
 from training.recipe import Recipe
-from training.region_targets import region_targets
+from training.region_targets import Targets, targets_of
 from training.scene import Scene
 from training.shards import Shards
 
@@ -43,10 +43,7 @@ class Batch:
         no_target: (M,) 1 where the expression refers to nothing.
         masks: (M, h, h) in [0, 1], the referents' share of each cell.
         origin, flipped: (B,) which photo of the data, and whether it was mirrored.
-        region_class: name -> (B, N) int64 targets, IGNORE where a region shows no instance;
-            empty where the data has no scene graph.
-        region_place: (B, N, 4) centre and size of its instance's box, fractions.
-        region_masks: (B, N, h/2, h/2) its instance's share; zero where it shows none.
+        targets: of the auxiliary losses.
         regions, features: (B, N, C), (B, C_m, h, h) of a dump, instead of a vision pass.
     """
 
@@ -59,9 +56,7 @@ class Batch:
     masks: Tensor
     origin: Tensor
     flipped: Tensor
-    region_class: dict[str, Tensor]
-    region_place: Tensor
-    region_masks: Tensor
+    targets: Targets
     regions: Tensor | None = None
     features: Tensor | None = None
 
@@ -141,11 +136,14 @@ class Pairs:
 
 @dataclass
 class Place:
-    """One place of a batch: its photo, its chance, and what is said of it, drawn when asked for.
+    """One place of a batch: its photo, and what is said of it, drawn when asked for.
+
+    Expressions and referents are those of the photo before it was mirrored.
 
     Attributes:
-        scene: as it looks, mirrored where the photo is.
-        own, false: expressions and their referents, in words for the photo as it looks.
+        original: its scene before it was mirrored.
+        flipped: whether it is mirrored.
+        seed: of all that is drawn for it.
     """
 
     original: Scene
@@ -155,16 +153,19 @@ class Place:
 
     @cached_property
     def scene(self) -> Scene:
+        """As it looks."""
         return mirror_scene(self.original) if self.flipped else self.original
 
     @cached_property
     def own(self) -> list[grammar.Expression]:
+        """Expressions that refer to something in it."""
         # Drawn anew each time: far more wordings than a fixed list, for 4 ms a photo.
         rng = np.random.default_rng([*self.seed, 0])
         return grammar.expressions(self.original, rng, self.recipe.positives)
 
     @cached_property
     def false(self) -> list[grammar.Expression]:
+        """Expressions that nearly fit it (rule 1)."""
         rng = np.random.default_rng([*self.seed, 1])
         return grammar.no_target(self.original, rng, self.recipe.false_ones)
 
@@ -258,7 +259,6 @@ class Sampler:
         for m, (b, referents) in enumerate(zip(pairs.photo, pairs.referents, strict=True)):
             for i in referents:
                 masks[m] += shares[b, i]
-        classes, place, region_masks = region_targets(scenes, shares, self.side)
         return Batch(
             pixels=jittered(images, drawn, self.recipe) if self.with_pixels else no_pixels(drawn),
             texts=list(pairs.texts),
@@ -269,9 +269,7 @@ class Sampler:
             masks=masks.clamp_(max=1.0),
             origin=torch.tensor([drawn.photos[at] for at in drawn.mine]),
             flipped=torch.tensor([drawn.flips[at] for at in drawn.mine]),
-            region_class=classes,
-            region_place=place,
-            region_masks=region_masks,
+            targets=targets_of(scenes, shares, self.side),
         )
 
 

@@ -19,7 +19,7 @@ from model.rela import Encoded, mask_logits
 from model.rla import HeadOutput
 from training.batches import Batch
 from training.recipe import LossWeights
-from training.region_targets import IGNORE, REGION_CLASSES
+from training.region_targets import IGNORE, REGION_CLASSES, Targets
 
 # (sum, count), both scalars; a loss is the mean of the parts that count something.
 Part = tuple[Tensor, Tensor]
@@ -34,26 +34,37 @@ def part(values: Tensor) -> Part:
 
 
 class RegionReadout(nn.Module):
-    """What a region token says of its instance; only training has it."""
+    """What a region token, and a pixel, says of its instance; only training has it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.classes = nn.ModuleDict({n: nn.Linear(channels, c) for n, c in REGION_CLASSES.items()})
         self.place = nn.Linear(channels, 4)
+        self.pixel = nn.Linear(channels, sum(REGION_CLASSES.values()))
 
-    def forward(self, regions: Tensor, batch: Batch) -> list[Part]:
+    def forward(self, regions: Tensor, targets: Targets) -> list[Part]:
         """F'_r (B, N, C) -> a loss a class and one of the place."""
-        parts = []
-        for name, target in batch.region_class.items():
-            logits = self.classes[name](regions).float().flatten(0, 1)
-            target = target.flatten()
-            known = target != IGNORE
-            loss = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
-            parts.append((loss, known.sum().float()))
-        seen = batch.region_place[..., 2] > 0
-        error = F.l1_loss(self.place(regions).float(), batch.region_place, reduction="none")
-        parts.append(part(5.0 * error[seen].mean(-1)))
-        return parts
+        parts = [
+            _classified(self.classes[name](regions), target)
+            for name, target in targets.region_class.items()
+        ]
+        seen = targets.region_place[..., 2] > 0
+        error = F.l1_loss(self.place(regions).float(), targets.region_place, reduction="none")
+        return [*parts, part(5.0 * error[seen].mean(-1))]
+
+    def dense(self, finest: Tensor, targets: Targets) -> list[Part]:
+        """The decoder's features (B, C, H/8, W/8) -> a loss a class."""
+        logits = self.pixel(finest.permute(0, 2, 3, 1))  # (B, H/8, W/8, all classes)
+        split = logits.split(list(REGION_CLASSES.values()), dim=-1)
+        by_name = dict(zip(REGION_CLASSES, split, strict=True))
+        return [_classified(by_name[name], target) for name, target in targets.pixel_class.items()]
+
+
+def _classified(logits: Tensor, target: Tensor) -> Part:
+    """Cross-entropy of the known classes; (..., K) logits, (...) targets."""
+    rows, wanted = logits.float().flatten(0, -2), target.flatten()
+    loss = F.cross_entropy(rows, wanted, ignore_index=IGNORE, reduction="sum")
+    return loss, (wanted != IGNORE).sum().float()
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
@@ -111,12 +122,14 @@ def losses_of(
         for name, parts in pair_losses(config, batch, features, output, weights).items():
             found.setdefault(DEEP + name, []).extend(parts)
     if weights.regions:
-        found["regions"] = readout(encoded.regions, batch)
+        found["regions"] = readout(encoded.regions, batch.targets)
+    if weights.dense:
+        found["dense"] = readout.dense(encoded.finest, batch.targets)
     if weights.region_masks:
-        seen = batch.region_place[..., 2] > 0  # (B, N)
+        seen = batch.targets.region_place[..., 2] > 0  # (B, N)
         small = F.avg_pool2d(features, 2)
         logits = torch.einsum("bnc,bchw->bnhw", encoded.region_filters, small)[seen]
-        target = batch.region_masks[seen]
+        target = batch.targets.region_masks[seen]
         found["region_masks"] = [part(_entropy(logits, target) + dice(logits, target))]
     return found
 

@@ -147,6 +147,6 @@ def train_prefilter(
     notes = {k: v for k, v in checkpoint.header(start).items() if k not in ("format", "config")}
     notes["prefilter"] = json.dumps({"photos": photos, "expressions": expressions,
                                      "steps": recipe.steps})  # fmt: skip
-    path = folder / f"{recipe.model}.safetensors"
+    path = folder / f"{network.config.name}.safetensors"
     checkpoint.save(network, path, notes)
     return path

@@ -23,5 +23,7 @@ BASE = Recipe(
     backbone_rate=0.1,
     warmup=1_500,
     ema=0.9998,
-    losses=LossWeights(mask=5.0, dice=2.0, minimap=0.5, no_target=0.5, regions=0, dense=0, region_masks=0),
+    losses=LossWeights(
+        mask=5.0, dice=2.0, minimap=0.5, no_target=0.5, regions=0, dense=0, region_masks=0
+    ),
 )

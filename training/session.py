@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from model.build import config_of
 from training.prefilter import train_prefilter
 from training.recipe import Recipe
 from training.recipe_base import BASE
@@ -52,7 +51,7 @@ def run_recipe(
     Returns:
         The averaged weights, fp16.
     """
-    size = config_of(recipe.model).input_size
+    size = recipe.config.input_size
     shards_folder = data or default_folder("train", size, recipe.seed)
     render(shards_folder, "train", recipe.photos, size, recipe.seed, workers)
     shards = open_shards(shards_folder, recipe.photos)
@@ -71,4 +70,4 @@ def run_recipe(
 
     with bar, interruptible() as wished:
         trainer.run(show, limit_minutes, lambda: bool(wished))
-    return folder / f"{recipe.model}.safetensors"
+    return trainer.weights

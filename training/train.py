@@ -28,6 +28,7 @@ from model.text import TextEncoder
 from training.batches import Batch, Source
 from training.losses import total, weight_of
 from training.recipe import Recipe
+from training.region_targets import Targets
 from training.run_log import RunLog
 from training.sources import Data, source_of
 from training.step import Step, shared_means
@@ -161,8 +162,8 @@ class Trainer:
         self.step += 1
         decay = min(r.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, value in self._state():
-                self.average[name].lerp_(value, 1 - decay)
+            for name, weight in self._state():
+                self.average[name].lerp_(weight, 1 - decay)
         return sums
 
     def run(
@@ -262,13 +263,14 @@ class Trainer:
 
 def to(batch: Batch, device: torch.device) -> Batch:
     """The batch on a device."""
-    if device.type == "cpu":
-        return batch
-    moved: dict[str, Any] = {
-        name: value.to(device, non_blocking=True)
-        for name, value in vars(batch).items()
-        if isinstance(value, Tensor)
-    }
-    classes = {n: v.to(device, non_blocking=True) for n, v in batch.region_class.items()}
-    pixels = {n: v.to(device, non_blocking=True) for n, v in batch.pixel_class.items()}
-    return replace(batch, **moved, region_class=classes, pixel_class=pixels)
+    return batch if device.type == "cpu" else _moved(batch, device)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {name: _moved(item, device) for name, item in value.items()}
+    if isinstance(value, Batch | Targets):
+        return replace(value, **_moved(vars(value), device))
+    return value
