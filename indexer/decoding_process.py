@@ -1,13 +1,14 @@
-"""The body of one decoding process: ``python -m indexer.decoding_process FD SIDE LIMITS``.
+"""One decoding process: ``python -m indexer.decoding_process SOCKET MEMORY SIDE LIMITS``.
 
-It reads paths from a socket and answers with JSON and, for a photo, its pixels. It imports no
-torch and no database, may use only so much memory, and what it says is never unpickled, so that
-a file that takes a decoder over gains nothing by it.
+It reads paths from a socket, answers with JSON there and puts a photo's pixels into shared memory.
+It imports no torch and no database, may use only so much memory, and what it says is never
+unpickled, so that a file that takes a decoder over gains nothing by it.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import resource
 import sys
 from contextlib import suppress
@@ -53,15 +54,16 @@ def limit_memory(mebibytes: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Answer until the other end closes."""
-    fd, side, limits = int(arguments[0]), int(arguments[1]), json.loads(arguments[2])
+    handle, memory, side = (int(argument) for argument in arguments[:3])
+    limits = json.loads(arguments[3])
+    shared = mmap.mmap(memory, side * side * 3)
     limit_memory(limits.pop("memory_mib"))
-    with suppress(EOFError, OSError), Connection(fd) as connection:
+    with suppress(EOFError, OSError), Connection(handle) as connection:
         connection.send_bytes(b"ready")
         while True:
             found, pixels = answer(connection.recv_bytes(), side, Limits(**limits))
+            shared[: len(pixels)] = pixels
             connection.send_bytes(json.dumps(found).encode())
-            if pixels:
-                connection.send_bytes(pixels)
 
 
 if __name__ == "__main__":

@@ -415,6 +415,7 @@ def test_impossible_times_and_places_are_left_out(
     assert (facts.lat, facts.lon, facts.camera) == (None, None, None)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_spoil_the_picture(settings: Settings) -> None:
     data = saved(quarters(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x9a" * 60)
     pixels, facts = decode(data, SIDE, limits_of(settings))
