@@ -99,7 +99,7 @@ def index(
             found["stats"] = _stats(settings, catalog, as_json)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
-    elif not found.get("albums") and not upkeep:
+    elif not names and not upkeep:
         typer.echo("no albums yet; make one with: referent index FOLDER")
     if stop.asked():
         raise typer.Exit(130)

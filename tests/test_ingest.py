@@ -19,6 +19,7 @@ from sqlalchemy import func, select, update
 
 from indexer import encoding, maintenance, versions
 from indexer.catalog import Catalog
+from indexer.decode import Decoder
 from indexer.errors import EncodingFailed, NoSpaceLeft
 from indexer.ingest import IndexReport, Ingest, index_album, ingest_batch
 from indexer.segment import read_header
@@ -606,3 +607,28 @@ def test_unknown_model_is_refused_before_anything_is_read(
 
     with pytest.raises(UnknownModel, match="rela-mini"):
         load_predictor("rela-huge")
+
+
+# -- the real network --------------------------------------------------------------------------
+
+
+def test_real_networks_features_do_not_depend_on_neighbours(lite: Catalog, tmp_path: Path) -> None:
+    from tiny_model import write_tiny_model
+
+    from model.build import load_predictor
+
+    predictor = load_predictor(write_tiny_model(tmp_path / "tiny.safetensors"))
+    album(lite, "small", folder_of(tmp_path / "photos", 5))
+    report = index_album(Settings(encode_batch=4), "small", predictor, catalog=lite)
+    assert (report.indexed, report.failed) == (5, 0)
+    store = FeatureStore.open(Settings(), lite)
+    with open_snapshot(lite, store, None, predictor.fingerprints) as snapshot:
+        together = snapshot.gather("tokens", np.arange(5))
+        with lite.reading() as session:
+            names = dict(iter(session.execute(select(Photo.id, Photo.path)).all()))
+        with Decoder(Settings(), predictor.input_size, workers=1) as decoder:
+            for number, photo_id in enumerate(snapshot.photo_ids.tolist()):
+                pixels = decoder.decode_one(tmp_path / "photos" / names[photo_id].decode()).pixels
+                assert pixels is not None
+                alone = predictor.encode(np.repeat(pixels[None], 4, axis=0), ("tokens",))
+                assert alone["tokens"][0].tobytes() == together[number].tobytes()
