@@ -263,7 +263,10 @@ class JobFailure(Base):
     """A photo that a job could not handle; the job's report names it."""
 
     __tablename__ = "job_failures"
-    __table_args__ = (UniqueConstraint("job_id", "photo_id"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "photo_id"),
+        Index("ix_job_failures_job_id_id", "job_id", "id"),
+    )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     job_id: Mapped[int] = _owner("jobs.id")
     photo_id: Mapped[int | None] = _owner("photos.id", nullable=True, index=True)

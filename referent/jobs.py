@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,6 +88,10 @@ def show(
 def start(
     kind: Annotated[str, typer.Argument(help="index, reindex, compact, verify.")],
     album: Annotated[str, typer.Option(help="The album; needed by index and reindex.")] = "",
+    folder: Annotated[
+        list[Path] | None,
+        typer.Option(help="With index: a folder of photos that the album gets, or is made of."),
+    ] = None,
     which: Annotated[
         str, typer.Option(help="Photos that are `missing` from the index, or `all` of them anew.")
     ] = "missing",
@@ -96,6 +101,7 @@ def start(
 ) -> None:
     """Write a job; `referent serve` or a worker runs it, or this command with --wait."""
     from indexer import jobs
+    from indexer.albums import ensure_album
     from indexer.catalog import album_named
     from indexer.errors import JobParametersInvalid
     from indexer.settings import Settings
@@ -103,12 +109,15 @@ def start(
     settings = Settings()
     if which not in ("missing", "all"):
         raise JobParametersInvalid(f"--which is missing or all, not {which!r}")
-    parameters = {"which": which} if kind == "index" else {}
+    parameters = {"which": "all"} if kind == "index" and which == "all" else {}
     if model:
         parameters["model"] = model
     with _open() as catalog:
         album_id = None
-        if album:
+        if folder and kind == "index":
+            with catalog.session() as session:
+                album_id = ensure_album(session, folder, name=album or None).id
+        elif album:
             with catalog.reading() as session:
                 album_id = album_named(session, album).id
         elif kind in ("index", "reindex"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +17,10 @@ PageSize = Annotated[int, Field(ge=1, le=100, description="Items on a page.")]
 Cursor = Annotated[
     str | None, Field(max_length=200, description="`next_cursor` of the page before.")
 ]
-AlbumName = Annotated[PlainText, Field(min_length=1, max_length=255, examples=["holiday"])]
+AlbumName = Annotated[
+    PlainText,
+    Field(min_length=1, max_length=255, pattern=r"^[^\x00]*\S[^\x00]*$", examples=["holiday"]),
+]
 Id = Annotated[int, Field(ge=1, le=2**53)]
 
 
@@ -65,7 +67,9 @@ class PhotoOut(BaseModel):
     height: int | None = Field(description="Upright pixels.")
     format: str | None
     size_bytes: int
-    taken_at: datetime | None = Field(description="Clock time that the camera showed.")
+    taken_at: str | None = Field(
+        description="Clock time that the camera showed, without a zone: 2024-05-01T12:30:00."
+    )
     camera: str | None
     lat: float | None
     lon: float | None
@@ -86,7 +90,7 @@ class PhotoOut(BaseModel):
             height=photo.height,
             format=photo.format,
             size_bytes=photo.size,
-            taken_at=photo.taken_at,
+            taken_at=photo.taken_at.isoformat() if photo.taken_at else None,
             camera=photo.camera,
             lat=photo.lat,
             lon=photo.lon,
@@ -132,7 +136,7 @@ class RunOut(BaseModel):
     expression: str
     album: str | None = Field(description="null: every album.")
     mode: Literal["fast", "exhaustive"]
-    filters: Filters
+    filters: dict[str, Any] = Field(description="Those that were set, as in a search.")
     state: Literal["running", "done", "stopped"]
     threshold: float | None = Field(description="Confidence from which a photo matched.")
     coverage: CoverageOut
@@ -150,7 +154,7 @@ class RunOut(BaseModel):
             expression=run.expression,
             album=run.album,
             mode=run.mode,  # type: ignore[arg-type]  # the catalog holds only these
-            filters=run.filters,
+            filters=run.filters.model_dump(mode="json", exclude_defaults=True),
             state=run.state,  # type: ignore[arg-type]
             threshold=run.threshold,
             coverage=CoverageOut.of(run.coverage),
@@ -304,6 +308,12 @@ class JobIn(BaseModel):
     )
     kind: Literal["index", "reindex", "compact", "verify"]
     album: AlbumName
+    which: Literal["missing", "all"] = Field(
+        "missing", description="Of index: photos that lack features, or all of them anew."
+    )
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="Of index and reindex: the model; default: the one that serves."
+    )
 
 
 class JobOut(BaseModel):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Literal
 
+import anyio
 from fastapi import APIRouter, Path, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
 
 from indexer import jobs
 from indexer.catalog import Catalog
+from indexer.errors import UnknownJob
 from indexer.jobs import JobView
 from search_api.albums import album_id_of
 from search_api.cursors import MAX_POSITION, make_cursor, read_cursor
@@ -33,6 +38,19 @@ _ACTIONS: dict[Action, Callable[[Catalog, int], JobView]] = {
     "resume": jobs.resume,
     "cancel": jobs.cancel,
     "retry": jobs.retry,
+}
+
+
+# How often the catalog is asked while somebody watches.
+WATCH_S = 0.5
+JOB_EVENTS: dict[str, Any] = {
+    "description": "Events `job` while it goes on, `done` at its end; the data is the job.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": 'event: job\ndata: {"id": 3, "state": "running", "done": 120}\n\n',
+        }
+    },
 }
 
 
@@ -75,7 +93,14 @@ def get_jobs(
 def start_job(job: JobIn, server: ServerDep, who: Writer) -> JobOut:
     """Start a job; the same one that waits or runs already is answered instead."""
     catalog = server.engine.catalog
-    started = jobs.create(catalog, job.kind, album_id=album_id_of(catalog, job.album))
+    parameters: dict[str, str] = {}
+    if job.kind == "index" and job.which == "all":
+        parameters["which"] = "all"
+    if job.kind in ("index", "reindex") and job.model is not None:
+        parameters["model"] = job.model
+    started = jobs.create(
+        catalog, job.kind, album_id=album_id_of(catalog, job.album), parameters=parameters
+    )
     server.wake()
     return _out(started)
 
@@ -84,6 +109,46 @@ def start_job(job: JobIn, server: ServerDep, who: Writer) -> JobOut:
 def get_job(job_id: JobId, server: ServerDep, who: Reader) -> JobOut:
     """One job and its progress."""
     return _out(jobs.get(server.engine.catalog, job_id))
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={200: JOB_EVENTS, **documented(401, 403, 404, 422)},
+)
+def watch_job(
+    job_id: JobId,
+    server: ServerDep,
+    who: Reader,
+    seconds: Annotated[
+        int, Query(ge=1, le=60, description="End the stream after this; a browser reconnects.")
+    ] = 20,
+) -> StreamingResponse:
+    """A job's progress as server-sent events, one whenever something changed, until it ends."""
+    catalog = server.engine.catalog
+    first = jobs.get(catalog, job_id)
+    return StreamingResponse(
+        _changes(catalog, first, seconds),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _changes(catalog: Catalog, job: JobView, seconds: int) -> AsyncIterator[str]:
+    until = time.monotonic() + seconds
+    shown: JobView | None = None
+    while True:
+        if job != shown:
+            name = "done" if job.finished else "job"
+            yield f"event: {name}\ndata: {_out(job).model_dump_json()}\n\n"
+            shown = job
+        if job.finished or time.monotonic() >= until:
+            return
+        await anyio.sleep(min(WATCH_S, max(0.0, until - time.monotonic())))
+        try:
+            job = await run_in_threadpool(jobs.get, catalog, job.id)
+        except UnknownJob:
+            return  # its album was deleted
 
 
 @router.get(

@@ -309,6 +309,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", "photo_id", name=op.f("uq_job_failures_job_id_photo_id")),
     )
     with op.batch_alter_table("job_failures", schema=None) as batch_op:
+        batch_op.create_index("ix_job_failures_job_id_id", ["job_id", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_job_failures_photo_id"), ["photo_id"], unique=False)
 
     op.create_table(
