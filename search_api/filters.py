@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -24,7 +24,7 @@ from indexer.tables import Hit, Photo
 MAX_GLOB_CHARS = 200
 
 
-def _plain_text(value: str) -> str:
+def plain_text(value: str) -> str:
     """Refuse what no path, camera or name can hold: NUL and lone surrogates."""
     if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
         raise ValueError("must not hold NUL or half a surrogate pair")
@@ -36,7 +36,7 @@ def _wall_clock(value: datetime | None) -> datetime | None:
     return value.replace(tzinfo=None) if value is not None else None
 
 
-PlainText = Annotated[str, AfterValidator(_plain_text)]
+PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$"), AfterValidator(plain_text)]
 WallClock = Annotated[datetime | None, AfterValidator(_wall_clock)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
@@ -89,12 +89,6 @@ class Filters(BaseModel):
     run: UUID | None = Field(
         default=None, description="Photos that this earlier search run matched."
     )
-
-    @model_validator(mode="after")
-    def _dates_in_order(self) -> Filters:
-        if self.taken_from and self.taken_before and self.taken_from >= self.taken_before:
-            raise ValueError("taken_before must be later than taken_from")
-        return self
 
     @property
     def active(self) -> bool:

@@ -22,7 +22,7 @@ TYPE_ROOT = "urn:referent:problem:"
 
 # The first class that an error is an instance of decides; more special ones stand first.
 STATUS: tuple[tuple[type[BaseException], int], ...] = (
-    (errors.BadCursor, 400),
+    (errors.BadCursor, 404),
     (errors.BadQuery, 422),
     (errors.NotFound, 404),
     (errors.PhotoVanished, 410),
@@ -136,10 +136,7 @@ async def _on_referent_error(request: Request, error: Exception) -> JSONResponse
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fields = [
-        FieldProblem(
-            field=".".join(str(part) for part in each["loc"]),
-            message=str(each["msg"]).removeprefix("Value error, "),
-        )
+        FieldProblem(field=".".join(str(part) for part in each["loc"]), message=_message(each))
         for each in error.errors()[:20]
     ]
     first = fields[0] if fields else FieldProblem(field="body", message="cannot be read")
@@ -164,6 +161,15 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     return problem_response(
         request, 500, "internal-error", "Something failed inside Referent; its log says what."
     )
+
+
+def _message(error: dict[str, Any]) -> str:
+    """What is wrong with one field; a pattern is told in words."""
+    if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "expression":
+        return "must hold at least one letter or digit, such as: kid in blue"
+    if error["type"] == "string_pattern_mismatch":
+        return "must be text that is not empty and holds no NUL character"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _clean(text: str) -> str:
