@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from library import make_library
 
 import model.torchvision_guard  # noqa: F401
+from indexer.ingest import index_album
 from model.build import load_predictor
 from model.dual_encoder import DualEncoder, DualPrefilter, with_dual_encoder
 from model.errors import ExpressionError, ModelVersionMismatch, WeightsError
 from model.predictor import Predictor
+from search_api.engine import Engine
+from search_api.pipeline import collect
+from search_api.query import Query
 
 from tokenizers import Tokenizer, models, pre_tokenizers  # isort: skip
 from transformers import (  # isort: skip
@@ -183,3 +188,26 @@ def test_name_with_a_plus_loads_both(siglip: Path) -> None:
     both = load_predictor(f"rela-mini:random-1+{siglip}")
     assert isinstance(both, DualPrefilter)
     assert both.name == f"rela-mini:random-1+{siglip}"
+
+
+def test_album_is_indexed_by_it_as_a_tier_of_its_own_and_searched(
+    siglip: Path, tmp_path: Path
+) -> None:
+    library = make_library(tmp_path, 5)
+    try:
+        before = library.engine.views("small")[0].snapshot.places("tokens").segment.copy()
+        both = load_predictor(f"{library.settings.model}+{siglip}")
+        report = index_album(library.settings, "small", both, catalog=library.engine.catalog)
+        assert report.indexed == 5 and report.failed == 0
+        name = f"{library.settings.model}+{siglip}"
+        engine = Engine.open(library.settings.model_copy(update={"model": name}))
+        view = engine.views("small")[0]
+        assert view.predictor.fingerprints["vectors"] == DualEncoder(siglip).fingerprint
+        assert np.array_equal(view.snapshot.places("tokens").segment, before)
+        done = collect(engine, Query(expression="a red dog", mode="exhaustive"))
+        assert done.coverage.verified == 5
+        scores = view.prefilter.scores(both.read(["a red dog"]).sentence[0])
+        assert scores.shape == (5,) and np.isfinite(scores).all()
+        engine.close()
+    finally:
+        library.engine.close()
