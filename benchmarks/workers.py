@@ -2,10 +2,10 @@
 
 Run: python benchmarks/workers.py [--photos 200] [--model rela-mini:random-7] [--json]
 
-Starts a Redis and a PostgreSQL of its own. Every runner indexes the same photos into a library of its
-own with the real network, one thread a process; the clock runs from the job's start to its end, with
-the network loaded before (a first, small album). Overhead is the time a photo beyond the in-process
-runner's; queue latency is what workers measured between a message's sending and its turn.
+Starts a Redis and a PostgreSQL of its own. Every runner indexes the same photos into a library of
+its own with the real network, one thread a process; the clock runs from the job's start to its end,
+with the network loaded before (a first, small album). Overhead is the time a photo beyond the
+in-process runner's; queue latency is what workers measured from a message's sending to its turn.
 """
 
 from __future__ import annotations

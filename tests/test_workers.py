@@ -258,10 +258,11 @@ def test_kind_that_nobody_does_is_refused() -> None:
         kinds.function_of("dance")
 
 
-def test_every_kind_of_job_has_a_function() -> None:
-    for kind in jobs.KINDS:
-        assert callable(kinds.function_of(kind))
-        assert jobs.QUEUE_OF_KIND[kind] in jobs.QUEUES
+@pytest.mark.parametrize("kind", sorted(kinds.FUNCTIONS))
+def test_kind_of_job_has_a_function_and_a_queue(kind: str) -> None:
+    assert kind in jobs.KINDS
+    assert callable(kinds.function_of(kind))
+    assert jobs.QUEUE_OF_KIND[kind] in jobs.QUEUES
 
 
 def test_worker_parent_imports_neither_torch_nor_faiss() -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_predictor import SIDE
-from servers import OwnPostgres, OwnRedis, kill_tree, wait_until
+from servers import OwnPostgres, OwnRedis, free_port, kill_tree, wait_until
 from sqlalchemy import func, select
-from trial_library import Index, Library
+from trial_library import COMMAND, Index, Library
 from trials import Record, Trial, today
 
 from indexer import jobs
@@ -45,7 +45,7 @@ def library(tmp_path: Path, photos: Path) -> Iterator[Library]:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[tuple[OwnRedis, OwnPostgres]]:
-    redis, postgres = OwnRedis(folder / "redis"), OwnPostgres(folder / "postgres")
+    redis, postgres = OwnRedis(folder / "redis"), OwnPostgres()
     redis.start()
     postgres.create()
     postgres.start()
@@ -53,7 +53,7 @@ def servers(folder: Path) -> Iterator[tuple[OwnRedis, OwnPostgres]]:
         yield redis, postgres
     finally:
         redis.stop()
-        postgres.stop("immediate")
+        postgres.remove()
 
 
 class Trials:
@@ -254,6 +254,40 @@ def test_redis_restarted_empty(trials: Trials) -> None:
     trials.run("Redis restarted", "with its data lost", hurt)
 
 
+def test_api_killed_and_restarted_while_it_runs_the_job_itself(
+    tmp_path: Path, photos: Path, expected: Index, record: Record
+) -> None:
+    with servers(tmp_path) as (_, postgres):
+        library = Library(tmp_path, photos, postgres=postgres)
+        library.fleet.environment["TRIAL_DELAY_S"] = "0.05"
+
+        def serve() -> int:
+            port = str(free_port())
+            process = library.fleet.start("serve", "--port", port, name="serve", command=COMMAND)
+            return process.pid
+
+        try:
+
+            def hurt(library: Library, job: int) -> int:
+                kills = 0
+                pid = serve()
+                while kills < 4 and in_mid_batch(library, job, indexed=100 * kills):
+                    kill_tree(pid)
+                    pid = serve()
+                    kills += 1
+                return kills
+
+            Trials(library, expected, record).run(
+                "API killed and restarted",
+                "SIGKILL of `referent serve` that runs the job in its own process",
+                hurt,
+                workers=0,
+                beat=False,
+            )
+        finally:
+            library.close()
+
+
 def test_postgresql_restarted(trials: Trials) -> None:
     def hurt(library: Library, job: int) -> int:
         assert library.postgres is not None
@@ -363,14 +397,9 @@ def test_database_whose_clock_jumps(
     tmp_path: Path, photos: Path, expected: Index, record: Record
 ) -> None:
     assert FAKETIME is not None
-    stamp = tmp_path / "clock"
+    redis, postgres = OwnRedis(tmp_path / "redis"), OwnPostgres()
+    stamp = postgres.folder / "clock"
     stamp.write_text("+0")
-    stamp.chmod(0o644)
-    for parent in tmp_path.parents:
-        if parent.stat().st_mode & 0o001 == 0:
-            parent.chmod(0o711)
-    tmp_path.chmod(0o711)
-    redis, postgres = OwnRedis(tmp_path / "redis"), OwnPostgres(tmp_path / "postgres")
     postgres.environment = {
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(stamp),
@@ -405,7 +434,7 @@ def test_database_whose_clock_jumps(
     finally:
         library.close()
         redis.stop()
-        postgres.stop("immediate")
+        postgres.remove()
 
 
 @pytest.mark.root
