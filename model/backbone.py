@@ -14,6 +14,20 @@ from model.swin import Swin
 from timm.models.swin_transformer import SwinTransformer  # isort: skip
 
 
+def conv_stem(channels: int) -> nn.Sequential:
+    """(B, 3, H, W) -> (B, C, H/4, W/4), in place of the patch projection."""
+    half = channels // 2
+    return nn.Sequential(
+        nn.Conv2d(3, half, 3, stride=2, padding=1),
+        nn.GroupNorm(4, half),
+        nn.GELU(),
+        nn.Conv2d(half, channels, 3, stride=2, padding=1),
+        nn.GroupNorm(4, channels),
+        nn.GELU(),
+        nn.Conv2d(channels, channels, 3, padding=1),
+    )
+
+
 class SwinBackbone(nn.Module):
     """Swin whose four stages are read, each with a norm of its own, as Mask2Former reads it.
 
@@ -49,6 +63,8 @@ class SwinBackbone(nn.Module):
             strict_img_size=False,
         )
         self.swin.norm = nn.Identity()
+        if config.conv_stem:
+            self.swin.patch_embed.proj = conv_stem(config.embed_dim)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:

@@ -17,7 +17,10 @@ from model.text import TextEncoder
 SIZES: dict[str, ReLAConfig] = {
     "rela-mini": ReLAConfig(
         name="rela-mini",
-        swin=SwinConfig(embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), window_size=7),
+        swin=SwinConfig(
+            embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), window_size=7,
+            conv_stem=True,
+        ),
         input_size=224,
         pixel_decoder="fpn",
         channels=128,

@@ -31,6 +31,9 @@ class SwinConfig:
     """Side of an attention window, in patches."""
     drop_path: float = 0.0
     """Stochastic depth of the last block while training; none for a small network."""
+    conv_stem: bool = False
+    """Two 3 x 3 convolutions instead of a 4 x 4 patch: a network trained from nothing on little
+    data learns several times faster (Xiao et al., Early Convolutions, NeurIPS 2021)."""
     dense: bool = False
     """Mask2Former's form (`model.swin`): maps are padded before windows are shifted, and windows
     never shrink. What starts from published weights at 480 needs it; False is timm's form."""

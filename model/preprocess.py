@@ -40,15 +40,17 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8), mode="L")
     values = np.asarray(image, dtype=np.float32)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    top = 65535.0 if image.mode.startswith("I;16") else float(values.max(initial=0.0))
-    if image.mode == "I" and top <= 65535.0:
+    top = float(values.max(initial=0.0))
+    if image.mode == "I":  # Pillow opens most 16-bit PNGs so
         top = 65535.0 if top > 255.0 else 255.0
-    if image.mode == "F" and top <= 1.0:
+    elif top <= 1.0:
         top = 1.0
-    scaled = np.clip(values / max(top, 1e-12) * 255.0, 0, 255)
-    return Image.fromarray(scaled.round().astype(np.uint8), mode="L")
+    np.multiply(values, 255.0 / max(top, 1e-12), out=values)
+    return Image.fromarray(np.clip(values, 0, 255, out=values).round().astype(np.uint8), mode="L")
 
 
 def to_pixels(image: Image.Image, size: int) -> NDArray[np.uint8]:
