@@ -16,7 +16,9 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """List the named models and whether their weights are here."""
+    from indexer.settings import Settings
     from model.build import SIZES, WEIGHTS_FOLDER
+    from model.official.config import OFFICIAL
 
     rows = []
     for name, config in SIZES.items():
@@ -30,13 +32,24 @@ def list_models(
                 "text": config.text,
             }
         )
+    for name, official in OFFICIAL.items():
+        path = Settings().home / "models" / f"{name}.safetensors"
+        rows.append(
+            {
+                "name": name,
+                "weights": str(path) if path.is_file() else None,
+                "input_size": official.input_size,
+                "regions": official.regions,
+                "text": "bert-base-uncased",
+            }
+        )
     if as_json:
         typer.echo(json.dumps(rows))
         return
     for row in rows:
         state = "weights here" if row["weights"] else "no weights: train or import them"
         typer.echo(
-            f"{row['name']:12} {row['input_size']}² pixels, {row['regions']} regions, "
+            f"{row['name']:18} {row['input_size']}² pixels, {row['regions']} regions, "
             f"text {row['text']}; {state}"
         )
 

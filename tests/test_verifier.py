@@ -12,12 +12,14 @@ import pytest
 from library import EXPRESSION, Library, make_library
 from official_trace import HERE, built
 from pydantic import ValidationError
+from starlette.testclient import TestClient
 
 from model.calibration import Calibration
 from model.errors import UnknownModel, WeightsError
 from model.official.network import OfficialRela
 from model.official.verifier import OfficialVerifier
 from search_api import runs
+from search_api.app import create_app
 from search_api.decisions import Decision, pack_decision, quantised, unpack_decision
 from search_api.photos import one_photo
 from search_api.pipeline import Done, Found, Progress, Started, collect, search
@@ -90,6 +92,21 @@ def test_run_keeps_the_masks_and_names_the_verifier(library: Library) -> None:
         assert np.array_equal(kept.array, fresh.array)
     shown = show(library.engine, done.matched, "")
     assert all(hit.area is not None for hit in shown)
+
+
+def test_api_offers_and_uses_the_verifier(library: Library) -> None:
+    app = create_app(library.settings, host="127.0.0.1", engine=library.engine, warm_up=False)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/v1/models").json()["verifiers"] == [NAME]
+        body = {"expression": EXPRESSION, "verifier": NAME, "mode": "exhaustive", "seconds": 600}
+        answer = client.post("/v1/search", json=body).json()
+        assert answer["run"]["coverage"]["verified"] == 12 and answer["hits"]
+        run, photo = answer["run"]["id"], answer["hits"][0]["photo"]["id"]
+        mask = client.get(f"/v1/search/{run}/hits/{photo}/mask.json")
+        assert mask.status_code == 200 and mask.json()["rle"]["counts"]
+        refused = client.post("/v1/search", json={**body, "verifier": "rela-official-base"})
+        assert 400 <= refused.status_code < 500
+        assert "referent models import" in refused.text
 
 
 def test_time_budget_stops_the_search_and_says_so(library: Library) -> None:
