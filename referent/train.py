@@ -11,7 +11,12 @@ import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="mini, mini-prefilter or base.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="mini, base, or a stage of them: mini-head, mini-prefilter, base-head."
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="The run's folder; default: runs/RECIPE. Resumed if it exists."),
@@ -20,7 +25,14 @@ def train(
         Path | None, typer.Option(help="gRefCOCO-form folder (base), or rendered shards (mini).")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(help="Weights to start from, a .safetensors file of ours.")
+        str | None,
+        typer.Option(
+            help="What to start from: a .safetensors file of ours, a Mask2Former folder or hub "
+            "name, Swin weights, or random; default: what the recipe says."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Another size, or a .json file with a configuration.")
     ] = None,
     photos: Annotated[int | None, typer.Option(help="Synthetic photos to render.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
@@ -35,11 +47,13 @@ def train(
 
     With several processes: `torchrun --nproc-per-node 2 -m referent.main train mini`.
     """
-    from training.session import RECIPES, run_recipe
+    from training.session import RECIPES, model_named, run_recipe
 
     if recipe not in RECIPES:
         raise typer.BadParameter(f"no recipe {recipe!r}; known: {', '.join(RECIPES)}")
     changes: dict[str, Any] = {"photos": photos, "steps": steps, "batch": batch}
+    if model is not None:
+        changes["model"] = model_named(model)
     wanted = {name: value for name, value in changes.items() if value is not None}
     chosen = replace(RECIPES[recipe], **wanted)
     path = run_recipe(

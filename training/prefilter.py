@@ -10,23 +10,33 @@ Shape legend: B photos, E expressions, N regions, V vectors, D channels of the j
 from __future__ import annotations
 
 import json
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from model import checkpoint
 from model.errors import WeightsError
 from model.rela import RelaNetwork
 from model.text import TextEncoder
-from training import grammar
+from training.batches import Source
+from training.errors import TrainingError
 from training.recipe import Recipe
-from training.shards import Shards
+from training.sources import Data, source_of
 
 PHOTO_BATCH = 16
+
+
+class Interrupted(TrainingError):
+    """Stopped before there was anything to save."""
 
 
 def photo_scores(vectors: Tensor, sentence: Tensor) -> Tensor:
@@ -35,11 +45,18 @@ def photo_scores(vectors: Tensor, sentence: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def regions_of(network: RelaNetwork, shards: Shards, photos: list[int], device: str) -> Tensor:
+def regions_of(
+    network: RelaNetwork,
+    source: Source,
+    photos: list[int],
+    device: str,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Tensor:
     """Region tokens F'_r of photos, (B, N, C) fp32 on the device."""
     rows = []
     for start in tqdm(range(0, len(photos), PHOTO_BATCH), desc="encoding", unit="batch"):
-        pixels = np.stack([shards.photo(p)[0] for p in photos[start : start + PHOTO_BATCH]])
+        _go_on(should_stop)
+        pixels = np.stack([source.pixels(p) for p in photos[start : start + PHOTO_BATCH]])
         x = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
         rows.append(network.decode(network.pyramid(x)).regions)
     return torch.cat(rows)
@@ -47,12 +64,18 @@ def regions_of(network: RelaNetwork, shards: Shards, photos: list[int], device: 
 
 @torch.inference_mode()
 def teacher(
-    network: RelaNetwork, regions: Tensor, words: Tensor, mask: Tensor, batch: int = 256
+    network: RelaNetwork,
+    regions: Tensor,
+    words: Tensor,
+    mask: Tensor,
+    batch: int = 256,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """The head's target logit (minus E) for every pair: (B, E)."""
     tokens = network.tokens(regions)
     columns = []
     for e in tqdm(range(len(words)), desc="judging", unit="expression"):
+        _go_on(should_stop)
         length = int(mask[e].sum())
         parts = []
         for start in range(0, len(regions), batch):
@@ -65,15 +88,34 @@ def teacher(
     return torch.stack(columns, dim=1)
 
 
-def contrast(scores: Tensor, target: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+def _go_on(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise Interrupted("interrupted before the head had judged all: start it anew")
+
+
+def mined(scores: Tensor, target: Tensor) -> Tensor:
+    """Hard candidates: for each expression, the sixteenth of the photos that score best among
+    those that the teacher rejects; both (B, E) -> (B, E) boolean."""
+    rejected = target < 0.5
+    ranked = scores.masked_fill(~rejected, float("-inf"))
+    least = ranked.topk(max(1, len(scores) // 16), dim=0).values[-1]
+    return rejected & (ranked >= least)
+
+
+def contrast(
+    scores: Tensor, target: Tensor, scale: Tensor, bias: Tensor, hard: float = 1.0
+) -> Tensor:
     """Sigmoid contrast of all pairs, with rare targets made as heavy as the rest.
 
     Args:
         scores: (B, E) in [-1, 1]. target: (B, E) p(target) of the teacher.
+        hard: weight of an expression's best-scored photos that the teacher rejects.
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
     """
     share = target.mean().clamp(1e-3, 1 - 1e-3)
     weight = target * (0.5 / share) + (1 - target) * (0.5 / (1 - share))
+    if hard != 1.0:
+        weight = torch.where(mined(scores.detach(), target), hard * weight, weight)
     pairs = F.binary_cross_entropy_with_logits(scale * scores + bias, target, weight=weight)
     # Ranking within an expression is what recall at K measures.
     wanted = target / target.sum(0, keepdim=True).clamp_min(1e-6)
@@ -82,71 +124,137 @@ def contrast(scores: Tensor, target: Tensor, scale: Tensor, bias: Tensor) -> Ten
     return pairs + 0.2 * (ranked * found).sum() / found.sum().clamp_min(1)
 
 
+@dataclass
+class _Lesson:
+    """What the head taught: regions (B, N, C), words (E, T, C) and their mask, p(target) (B, E)."""
+
+    regions: Tensor
+    words: Tensor
+    mask: Tensor
+    target: Tensor
+
+
+def _lesson(
+    network: RelaNetwork,
+    data: Data,
+    recipe: Recipe,
+    device: str,
+    should_stop: Callable[[], bool],
+) -> _Lesson:
+    photos, expressions = recipe.teacher
+    text = TextEncoder(network.config.text).to(device)
+    source = source_of(data, recipe, network.config, text, 0, 1)
+    rng = np.random.default_rng([recipe.seed, 79])
+    chosen = [int(i) for i in rng.permutation(len(source))[:photos]]
+    features, mask = text(source.phrases(rng, expressions))
+    with torch.inference_mode():
+        words = network.words(features, mask)
+    regions = regions_of(network, source, chosen, device, should_stop)
+    logits = teacher(network, regions, words, mask, should_stop=should_stop)
+    # Clones, since training cannot read what inference mode made.
+    return _Lesson(regions.clone(), words.clone(), mask.clone(), logits.sigmoid().clone())
+
+
 def train_prefilter(
     recipe: Recipe,
-    shards: Shards,
+    data: Data,
     folder: Path,
     start: Path | None,
     device: str = "cpu",
-    photos: int = 1600,
-    expressions: int = 1200,
+    limit_minutes: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Train the projections of finished weights.
 
+    What the head taught and the state of training are kept in `prefilter.pt`, with which an
+    interrupted run goes on.
+
     Args:
         start: those weights; they are copied with new projections into `folder`.
-        photos, expressions: how many the head judges as the teacher, every pair of them.
+        limit_minutes, should_stop: when to stop and save before the steps are done.
     Returns:
         The new weights file.
     Raises:
-        WeightsError: no weights to start from.
+        WeightsError: no weights to start from, or `prefilter.pt` cannot be read.
+        Interrupted: stopped before there was anything to save.
     """
     if start is None:
         raise WeightsError("the prefilter stage needs trained weights; name them with --start")
+    begun, path = time.monotonic(), folder / "prefilter.pt"
     torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng([recipe.seed, 79])
     network = checkpoint.load(start).to(device).eval().requires_grad_(False)
-    text = TextEncoder(network.config.text).to(device)
-    chosen = [int(i) for i in rng.permutation(len(shards))[:photos]]
-    texts: dict[str, None] = {}
-    while len(texts) < expressions:
-        scene = shards.scenes[int(rng.integers(len(shards)))]
-        own = grammar.expressions(scene, rng, 1) if rng.random() < 0.3 else [grammar.draw(rng)]
-        texts.update({expression.text: None for expression in own})
-    features, mask = text(list(texts))
-    with torch.inference_mode():
-        words = network.words(features, mask)
-    regions = regions_of(network, shards, chosen, device)
-    target = teacher(network, regions, words, mask).sigmoid().clone()
-    regions, words = regions.clone(), words.clone()
-
-    pool, sentence = network.vector_pool, network.words.sentence
-    parameters = [
-        *pool.requires_grad_(True).parameters(),
-        *sentence.requires_grad_(True).parameters(),
-    ]
-    scale = torch.tensor(10.0, device=device, requires_grad=True)
-    bias = torch.tensor(-5.0, device=device, requires_grad=True)
-    optimizer = torch.optim.AdamW([*parameters, scale, bias], lr=recipe.learning_rate, fused=True)
+    of = checkpoint.fingerprint([json.dumps(recipe.to_dict())], [network])
+    state = _kept(path, of, device)
+    if state is None:
+        lesson = _lesson(network, data, recipe, device, should_stop)
+    else:
+        lesson = _Lesson(**state["lesson"])
+    pupil = nn.ModuleDict({"pool": network.vector_pool, "sentence": network.words.sentence})
+    pupil.requires_grad_(True)
+    line = nn.Parameter(torch.tensor([10.0, -5.0], device=device))  # scale and bias
+    optimizer = torch.optim.AdamW([*pupil.parameters(), line], lr=recipe.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.1
     )
-    bar = tqdm(range(recipe.steps), desc="prefilter", unit="step")
-    for _ in bar:
-        b = torch.from_numpy(rng.permutation(len(regions))[: 4 * recipe.batch])
-        e = torch.from_numpy(rng.permutation(len(words))[: 4 * recipe.batch])
-        vectors = pool(regions.index_select(0, b))
-        queries = network.words.sentence_vector(words.index_select(0, e), mask.index_select(0, e))
-        scores = photo_scores(vectors, queries)
-        loss = contrast(scores, target.index_select(0, b).index_select(1, e), scale, bias)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
+    done = 0
+    if state is not None:
+        pupil.load_state_dict(state["pupil"])
+        line.data.copy_(state["line"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        done = state["step"]
+    bar = tqdm(total=recipe.steps, initial=done, desc="prefilter", unit="step")
+    with bar:
+        while done < recipe.steps:
+            loss = _lesson_step(network, lesson, line, recipe, done)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            done += 1
+            bar.update(1)
+            bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
+            spent_s = time.monotonic() - begun
+            if should_stop() or (limit_minutes is not None and spent_s > 60 * limit_minutes):
+                break
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {"pupil": pupil.state_dict(), "line": line.detach(), "lesson": vars(lesson), "of": of,
+            "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+            "step": done}  # fmt: skip
+    torch.save(kept, path.with_name(".prefilter.partial"))
+    path.with_name(".prefilter.partial").replace(path)
     notes = {k: v for k, v in checkpoint.header(start).items() if k not in ("format", "config")}
-    notes["prefilter"] = json.dumps({"photos": photos, "expressions": expressions,
-                                     "steps": recipe.steps})  # fmt: skip
-    path = folder / f"{network.config.name}.safetensors"
-    checkpoint.save(network, path, notes)
-    return path
+    photos, expressions = lesson.target.shape
+    notes["prefilter"] = json.dumps({"photos": photos, "expressions": expressions, "steps": done})
+    weights = folder / f"{network.config.name}.safetensors"
+    checkpoint.save(network, weights, notes)
+    return weights
+
+
+def _lesson_step(
+    network: RelaNetwork, lesson: _Lesson, line: Tensor, recipe: Recipe, step: int
+) -> Tensor:
+    """The loss of one step, on photos and expressions drawn for it."""
+    rng, size = np.random.default_rng([recipe.seed, 80, step]), 4 * recipe.batch
+    device = lesson.regions.device
+    b = torch.from_numpy(rng.permutation(len(lesson.regions))[:size]).to(device)
+    e = torch.from_numpy(rng.permutation(len(lesson.words))[:size]).to(device)
+    vectors = network.vector_pool(lesson.regions.index_select(0, b))
+    queries = network.words.sentence_vector(
+        lesson.words.index_select(0, e), lesson.mask.index_select(0, e)
+    )
+    target = lesson.target.index_select(0, b).index_select(1, e)
+    return contrast(photo_scores(vectors, queries), target, line[0], line[1], recipe.hard)
+
+
+def _kept(path: Path, of: str, device: str) -> dict[str, Any] | None:
+    """The state of an interrupted run of the same recipe and weights, if there is one."""
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"{path} cannot be resumed from ({error}); delete it to start anew"
+        ) from error
+    return state if state.get("of") == of else None

@@ -85,6 +85,10 @@ class Recipe:
     """Of the weights and of every draw."""
     checkpoint_minutes: float = 5.0
     """How often the run is saved."""
+    teacher: tuple[int, int] = (1600, 1200)
+    """Prefilter stage: photos and expressions of which the head judges every pair."""
+    hard: float = 1.0
+    """Prefilter stage: weight of the best-scored photos that the head rejects."""
     similar: float = 0.6
     """gRefCOCO: an expression this close (cosine) to one of a photo's own is not asked of it."""
     losses: LossWeights = field(default_factory=LossWeights)

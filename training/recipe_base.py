@@ -1,18 +1,30 @@
 """The recipe of `rela-base` on gRefCOCO, for whoever has the data and a GPU.
 
-Cost: 16,994 training photos, 209 k expressions (released file), 24 epochs of photos at 12
-expressions each. Swin-B at 480² with decoder and RIA is 124 G multiply-adds forward, three times
-that with the backward pass: a photo 0.74 TFLOP, its 12 heads 12 x 0.12 x 6 = 9 GFLOP.
-24 x 16,994 photos are 0.41 M passes, 3.0e17 FLOP: at 40 % of a 790 TFLOP/s bf16 card about
-0.3 hours of arithmetic; Swin reaches rather 15 %, so plan for one to two hours on one such
-card, and for a day on a 24 GB consumer card (about 70 TFLOP/s).
+Cost, for the released file's 16,994 training photos at 24 epochs of photos, 408 k vision passes of
+up to 14 expressions each (`python -m benchmarks` has the multiply-adds):
+
+- Swin-B at 480², deformable decoder and RIA: about 124 G multiply-adds forward, 248 GFLOP; with
+  the backward pass three times that, 0.74 TFLOP a photo.
+- RLA and mask: 0.12 G multiply-adds a pair, 0.24 GFLOP, 0.72 with the backward pass; 14 pairs are
+  10 GFLOP a photo. BERT-base, frozen, 20 tokens: 1.7 G multiply-adds, 3.4 GFLOP a text, forward
+  only; 14 texts are 48 GFLOP a photo.
+- Together 0.80 TFLOP a photo, 3.3e17 FLOP a run. A data-centre card (990 TFLOP/s bf16 at best)
+  reaches about 15 % on such shapes, 150 TFLOP/s: 36 minutes; with loading and a first estimate's
+  luck, plan two hours. A 24 GB consumer card (about 80 TFLOP/s bf16 at best, a third of it
+  reached, --batch 4 and accumulate 4): 3.4 hours, plan six.
+- Reading: a photo is decoded and its masks drawn in about 25 ms of one core, so one process feeds
+  40 photos/s, against 190 photos/s of the fastest card: give such a card `torchrun` with several
+  processes.
 """
+
+from dataclasses import replace
 
 from training.recipe import LossWeights, Recipe
 
 BASE = Recipe(
     model="rela-base",
     data="grefcoco",
+    start="facebook/mask2former-swin-base-IN21k-coco-instance",
     steps=25_500,
     batch=16,
     positives=8,
@@ -26,4 +38,9 @@ BASE = Recipe(
     losses=LossWeights(
         mask=5.0, dice=2.0, minimap=0.5, no_target=0.5, regions=0, dense=0, region_masks=0
     ),
+)
+
+# On tokens dumped once: 16,994 photos are 32 GB, twice that mirrored.
+BASE_HEAD = replace(
+    BASE, stage="head", start="", steps=10_000, learning_rate=2e-4, flip=False, jitter=0.0
 )

@@ -23,7 +23,7 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             # purge_step hides what was logged after the checkpoint that a run goes on from.
-            self._board = SummaryWriter(self.folder / "tensorboard", purge_step=step)  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(self.folder / "tensorboard", purge_step=step)
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)

@@ -2,40 +2,101 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import torch
 from tqdm import tqdm
 
+from model.build import SIZES, config_of
+from model.config import ReLAConfig
+from model.errors import ModelError, WeightsError
+from training import grefcoco
+from training.errors import DatasetError
 from training.prefilter import train_prefilter
 from training.recipe import Recipe
-from training.recipe_base import BASE
-from training.recipe_mini import MINI, MINI_PREFILTER
+from training.recipe_base import BASE, BASE_HEAD
+from training.recipe_mini import MINI, MINI_HEAD, MINI_PREFILTER
 from training.shards import default_folder, open_shards, render
+from training.sources import Data
+from training.starting import starting_weights
+from training.token_dump import DumpedSource
 from training.train import Progress, Trainer
 
-RECIPES: dict[str, Recipe] = {"mini": MINI, "mini-prefilter": MINI_PREFILTER, "base": BASE}
+RECIPES: dict[str, Recipe] = {
+    "mini": MINI,
+    "mini-head": MINI_HEAD,
+    "mini-prefilter": MINI_PREFILTER,
+    "base": BASE,
+    "base-head": BASE_HEAD,
+}
 
 
 @contextmanager
 def interruptible() -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C into a wish: the list is filled, the step ends, the run is saved."""
+    """Turn the first Ctrl-C, or a SIGTERM, into a wish: the list is filled, the step ends, the run
+    is saved. A second one interrupts at once."""
     wished: list[bool] = []
-    before = signal.signal(signal.SIGINT, lambda *_: wished.append(True))
+
+    def wish(number: int, frame: FrameType | None) -> None:
+        if wished:
+            raise KeyboardInterrupt
+        wished.append(True)
+
+    before = {s: signal.signal(s, wish) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield wished
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def model_named(name: str) -> ReLAConfig:
+    """A size of `model.build.SIZES`, or the configuration in a JSON file.
+
+    Raises:
+        ModelError: neither, or a configuration that cannot be built.
+    """
+    if name in SIZES or not name.endswith(".json"):
+        return config_of(name)
+    try:
+        values = json.loads(Path(name).read_text(encoding="utf-8"))
+        return ReLAConfig.from_dict(values)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{name} holds no configuration ({error}); write one as in a weights file's header"
+        ) from error
+
+
+def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
+    """Open a recipe's data: gRefCOCO's train split, or shards, rendered where none are named.
+
+    Raises:
+        DatasetError, ModelError: it is missing.
+    """
+    if recipe.data == "grefcoco":
+        if data is None:
+            raise DatasetError(
+                "this recipe trains on gRefCOCO: name its folder with --data (docs/training.md)"
+            )
+        return grefcoco.read(data, "train")
+    if data is not None:
+        return open_shards(data, recipe.photos)
+    size = recipe.config.input_size
+    folder = default_folder("train", size, recipe.seed)
+    render(folder, "train", recipe.photos, size, recipe.seed, workers)
+    return open_shards(folder, recipe.photos)
 
 
 def run_recipe(
     recipe: Recipe,
     folder: Path,
     data: Path | None = None,
-    start: Path | None = None,
+    start: str | Path | None = None,
     limit_minutes: float | None = None,
     workers: int = 1,
     device: str = "cpu",
@@ -45,22 +106,42 @@ def run_recipe(
     Args:
         folder: of the run; holds `last.pt`, `log.jsonl` and the averaged weights.
         data: rendered shards, or a gRefCOCO-form folder; rendered under runs/shards when None.
-        start: weights to begin with (a prefilter stage needs them).
+        start: what to begin with, see `training.starting`; None leaves it to the recipe.
         limit_minutes: stop and save after so long.
         workers: processes that render.
     Returns:
         The averaged weights, fp16.
+    Raises:
+        WeightsError: the stage needs weights to start from and none are named.
     """
-    size = recipe.config.input_size
-    shards_folder = data or default_folder("train", size, recipe.seed)
-    render(shards_folder, "train", recipe.photos, size, recipe.seed, workers)
-    shards = open_shards(shards_folder, recipe.photos)
-    if recipe.stage == "prefilter":
-        return train_prefilter(recipe, shards, folder, start, device)
-    if device == "cpu":
-        torch.set_num_threads(1)  # two one-thread processes beat one of two threads
-    trainer = Trainer(recipe, shards, folder, device, start)
-    bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", disable=trainer.rank > 0)
+    source = data_of(recipe, data, workers)
+    begin = None
+    if not (folder / "last.pt").exists():
+        begin = starting_weights(start if start is not None else recipe.start, recipe, folder)
+        if begin is None and recipe.stage != "all":
+            raise WeightsError(
+                f"the {recipe.stage} stage needs trained weights; name them with --start"
+            )
+    with interruptible() as wished:
+        if recipe.stage == "prefilter":
+            return train_prefilter(
+                recipe, source, folder, begin, device, limit_minutes, lambda: bool(wished)
+            )
+        if device == "cpu":
+            torch.set_num_threads(1)  # two one-thread processes beat one of two threads
+        tokens = None
+        if recipe.stage == "head":
+            tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
+        trainer = Trainer(recipe, source, folder, device, begin, tokens)
+        _train(trainer, limit_minutes, wished)
+    return trainer.weights
+
+
+def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) -> None:
+    """Train with a bar."""
+    bar = tqdm(
+        total=trainer.recipe.steps, initial=trainer.step, unit="step", disable=trainer.rank > 0
+    )
 
     def show(progress: Progress) -> None:
         bar.update(progress.step - bar.n)
@@ -68,6 +149,5 @@ def run_recipe(
             loss=f"{progress.losses['total']:.3f}", photos=f"{progress.photos_per_s:.1f}/s"
         )
 
-    with bar, interruptible() as wished:
+    with bar:
         trainer.run(show, limit_minutes, lambda: bool(wished))
-    return trainer.weights

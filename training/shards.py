@@ -63,7 +63,8 @@ def scene_from_json(value: dict[str, Any]) -> Scene:
     return Scene(value["seed"], value["split"], value["setting"], instances)
 
 
-def _render_part(task: tuple[str, int, int, int, int, int]) -> None:
+def _render_part(task: tuple[str, int, int, int, int, int]) -> int:
+    """Render one part; returns how many photos it holds."""
     folder, split_index, seed, start, count, size = task
     split = ("train", "val", "test", "test-b")[split_index]
     half = size // 2
@@ -81,6 +82,7 @@ def _render_part(task: tuple[str, int, int, int, int, int]) -> None:
     np.save(partial / "ids.npy", ids)
     (partial / "scenes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     partial.rename(part)
+    return count
 
 
 def render(folder: Path, split: str, photos: int, size: int, seed: int, workers: int) -> None:
@@ -102,10 +104,15 @@ def render(folder: Path, split: str, photos: int, size: int, seed: int, workers:
     ]
     if not tasks:
         return
-    bar = tqdm(total=len(tasks) * PART, unit="photo", desc="rendering", smoothing=0.1)
-    with bar, multiprocessing.get_context("spawn").Pool(max(1, workers)) as pool:
-        for _ in pool.imap_unordered(_render_part, tasks):
-            bar.update(PART)
+    bar = tqdm(total=sum(t[4] for t in tasks), unit="photo", desc="rendering", smoothing=0.1)
+    with bar:
+        if workers <= 1 or len(tasks) == 1:
+            for task in tasks:
+                bar.update(_render_part(task))
+            return
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            for count in pool.imap_unordered(_render_part, tasks):
+                bar.update(count)
 
 
 def open_shards(folder: Path, limit: int | None = None) -> Shards:

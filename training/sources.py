@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from model.config import ReLAConfig
 from model.text import TextEncoder
 from training.batches import Sampler, Source
+from training.grefcoco import Dataset
+from training.grefcoco_batches import GrefSampler, sentence_vectors
 from training.recipe import Recipe
 from training.shards import Shards
 
-Data = Shards
+Data = Shards | Dataset
 
 
 def source_of(
     data: Data, recipe: Recipe, config: ReLAConfig, text: TextEncoder, rank: int, world: int
 ) -> Source:
     """The sampler of a data set, for one of `world` processes."""
-    return Sampler(data, recipe, config.regions_per_side, rank, world)
+    if isinstance(data, Shards):
+        return Sampler(data, recipe, config.regions_per_side, rank, world)
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        return sentence_vectors(*text(texts))
+
+    return GrefSampler(data, recipe, config, embed, rank, world)

@@ -140,7 +140,8 @@ class Trainer:
             features = self.text.bert(ids, attention_mask=mask).last_hidden_state
         return features.float(), mask.bool()
 
-    def _one(self) -> dict[str, float]:
+    def advance(self) -> dict[str, float]:
+        """Take one optimizer step; returns the losses of its whole batch."""
         r = self.recipe
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(self.step) * group["factor"]
@@ -149,7 +150,7 @@ class Trainer:
             batch = to(self.sampler.batch(self.step * r.accumulate + part), self.device)
             features, mask = self._words(batch)
             later = part + 1 < r.accumulate and isinstance(self.wrapped, DistributedDataParallel)
-            with self.wrapped.no_sync() if later else contextlib.nullcontext():  # type: ignore[operator,union-attr]
+            with self.wrapped.no_sync() if later else contextlib.nullcontext():  # type: ignore[operator]
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=r.bf16):
                     found, shown = shared_means(self.wrapped(batch, features, mask, r), self.world)
                 (total(found, r.losses) / r.accumulate).backward()
@@ -183,7 +184,7 @@ class Trainer:
         mean: dict[str, float] = {}
         while self.step < self.recipe.steps:
             tick = time.monotonic()
-            losses = self._one()
+            losses = self.advance()
             took = time.monotonic() - tick
             for name, value in losses.items():
                 mean[name] = value if name not in mean else 0.98 * mean[name] + 0.02 * value

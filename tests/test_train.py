@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import TINY, write_tiny_model
+from train_process import RECIPE
+
+from model import checkpoint
+from model.errors import ModelError, WeightsError
+from training import grammar
+from training.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
+from training.losses import minimap_target
+from training.recipe import Recipe
+from training.session import RECIPES, run_recipe
+from training.shards import Shards, open_shards, render
+from training.train import Progress, Trainer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    render(folder, "train", 12, 64, 1, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(folder: Path) -> Shards:
+    return open_shards(folder)
+
+
+def test_loss_falls_over_thirty_steps_and_is_logged(shards: Shards, tmp_path: Path) -> None:
+    totals: list[float] = []
+
+    def note(progress: Progress) -> None:
+        totals.append(progress.losses["total"])
+
+    trainer = Trainer(RECIPE, shards, tmp_path)
+    assert trainer.run(note)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    # What is shown is a running mean that keeps 0.98 of itself a step.
+    assert totals[-1] < 0.9 * totals[0]
+    assert [row["step"] for row in rows] == [20] and rows[0]["lr"] > 0
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+    kept = checkpoint.load(tmp_path / "rela-atom.safetensors")
+    assert kept.config == TINY
+    assert checkpoint.header(tmp_path / "rela-atom.safetensors")["steps"] == "30"
+
+
+def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(
+    shards: Shards, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, steps=6)
+    whole = Trainer(recipe, shards, tmp_path / "whole")
+    whole.run()
+    first = Trainer(recipe, shards, tmp_path / "parts")
+    assert not first.run(should_stop=lambda: first.step == 3)
+    second = Trainer(recipe, shards, tmp_path / "parts")
+    assert second.step == 3
+    assert second.run()
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name]), name
+    for name, value in whole.average.items():
+        assert torch.equal(value, second.average[name]), name
+
+
+def test_two_processes_have_the_losses_of_one(folder: Path, tmp_path: Path) -> None:
+    def run(out: Path, *launcher: str) -> list[dict[str, float]]:
+        out.mkdir()
+        here = Path(__file__).parent
+        subprocess.run(
+            [*launcher, str(here / "train_process.py"), str(folder), str(out)],
+            check=True,
+            env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+        )
+        rows: list[dict[str, float]] = json.loads((out / "losses.json").read_text())
+        return rows
+
+    one = run(tmp_path / "one", sys.executable)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    two = run(tmp_path / "two", *torchrun)
+    assert len(one) == len(two) == 3
+    for alone, together in zip(one, two, strict=True):
+        assert together == pytest.approx(alone, abs=1e-5, rel=1e-5)
+    assert {"deep_mask", "deep_minimap", "dense", "region_masks"} <= one[0].keys()
+
+
+def test_processes_share_the_batch_that_one_makes(shards: Shards) -> None:
+    whole = Sampler(shards, RECIPE, 4).batch(5)
+    halves = [Sampler(shards, RECIPE, 4, rank, 2).batch(5) for rank in range(2)]
+    assert torch.equal(whole.pixels, torch.cat([h.pixels for h in halves]))
+    assert torch.equal(whole.masks, torch.cat([h.masks for h in halves]))
+    said = [h.texts[t] for h in halves for t in h.text.tolist()]
+    assert said == [whole.texts[t] for t in whole.text.tolist()]
+
+
+def test_a_flipped_photo_swaps_left_and_right_in_its_words_and_masks(shards: Shards) -> None:
+    recipe = replace(RECIPE, crossed=0, absent=0, jitter=0.0, positives=6)
+    seen = 0
+    for step in range(4):
+        straight = Sampler(shards, replace(recipe, flip=False), 4).batch(step)
+        mixed = Sampler(shards, recipe, 4).batch(step)
+        assert torch.equal(straight.origin, mixed.origin)
+        assert len(straight.photo) == len(mixed.photo)
+        for m, photo in enumerate(mixed.photo.tolist()):
+            before = straight.texts[int(straight.text[m])]
+            after = mixed.texts[int(mixed.text[m])]
+            if not mixed.flipped[photo]:
+                assert after == before
+                continue
+            assert after == grammar.mirror(before)
+            assert torch.allclose(mixed.masks[m], straight.masks[m].flip(-1))
+            assert torch.equal(mixed.pixels[photo], straight.pixels[photo].flip(-1))
+            seen += "left" in before or "right" in before
+    assert seen > 0
+
+
+def _places(shards: Shards, recipe: Recipe, step: int) -> list[Place]:
+    drawn = draw(recipe, step, len(shards), 0, 1)
+    return [
+        Place(shards.scenes[p], f, (recipe.seed, 78, step, at), recipe)
+        for at, (p, f) in enumerate(zip(drawn.photos, drawn.flips, strict=True))
+    ]
+
+
+def test_expressions_of_other_photos_and_absent_ones_have_exact_truth(shards: Shards) -> None:
+    crossed = targets = absent = 0
+    for step in range(6):
+        batch = Sampler(shards, RECIPE, 4).batch(step)
+        places = _places(shards, RECIPE, step)
+        programs = {e.text: e.program for place in places for e in place.own}
+        for m, photo in enumerate(batch.photo.tolist()):
+            text = batch.texts[int(batch.text[m])]
+            if batch.kinds[m] == "absent":
+                absent += 1
+                assert batch.no_target[m] == 1 and batch.masks[m].sum() == 0
+            own = {e.text for e in places[photo].own + places[photo].false}
+            mirrored = {grammar.mirror(t) for t in own}
+            if text not in programs or text in own | mirrored:
+                continue
+            referents = grammar.execute(programs[text], places[photo].scene)
+            assert referents is not None
+            assert bool(batch.no_target[m]) == (not referents)
+            assert torch.equal(batch.masks[m], _union(shards, batch, photo, referents))
+            crossed += 1
+            targets += bool(referents)
+    assert absent == 6 * 4
+    assert crossed > 20
+    assert targets > 0
+
+
+def _union(shards: Shards, batch: Batch, photo: int, referents: frozenset[int]) -> torch.Tensor:
+    ids = shards.photo(int(batch.origin[photo]))[1]
+    if batch.flipped[photo]:
+        ids = ids[:, ::-1]
+    shares = instance_shares(ids[None])[0]
+    return sum((shares[i] for i in referents), torch.zeros(16, 16)).clamp(max=1.0)
+
+
+def test_a_photo_is_asked_what_was_written_for_its_neighbours() -> None:
+    drawn = draw(replace(RECIPE, batch=20), 0, 40, 1, 4)
+    assert drawn.mine == range(5, 10)
+    assert drawn.neighbours(18) == [(18 + k) % 20 for k in range(1, NEIGHBOURS + 1)]
+    small = draw(replace(RECIPE, batch=3), 0, 40, 0, 1)
+    assert small.neighbours(0) == [1, 2]
+
+
+def test_a_batch_larger_than_the_data_is_refused(shards: Shards) -> None:
+    with pytest.raises(ModelError, match="12 photos are less than a batch of 13"):
+        Sampler(shards, replace(RECIPE, batch=13), 4).batch(0)
+    with pytest.raises(ModelError, match="cannot be shared by 5 processes"):
+        Sampler(shards, RECIPE, 4, 0, 5).batch(0)
+
+
+def test_minimap_target_counts_a_third_of_a_cell_as_the_whole() -> None:
+    masks = torch.zeros(1, 8, 8)
+    masks[0, :4, :4] = 1.0  # all of the first of 2 x 2 cells
+    masks[0, :4, 4:] = 1 / 6
+    masks[0, 4:, 4] = 1.0  # a quarter of the last cell
+    assert minimap_target(masks, 2)[0].tolist() == pytest.approx([1.0, 0.5, 0.0, 0.75])
+
+
+def test_deep_supervision_adds_losses_of_earlier_layers(shards: Shards, tmp_path: Path) -> None:
+    model = replace(TINY, rla_layers=2)
+    deep = Trainer(replace(RECIPE, model=model), shards, tmp_path / "deep").advance()
+    losses = replace(RECIPE.losses, deep=0.0)
+    plain = Trainer(replace(RECIPE, model=model, losses=losses), shards, tmp_path / "plain")
+    shown = plain.advance()
+    assert {n for n in deep if n.startswith("deep_")} == {
+        "deep_no_target", "deep_minimap", "deep_mask", "deep_dice",
+    }  # fmt: skip
+    assert not any(n.startswith("deep_") for n in shown)
+    assert deep["mask"] == pytest.approx(shown["mask"], rel=1e-4)
+
+
+def test_time_limit_stops_and_saves(shards: Shards, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, shards, tmp_path)
+    assert not trainer.run(limit_minutes=0)
+    assert trainer.step == 1
+    assert Trainer(RECIPE, shards, tmp_path).step == 1
+
+
+def test_truncated_run_is_named_with_a_remedy(shards: Shards, tmp_path: Path) -> None:
+    Trainer(RECIPE, shards, tmp_path).save()
+    last = tmp_path / "last.pt"
+    whole = last.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no run at all"):
+        last.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"last\.pt cannot be resumed.*--out"):
+            Trainer(RECIPE, shards, tmp_path)
+    last.write_bytes(whole)
+    with pytest.raises(WeightsError, match=r"last\.pt cannot be resumed"):
+        Trainer(replace(RECIPE, model=replace(TINY, channels=32)), shards, tmp_path)
+
+
+def test_mini_recipe_runs_some_steps(folder: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPES["mini"], model=TINY, photos=12, steps=3, batch=4)
+    path = run_recipe(recipe, tmp_path, data=folder)
+    assert checkpoint.header(path)["steps"] == "3"
+
+
+def test_ctrl_c_saves_a_run_that_can_be_resumed(
+    shards: Shards, folder: Path, tmp_path: Path
+) -> None:
+    configuration = tmp_path / "tiny.json"
+    configuration.write_text(json.dumps(TINY.to_dict()))
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "referent.main", "train", "mini", "--out", str(out),
+         "--data", str(folder), "--model", str(configuration), "--photos", "12", "--batch", "4"],
+        cwd=Path(__file__).parent.parent,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        while not (out / "log.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=250)
+    finally:
+        process.kill()
+    assert process.returncode == 0, stderr.decode()
+    assert str(out / "rela-atom.safetensors") in stdout.decode().replace("\n", "")
+    recipe = replace(RECIPES["mini"], model=TINY, photos=12, batch=4)
+    assert Trainer(recipe, shards, out).step >= 20
+
+
+def test_prefilter_recipe_trains_its_projections_alone(folder: Path, tmp_path: Path) -> None:
+    start = Path(write_tiny_model(tmp_path / "start.safetensors"))
+    recipe = replace(
+        RECIPES["mini-prefilter"], model=TINY, photos=12, steps=5, batch=4, teacher=(12, 16)
+    )
+    path = run_recipe(recipe, tmp_path / "run", data=folder, start=start)
+    before, after = checkpoint.load(start).state_dict(), checkpoint.load(path).state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed
+    assert all(n.startswith(("vector_pool.", "words.sentence.")) for n in changed)
+    with pytest.raises(WeightsError, match="--start"):
+        run_recipe(recipe, tmp_path / "none", data=folder)
