@@ -98,10 +98,12 @@ class Ingest:
         decoder: Decoder | None = None,
         keep_pyramid: bool | None = None,
         batch: int | None = None,
+        after: int = 0,
     ) -> None:
         """Prepare; nothing is claimed yet.
 
         Args:
+            after: begin behind this photo (`Ingest.after` of an earlier part of the same run).
             decoder: one that is shared; default one of our own, closed with us.
             keep_pyramid: default `Settings.keep_pyramid`.
             batch: photos the network takes at once; default `Settings.encode_batch`.
@@ -122,7 +124,7 @@ class Ingest:
         self.tally = Tally()
         self._own_decoder = decoder is None
         self._decoder = decoder or Decoder(settings, predictor.input_size)
-        self._after = 0
+        self._after = after
         self._chunk = self._batches.size * 2
         self._pending: list[_Item] = []
         self._failed: list[tuple[Work, str]] = []
@@ -130,6 +132,11 @@ class Ingest:
         self._committed_at = time.monotonic()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._writing: Future[None] | None = None
+
+    @property
+    def after(self) -> int:
+        """The photo behind which the next part of the run should begin; 0 at an album's end."""
+        return self._after
 
     def __enter__(self) -> Ingest:
         return self
@@ -200,7 +207,9 @@ class Ingest:
         if stopped or should_stop():
             return "stopped"
         with self.catalog.reading() as session:
-            waiting, _ = claims.remaining(session, self.album_id, self.wanted)
+            waiting = claims.any_left(
+                session, self.album_id, self.wanted, after_photo_id=self._after
+            )
         return "wait" if waiting else "done"
 
     def ingest_batch(self) -> int:

@@ -140,7 +140,9 @@ def renew(
         job = session.get_one(Job, place.job_id)
         now = float(session.scalar(select(clock())) or 0)
         elapsed = now - (job.heartbeat_at or job.started_at or now)
-        if done is not None and (elapsed > 1 or done + job.failed >= (job.total or 0)):
+        left = (job.total if total is None else total) or 0
+        left -= (done or 0) + (job.failed if failed is None else failed)
+        if done is not None and (elapsed > 1 or left <= 0):
             # A rate over less than a second would jump about; such a beat waits for the next.
             if elapsed > 1:
                 fresh = max(0, done - job.done) / elapsed

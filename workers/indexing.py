@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 log = logger(__name__)
 
 RENEWED_AT_ONCE = 64
+# Counting a million photos takes seconds: at most a 20th of the time goes into it.
+COUNTING_SHARE = 20.0
 
 
 def index(turn: Turn) -> Outcome:
@@ -72,13 +75,21 @@ def encode(
         how the turn ends while something still waits.
     """
     decoder = turn.models.decoder(turn.settings, predictor.input_size)
-    with Ingest(turn.settings, turn.catalog, album_id, predictor, decoder=decoder) as part:
+    run = (turn.job.id, album_id)
+    with Ingest(
+        turn.settings,
+        turn.catalog,
+        album_id,
+        predictor,
+        decoder=decoder,
+        after=turn.models.cursors.get(run, 0),
+    ) as part:
         phase = jobs.get(turn.catalog, turn.place.job_id).phase
         if phase != "encode":
             with slots.leading(turn.catalog, turn.place) as leads:
                 if not leads:
                     return WAIT
-                part.start(all_failed=phase == "reopen")
+                part.start(all_failed=phase in ("reopen", "retry"))
                 slots.enter_phase(turn.catalog, turn.place, "encode")
         counted = Tally()
 
@@ -89,18 +100,40 @@ def encode(
             counted.encoded, counted.failed = tally.encoded, tally.failed
             counted.lost = tally.lost
             _note_failures(turn, tally)
-            report_progress(turn, album_id, part.wanted)
+            reporter.tell()
 
-        report_progress(turn, album_id, part.wanted)
+        reporter = _Reporter(turn, album_id, part.wanted)
+        reporter.tell()
         while True:
             ended = part.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
             if ended != "done" or not all_anew or not _renew_some(turn, album_id, part.wanted):
                 break
+    # The next turn goes on there, not at the album's first photo.
+    turn.models.cursors[run] = part.after
     if ended == "stopped":
         return broken_off(turn)
     if ended == "wait":
         return MORE if turn.is_over() and not turn.should_stop() else broken_off(turn)
     return Encoded(part.version, part.wanted)
+
+
+class _Reporter:
+    """Tells the progress, but spends no more than a small share of the time on counting it."""
+
+    def __init__(self, turn: Turn, album_id: int, wanted: dict[str, str]) -> None:
+        self._turn = turn
+        self._album_id = album_id
+        self._wanted = wanted
+        self._next = 0.0
+
+    def tell(self) -> None:
+        """Count and report, unless the last count was a moment ago for its cost."""
+        begun = time.monotonic()
+        if begun < self._next:
+            return
+        report_progress(self._turn, self._album_id, self._wanted)
+        ended = time.monotonic()
+        self._next = ended + COUNTING_SHARE * (ended - begun)
 
 
 def broken_off(turn: Turn) -> Outcome:

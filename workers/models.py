@@ -37,6 +37,8 @@ class Models:
         self._decoder: Decoder | None = None
         self._decoder_size = 0
         self._lock = threading.Lock()
+        self.cursors: dict[tuple[int, int], int] = {}
+        """Where this process's part of a run stands, by (job, album): a photo's id."""
 
     def get(self, name: str) -> Predictor:
         """The network of this name; torch is imported here, never before a fork.

@@ -99,7 +99,11 @@ def start_job(job: JobIn, server: ServerDep, who: Writer) -> JobOut:
     if job.kind in ("index", "reindex") and job.model is not None:
         parameters["model"] = job.model
     started = jobs.create(
-        catalog, job.kind, album_id=album_id_of(catalog, job.album), parameters=parameters
+        catalog,
+        job.kind,
+        album_id=album_id_of(catalog, job.album),
+        parameters=parameters,
+        width=server.engine.settings.job_width,
     )
     server.wake()
     return _out(started)
