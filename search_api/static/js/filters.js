@@ -8,13 +8,13 @@ let run = null;
 
 /** Build the form; `changed` runs after every change. */
 export function installFilters(changed) {
-  const field = (label, control, hint) =>
-    h("label", { class: "filter" }, h("span", {}, label), control, hint ? h("small", {}, hint) : null);
+  const field = (label, control, hint, wide = "") =>
+    h("label", { class: `filter ${wide}` }, h("span", {}, label), control, hint ? h("small", {}, hint) : null);
   $("filters").append(
     h("div", { class: "filter-grid" },
       field("Taken from", h("input", { type: "date", id: "f-from" })),
       field("until", h("input", { type: "date", id: "f-until" })),
-      field("Path", h("input", { type: "text", id: "f-path", maxlength: 200, placeholder: "2024/**/*.jpg", spellcheck: "false" }), "a glob inside the album"),
+      field("Path", h("input", { type: "text", id: "f-path", maxlength: 200, placeholder: "2024/**/*.jpg", spellcheck: "false" }), "a glob inside the album", "wide"),
       field("Camera", h("input", { type: "text", id: "f-camera", maxlength: 100, placeholder: "Pixel" }), "part of its name"),
       field("Shape", h("select", { id: "f-orientation" },
         ...[["", "any"], ["landscape", "landscape"], ["portrait", "portrait"], ["square", "square"]].map(([value, label]) => h("option", { value }, label)))),

@@ -18,7 +18,7 @@ export class Lightbox {
     this.dialog = $("lightbox");
     this.view = "photo";
     this.paper = h("div", { class: "paper" });
-    this.stage = h("div", { class: "stage" }, this.paper,
+    this.stage = h("div", { class: "stage", tabindex: -1, autofocus: true }, this.paper,
       this.button("left", "Previous photo", () => this.step(-1), "previous"),
       this.button("right", "Next photo", () => this.step(1), "next"),
       h("div", { class: "zoom-tools" },
@@ -165,7 +165,7 @@ export class Lightbox {
     const { threshold, request } = this.search;
     return h("div", { class: `verdict ${item.accepted ? "yes" : "no"}` },
       h("p", { class: "expression" }, `“${request.expression}”`),
-      h("p", { class: "big" }, percent(item.confidence), h("small", {}, item.accepted ? " that it is here" : " · rejected")),
+      h("p", { class: "big" }, percent(item.confidence), h("small", {}, item.accepted ? " likely" : " likely · rejected")),
       h("div", { class: "meter", vars: { "--value": item.confidence, "--at": threshold }, title: `Matches from ${percent(threshold)} on` }, h("i"), h("b")));
   }
 

@@ -1,11 +1,11 @@
 // What the server is busy with: whether it is ready, and the jobs that run.
 
 import * as api from "./api.js";
-import { $ } from "./dom.js";
+import { $, h } from "./dom.js";
 import { openDrawer } from "./drawer.js";
-import { count } from "./format.js";
 
 const EVERY_MS = 4000;
+const VERBS = { index: "Indexing", reindex: "Reindexing", verify: "Checking", compact: "Compacting", matte: "Cutting out", export: "Exporting" };
 let watching = false;
 let unfinished = 0;
 
@@ -29,14 +29,20 @@ async function show(jobEnded) {
   const ready = await fetch("/readyz");
   const { jobs } = await api.get("/v1/jobs?unfinished=true&size=20");
   const running = jobs.find((job) => job.state === "running") ?? jobs[0];
-  let text = "";
+  let word = "";
+  let far = "";
   if (running) {
-    const far = running.total ? ` ${count(running.done)} / ${count(running.total)}` : "";
-    text = `${running.state === "paused" ? "Paused:" : ""} ${running.kind} ${running.album ?? ""}${far}`.trim();
-  } else if (ready.status === 503) text = "Loading the model …";
-  $("busy").dataset.tab = running ? "jobs" : "models";
-  $("busy").textContent = text;
-  $("busy").hidden = !text;
+    word = running.state === "running" ? VERBS[running.kind] ?? running.kind : `${running.kind} ${running.state}`;
+    far = running.total ? `${Math.floor((100 * running.done) / running.total)} %` : "…";
+  } else if (ready.status === 503) [word, far] = ["Loading the model", "…"];
+  const busy = $("busy");
+  busy.hidden = !word;
+  if (busy.title !== `${word} ${far}`) {
+    busy.dataset.tab = running ? "jobs" : "models";
+    busy.title = `${word} ${far}`;
+    busy.setAttribute("aria-label", busy.title);
+    busy.replaceChildren(h("span", { class: "word" }, word), h("span", {}, far));
+  }
   if (jobs.length < unfinished) await jobEnded();
   unfinished = jobs.length;
 }
