@@ -243,7 +243,7 @@ def _state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    first = str(error).strip().split("\n", 1)[0][:200]
+    first = re.split(r"\n|\. ", str(error).strip(), maxsplit=1)[0][:200]
     return f"{path} cannot be read ({first}); it may be truncated: fetch it again"
 
 
