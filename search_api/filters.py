@@ -24,19 +24,13 @@ from indexer.tables import Hit, Photo
 MAX_GLOB_CHARS = 200
 
 
-def plain_text(value: str) -> str:
-    """Refuse what no path, camera or name can hold: NUL and lone surrogates."""
-    if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError("must not hold NUL or half a surrogate pair")
-    return value
-
-
 def _wall_clock(value: datetime | None) -> datetime | None:
     """A photo's clock time has no zone; an offset that is given is dropped, not converted."""
     return value.replace(tzinfo=None) if value is not None else None
 
 
-PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$"), AfterValidator(plain_text)]
+# No NUL; lone surrogates are refused by pydantic itself.
+PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 WallClock = Annotated[datetime | None, AfterValidator(_wall_clock)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]

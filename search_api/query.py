@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from search_api.filters import Filters, PlainText, plain_text
+from search_api.filters import Filters, PlainText
 
 MAX_EXPRESSION_CHARS = 300
 MAX_CANDIDATES = 5000
@@ -25,8 +25,6 @@ def _expression(value: str) -> str:
 
 Expression = Annotated[
     str,
-    AfterValidator(plain_text),
-    AfterValidator(_expression),
     Field(
         min_length=1,
         max_length=MAX_EXPRESSION_CHARS,
@@ -35,6 +33,7 @@ Expression = Annotated[
         "The model reads its first 20 word pieces.",
         examples=["kid in blue", "everyone except the man in white"],
     ),
+    AfterValidator(_expression),
 ]
 
 

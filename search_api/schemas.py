@@ -18,7 +18,7 @@ Cursor = Annotated[
     str | None, Field(max_length=200, description="`next_cursor` of the page before.")
 ]
 AlbumName = Annotated[
-    PlainText,
+    str,
     Field(min_length=1, max_length=255, pattern=r"^[^\x00]*\S[^\x00]*$", examples=["holiday"]),
 ]
 Id = Annotated[int, Field(ge=1, le=2**53)]
