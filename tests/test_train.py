@@ -163,7 +163,9 @@ def _union(shards: Shards, batch: Batch, photo: int, referents: frozenset[int]) 
     if batch.flipped[photo]:
         ids = ids[:, ::-1]
     shares = instance_shares(ids[None])[0]
-    return sum((shares[i] for i in referents), torch.zeros(16, 16)).clamp(max=1.0)
+    return sum((shares[i] for i in referents if i < len(shares)), torch.zeros(16, 16)).clamp(
+        max=1.0
+    )
 
 
 def test_a_photo_is_asked_what_was_written_for_its_neighbours() -> None:

@@ -258,7 +258,8 @@ class Sampler:
         masks = torch.zeros(len(pairs), size // 4, size // 4)
         for m, (b, referents) in enumerate(zip(pairs.photo, pairs.referents, strict=True)):
             for i in referents:
-                masks[m] += shares[b, i]
+                if i < shares.shape[1]:  # else too small for the id map at S/2
+                    masks[m] += shares[b, i]
         return Batch(
             pixels=jittered(images, drawn, self.recipe) if self.with_pixels else no_pixels(drawn),
             texts=list(pairs.texts),

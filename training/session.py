@@ -81,7 +81,7 @@ def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
     if recipe.data == "grefcoco":
         if data is None:
             raise DatasetError(
-                "this recipe trains on gRefCOCO: name its folder with --data (docs/training.md)"
+                "this recipe trains on gRefCOCO: name its folder with --data, see docs/training.md"
             )
         return grefcoco.read(data, "train")
     if data is not None:

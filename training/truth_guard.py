@@ -17,68 +17,13 @@ from training.grefcoco import Dataset, Sample
 
 # What people call COCO's kinds, beside their names; all that may mean a person means every kind
 # of person, as synthetic albums tell men, women, boys and girls apart.
-_PEOPLE = frozenset(
-    [
-        "person",
-        "people",
-        "man",
-        "men",
-        "woman",
-        "women",
-        "boy",
-        "boys",
-        "girl",
-        "girls",
-        "kid",
-        "kids",
-        "child",
-        "children",
-        "baby",
-        "babies",
-        "guy",
-        "guys",
-        "lady",
-        "ladies",
-        "gentleman",
-        "dude",
-        "player",
-        "players",
-        "batter",
-        "catcher",
-        "pitcher",
-        "umpire",
-        "skier",
-        "surfer",
-        "rider",
-        "driver",
-        "chef",
-        "dad",
-        "mom",
-        "father",
-        "mother",
-        "son",
-        "daughter",
-        "bride",
-        "groom",
-        "toddler",
-        "someone",
-        "everyone",
-        "everybody",
-        "he",
-        "she",
-        "him",
-        "her",
-        "his",
-        "they",
-        "them",
-        "crowd",
-        "couple",
-        "mans",
-        "womans",
-        "persons",
-        "adult",
-    ]
-)
+_PEOPLE_WORDS = """
+person people man men woman women boy boys girl girls kid kids child children baby babies guy
+guys lady ladies gentleman dude player players batter catcher pitcher umpire skier surfer rider
+driver chef dad mom father mother son daughter bride groom toddler someone everyone everybody
+he she him her his they them crowd couple mans womans persons adult
+"""
+_PEOPLE = frozenset(_PEOPLE_WORDS.split())
 _KINDS_OF_PEOPLE = frozenset(("person", "man", "woman", "boy", "girl"))
 _ALSO: dict[str, str] = {
     "bike": "bicycle", "motorbike": "motorcycle", "plane": "airplane", "jet": "airplane",
