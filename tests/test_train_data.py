@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from tiny_model import TINY, write_tiny_model
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from model import checkpoint
 from model.errors import ModelError, WeightsError
 from model.rela import RelaNetwork
 from model.text import TextEncoder
-from referent.main import app
+from referent.train import train
 from training import grefcoco
 from training.album import AlbumPlan, write_album
 from training.errors import DatasetError
@@ -194,7 +195,9 @@ def test_base_recipe_trains_from_the_command_line(album: Path, tmp_path: Path) -
     configuration = tmp_path / "tiny.json"
     configuration.write_text(json.dumps(TINY.to_dict()))
     out = tmp_path / "run"
-    command = ["train", "base", "--data", str(album), "--out", str(out), "--batch", "4",
+    app = typer.Typer()
+    app.command()(train)
+    command = ["base", "--data", str(album), "--out", str(out), "--batch", "4",
                "--model", str(configuration), "--steps", "2", "--start", "random"]  # fmt: skip
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output

@@ -255,7 +255,8 @@ class Trainer:
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as e:
             raise WeightsError(
                 f"{path} cannot be resumed from: it is damaged, or of another network or stage "
-                f"({(str(e) or type(e).__name__).splitlines()[0]}); name another --out, or delete it to start anew"
+                f"({(str(e) or type(e).__name__).splitlines()[0]}); name another --out, or delete "
+                "it to start anew"
             ) from e
         torch.set_rng_state(state["rng"].cpu())
         if "cuda_rng" in state and self.device.type == "cuda":
