@@ -43,7 +43,7 @@ STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (indexer_errors.NoSpaceLeft, 507),
     (model_errors.ExpressionError, 422),
     (model_errors.PhotoError, 422),
-    (model_errors.UnknownModel, 422),
+    (model_errors.UnknownModel, 404),
     (model_errors.ModelError, 409),
     (model_errors.ReferentError, 409),
 )
