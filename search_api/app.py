@@ -12,7 +12,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
 
 from indexer.decode import Decoder
 from indexer.settings import Settings
@@ -22,6 +21,7 @@ from search_api.errors import RefusedToStart
 from search_api.guard import LOOPBACK_NAMES, Guard, is_loopback
 from search_api.limits import BodyLimit, Slots
 from search_api.metrics import CountRequests, Metrics
+from search_api.page_files import PageFiles
 from search_api.problems import Problem, install
 from search_api.routes import albums, jobs, photos, search, system
 from search_api.server_settings import MEBIBYTE, ServerSettings
@@ -153,7 +153,7 @@ def _mount_page(app: FastAPI) -> None:
     def page() -> Response:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", PageFiles(directory=STATIC), name="static")
 
 
 def _describe(app: FastAPI) -> None:

@@ -94,6 +94,7 @@ function card(album, host, draw) {
       may("write") ? h("button", { type: "button", class: "small", onclick: () => picker.click() }, "Upload photos") : null,
       may("write") ? h("button", { type: "button", class: "small", onclick: index }, "Index again") : null,
       may("admin") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": `Remove ${album.name}` }, "Remove") : null),
+    may("admin") ? folderForm(album, host) : null,
     picker, said, refused);
   if (may("write")) {
     element.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("drop"); });
@@ -105,6 +106,22 @@ function card(album, host, draw) {
     });
   }
   return element;
+}
+
+/** Let the album scan a folder of the server, where its settings allow that. */
+function folderForm(album, host) {
+  const path = h("input", { type: "text", required: true, maxlength: 4096, placeholder: "/srv/photos", spellcheck: "false", "aria-label": `Folder of the server for ${album.name}` });
+  const form = h("form", { class: "inline", onsubmit: async (event) => {
+    event.preventDefault();
+    try {
+      await api.post(`/v1/albums/${album.id}/roots`, { path: path.value });
+      host.albumsChanged();
+      host.show("jobs");
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  } }, path, h("button", { class: "small", type: "submit" }, "Add"));
+  return h("details", { class: "folder" }, h("summary", {}, "Add a folder of the server"), form);
 }
 
 function* batches(files) {

@@ -46,7 +46,7 @@ function ask() {
 function moreLike(item, options) {
   history.pushState({}, "", "/");
   scrollTo({ top: 0 });
-  search.similar(item, options);
+  search.similar(item, { ...options, album: $("album").value || null });
 }
 
 /** Keep the run in the address, so that it can be opened again, shared and gone back to. */
