@@ -97,7 +97,7 @@ def grow(catalog: Catalog, store: FeatureStore, predictor: Predictor, name: str,
         records = {tier: snapshot.gather(tier, rows).copy() for tier in ("tokens", "vectors")}
     for start in range(0, size, BLOCK):
         chosen = np.arange(start, min(size, start + BLOCK)) % len(real)
-        hashes = [f"{name[-8:]:>08}{start + i:032x}" for i in range(len(chosen))]
+        hashes = [f"{size:08x}{start + i:032x}" for i in range(len(chosen))]
         parts = [
             Part(
                 tier,

@@ -83,7 +83,7 @@ async def upload(
     album_id: AlbumId,
     server: ServerDep,
     who: Writer,
-    files: Annotated[list[UploadFile], File(description="Photos.")],
+    files: Annotated[list[UploadFile], File(description="Photos.", min_length=1)],
 ) -> UploadOut:
     """Add photos to an album and index them.
 
