@@ -107,7 +107,7 @@ class Library:
             "REFERENT_DECODE_TIMEOUT_S": "60",
             "REFERENT_TURN_S": "4",
             "REFERENT_SWEEP_S": "1",
-            "REFERENT_JOB_LEASE_S": "8",
+            "REFERENT_JOB_LEASE_S": "20",
             "REFERENT_DATABASE_TIMEOUT_S": "20",
             **{f"REFERENT_{name.upper()}": value for name, value in settings.items()},
         }
