@@ -31,13 +31,16 @@ RECIPE = Recipe(
 )
 
 
+# What two processes train for comparison.
+TOGETHER = replace(RECIPE, model=replace(TINY, rla_layers=2), steps=3, accumulate=2)
+
+
 def main() -> None:
     """Train three steps, say each step's losses."""
     torch.set_num_threads(1)
     shards, out = Path(sys.argv[1]), Path(sys.argv[2])
-    recipe = replace(RECIPE, model=replace(TINY, rla_layers=2), steps=3, accumulate=2)
-    trainer = Trainer(recipe, open_shards(shards), out)
-    rows = [trainer.advance() for _ in range(recipe.steps)]
+    trainer = Trainer(TOGETHER, open_shards(shards), out)
+    rows = [trainer.advance() for _ in range(TOGETHER.steps)]
     if os.environ.get("RANK", "0") == "0":
         (out / "losses.json").write_text(json.dumps(rows), encoding="utf-8")
 
