@@ -99,7 +99,7 @@ def let_match(library: Library, album: str, share: float) -> float:
     spread = float(np.std(logits)) or 1.0
     middle = Calibration(temperature=spread, bias=-float(np.mean(logits)) / spread)
     confidence = np.sort(middle.confidence(logits))
-    threshold = 1.0 if share == 0 else float(np.quantile(confidence, 1 - share))
+    threshold = float(np.quantile(confidence, 1 - share)) if 0 < share < 1 else 1.0 - share
     calibration = Calibration(
         temperature=middle.temperature, bias=middle.bias, threshold=round(threshold, 4)
     )

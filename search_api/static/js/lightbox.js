@@ -61,7 +61,7 @@ export class Lightbox {
     this.item = item;
     const at = this.items.indexOf(item);
     if (at > this.items.length - 5 && this.search.cursor) {
-      this.search.more().then(() => { this.items = item.accepted ? this.search.visible() : this.items; this.drawPlace(); });
+      this.search.nextPage().then(() => { this.items = item.accepted ? this.search.visible() : this.items; this.drawPlace(); });
     }
     this.zoom.reset();
     this.drawPlace();

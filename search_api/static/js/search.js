@@ -1,17 +1,20 @@
 // One search: its events, its hits, the live line, the confidence slider, pages of old runs.
 
 import * as api from "./api.js";
-import { $, h, s, toast } from "./dom.js";
-import { count, duration, percent, plural } from "./format.js";
+import { $, h, toast } from "./dom.js";
+import { drawEmpty } from "./empty.js";
+import { count, duration, plural } from "./format.js";
 import { filters, setFilters } from "./filters.js";
 import { Grid } from "./grid.js";
+import { drawSlider } from "./slider.js";
 
 // More hits than this are paged from the server instead of kept from the stream.
 const KEPT_HITS = 1000;
 const PAGE = 100;
 const REJECTED = 24;
+// Tiles are added when the end of the grid is this near to the window.
+const NEAR_PX = 900;
 const SPOKEN_EVERY_MS = 1500;
-const BINS = 40;
 
 export class Search {
   constructor({ open, similar, changed }) {
@@ -23,7 +26,7 @@ export class Search {
     $("stop").addEventListener("click", () => this.stop());
     $("minimum").addEventListener("input", () => this.setMinimum(Number($("minimum").value) / 100));
     $("minimum-reset").addEventListener("click", () => this.setMinimum(null));
-    new IntersectionObserver((entries) => entries[0].isIntersecting && this.more(), { rootMargin: "900px" }).observe($("sentinel"));
+    new IntersectionObserver(() => this.more(), { rootMargin: `${NEAR_PX}px` }).observe($("sentinel"));
   }
 
   reset() {
@@ -192,16 +195,24 @@ export class Search {
     if (runId === this.runId) this.rejected = found.hits;
   }
 
-  /** The end of the grid came near: show more tiles, or fetch the next page. */
+  /** While the end of the grid is near: show more tiles, then fetch more pages. */
   async more() {
-    if (this.grid.grow() || !this.paged || this.cursor === null) return;
+    if ($("sentinel").getBoundingClientRect().top > innerHeight + NEAR_PX) return;
+    if (this.grid.grow()) requestAnimationFrame(() => this.more());
+    else await this.nextPage();
+  }
+
+  /** Fetch the next page of a run; false when there is none or it is on its way. */
+  async nextPage() {
+    if (!this.paged || this.cursor === null || this.loading) return false;
     try {
       await this.page();
-      this.drawSoon();
-      this.grid.grow();
     } catch (error) {
       toast(error.message, "bad");
+      return false;
     }
+    this.draw();
+    return true;
   }
 
   visible() {
@@ -241,13 +252,14 @@ export class Search {
     const share = this.coverage.prefiltered ? this.coverage.verified / this.coverage.prefiltered : 0;
     $("progress").setAttribute("aria-valuenow", String(Math.round(share * 100)));
     $("progress").firstElementChild.style.setProperty("--done", share.toFixed(4));
-    this.drawSlider();
+    drawSlider(this);
     this.drawNotes();
     this.grid.show(this.visible());
     const nearest = this.nearest();
     $("near").hidden = !nearest.length;
     this.near.show(nearest);
-    this.drawEmpty();
+    drawEmpty(this);
+    requestAnimationFrame(() => this.more());
   }
 
   liveLine() {
@@ -274,74 +286,19 @@ export class Search {
     if ($("spoken").textContent !== $("live").textContent) $("spoken").textContent = $("live").textContent;
   }
 
-  drawSlider() {
-    const at = this.minimum ?? this.threshold;
-    $("minimum").value = String(Math.round(at * 100));
-    $("minimum").setAttribute("aria-valuetext", `${percent(at)}${this.minimum === null ? ", calibrated" : ""}`);
-    $("minimum-shown").textContent = `≥ ${percent(at)}`;
-    $("minimum-reset").hidden = this.minimum === null;
-    $("mark").style.setProperty("--at", String(this.threshold));
-    const bins = new Array(BINS).fill(0).map(() => [0, 0]);
-    for (const hit of this.hits) if (hit.confidence !== undefined) bins[Math.min(BINS - 1, Math.floor(hit.confidence * BINS))][0] += 1;
-    for (const hit of this.rejected) bins[Math.min(BINS - 1, Math.floor(hit.confidence * BINS))][1] += 1;
-    const most = Math.max(1, ...bins.map(([a, b]) => a + b));
-    const bars = bins.flatMap(([accepted, rejected], i) => {
-      const tall = (n) => (n ? Math.max(2, 20 * Math.sqrt(n / most)) : 0);
-      const all = tall(accepted + rejected);
-      const some = accepted ? (all * accepted) / (accepted + rejected) : 0;
-      const bar = (kind, y, height) => s("rect", { class: kind, x: (i * 100) / BINS + 0.3, y, width: 100 / BINS - 0.6, height });
-      return [all > some ? bar("no", 20 - all, all - some) : null, some ? bar("yes", 20 - some, some) : null];
-    });
-    $("histogram").replaceChildren(...bars.filter(Boolean));
-  }
-
   drawNotes() {
     $("notes").replaceChildren(
       ...this.notes.filter((note) => note.code !== "stopped" || this.state !== "done").map((note) => h("p", { class: `note ${note.code}` }, note.text)),
     );
   }
 
-  drawEmpty() {
-    const settled = this.state === "done" || this.state === "stopped";
-    const nothing = settled && !this.hits.length && !(this.minimum !== null && this.nearest().length);
-    const hiddenBySlider = settled && this.hits.length > 0 && !this.visible().length;
-    $("empty").hidden = !nothing && !hiddenBySlider;
-    if (hiddenBySlider) {
-      $("empty").replaceChildren(
-        h("h2", {}, "All of them are below this confidence"),
-        h("p", {}, `${plural(this.hits.length, "photo")} match; the most certain at ${percent(this.hits[0].confidence)}.`),
-        h("div", { class: "actions" }, h("button", { class: "primary", onclick: () => this.setMinimum(null) }, "Show them")),
-      );
-    } else if (nothing && this.kind !== "search") {
-      $("empty").replaceChildren(h("h2", {}, this.kind === "duplicates" ? "No duplicates" : "Nothing to compare with"));
-    } else if (nothing) {
-      $("empty").replaceChildren(...this.emptyText());
-    }
+  /** Show the nearest photos that were rejected. */
+  showNearest() {
+    this.askedForNear = true;
+    this.draw();
   }
 
-  emptyText() {
-    const { total, filtered, verified } = this.coverage;
-    const offers = [];
-    if (this.rejected.length && !this.askedForNear) {
-      offers.push(h("button", { class: "secondary", onclick: () => { this.askedForNear = true; this.draw(); } },
-        `Show the ${plural(this.rejected.length, "nearest rejected photo")}`));
-    }
-    if (verified < filtered) {
-      offers.unshift(h("button", { class: "primary", onclick: () => this.exhaustive() }, `Search all ${plural(filtered, "photo")} exhaustively`));
-    }
-    let why = "Every one of them was verified: the network looked at each photo for this expression.";
-    if (filtered === 0) why = total ? "No indexed photo passes the filters." : "There are no photos here yet.";
-    else if (this.state === "stopped") why = "The search was stopped before its end.";
-    else if (verified < filtered) why = `Only the likeliest ${count(verified)} of ${plural(filtered, "photo")} were verified.`;
-    else if (filtered < total) why = `All ${plural(filtered, "photo")} that can be searched were verified.`;
-    return [
-      h("p", { class: "figure" }, h("b", {}, count(verified)), ` of ${plural(total, "photo")} verified`),
-      h("h2", {}, "Nothing here matches"),
-      h("p", {}, why),
-      offers.length ? h("div", { class: "actions" }, offers) : null,
-    ].filter(Boolean);
-  }
-
+  /** The same search over every photo that passes the filters. */
   exhaustive() {
     document.querySelector("[name=mode][value=exhaustive]").checked = true;
     this.start({ ...this.request, mode: "exhaustive", filters: filters() });
