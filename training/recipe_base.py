@@ -1,20 +1,18 @@
 """The recipe of `rela-base` on gRefCOCO, for whoever has the data and a GPU.
 
-Cost, for the released file's 16,994 training photos at 24 epochs of photos, 408 k vision passes of
-up to 14 expressions each (`python -m benchmarks` has the multiply-adds):
+Cost, for the released file's 16,994 training photos: 25,500 steps of 16 are 24 epochs of photos,
+408 k vision passes with up to 14 expressions each. By arithmetic, not measured:
 
-- Swin-B at 480², deformable decoder and RIA: about 124 G multiply-adds forward, 248 GFLOP; with
-  the backward pass three times that, 0.74 TFLOP a photo.
-- RLA and mask: 0.12 G multiply-adds a pair, 0.24 GFLOP, 0.72 with the backward pass; 14 pairs are
-  10 GFLOP a photo. BERT-base, frozen, 20 tokens: 1.7 G multiply-adds, 3.4 GFLOP a text, forward
-  only; 14 texts are 48 GFLOP a photo.
-- Together 0.80 TFLOP a photo, 3.3e17 FLOP a run. A data-centre card (990 TFLOP/s bf16 at best)
-  reaches about 15 % on such shapes, 150 TFLOP/s: 36 minutes; with loading and a first estimate's
-  luck, plan two hours. A 24 GB consumer card (about 80 TFLOP/s bf16 at best, a third of it
-  reached, --batch 4 and accumulate 4): 3.4 hours, plan six.
-- Reading: a photo is decoded and its masks drawn in about 25 ms of one core, so one process feeds
-  40 photos/s, against 190 photos/s of the fastest card: give such a card `torchrun` with several
-  processes.
+- Multiply-adds forward at 480²: Swin-B 86 G (73 G, and what it pads), deformable decoder 30 G (six
+  layers over 4,725 tokens 21 G, the stride-4 convolution 8.5 G), RIA 4 G; about 120 G, 0.24 TFLOP,
+  and three times that with the backward pass: 0.72 TFLOP a photo.
+- A pair: RLA's MLP 26 M, filters 8 M, words 6 M, mask 1 M; 0.04 G, 0.24 GFLOP with the backward
+  pass, 3.4 GFLOP for 14. BERT-base, frozen, 20 tokens: 1.7 G a text, 48 GFLOP for 14.
+- Together 0.77 TFLOP a photo, 3.2e17 FLOP a run. A data-centre card (990 TFLOP/s in bf16 at best)
+  reaches perhaps 15 % on such shapes: 36 minutes; plan two hours. A 24 GB consumer card (about 80
+  TFLOP/s, a third of it reached; batch 4, accumulate 4): 3.3 hours, plan six.
+- At 150 TFLOP/s that card wants 190 photos/s. Decoding a photo, squashing it and drawing its masks
+  takes some 25 ms of a core, 40 photos/s a process: there, give one card several processes.
 """
 
 from dataclasses import replace
