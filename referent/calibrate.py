@@ -25,6 +25,13 @@ def calibrate(
         Path | None, typer.Option(help="write here instead of beside the weights")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the calibration as JSON")] = False,
+    album: Annotated[
+        str | None,
+        typer.Option(help="fit this album's own decision from the verdicts given on its hits"),
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="with --album: go back to the model's calibration")
+    ] = False,
     quick: Annotated[bool, typer.Option(help="a tenth of the synthetic sets")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
@@ -33,7 +40,13 @@ def calibrate(
     They are kept in NAME.calibration.json beside the weights, under a revision of their own: no
     photo has to be indexed again. The default operating point is the one for albums, where most
     photos do not match.
+
+    With --album the album's own decision is fitted from marked hits and kept in the catalog; the
+    held-out error is printed before and after, and nothing is kept where it does not fall.
     """
+    if album is not None:
+        calibrate_album(album, reset=reset, as_json=as_json)
+        return
     import json
 
     from model.build import load_predictor, weights_of
@@ -60,5 +73,57 @@ def calibrate(
         )
 
 
-EXAMPLE = "Example: `referent calibrate rela-mini --data synthetic:val`"
+def calibrate_album(album: str, *, reset: bool, as_json: bool) -> None:
+    """Fit an album's decision to its verdicts and keep it if its held-out error is smaller.
+
+    Raises:
+        UnknownAlbum, NotIndexed, TooFewMarks.
+    """
+    import json
+
+    from indexer.settings import Settings
+    from search_api import corrections
+    from search_api.albums import album_id_of
+    from search_api.engine import Engine
+
+    with Engine.open(Settings()) as engine:
+        album_id = album_id_of(engine.catalog, album)
+        if reset:
+            dropped = corrections.reset(engine.catalog, album_id)
+            told = {"album": album, "dropped": dropped}
+            typer.echo(
+                json.dumps(told)
+                if as_json
+                else f"{album}: {dropped} calibrations of its own dropped; the model's one decides"
+            )
+            return
+        fit = corrections.fit_album(engine, album_id)
+        if fit.helps:
+            corrections.keep(engine.catalog, album_id, fit.calibration)
+    if as_json:
+        values = {
+            "album": album,
+            "kept": fit.helps,
+            "marks": fit.marks,
+            "log_loss": {"before": fit.log_loss_before, "after": fit.log_loss_after},
+            "wrong": {"before": fit.wrong_before, "after": fit.wrong_after},
+        }
+        typer.echo(json.dumps(values | {"calibration": fit.calibration.to_dict()}, indent=2))
+        return
+    typer.echo(
+        f"{album}: {fit.marks} verdicts; held out, log loss {fit.log_loss_before:.3f} before and "
+        f"{fit.log_loss_after:.3f} after, wrong decisions {fit.wrong_before:.1%} before and "
+        f"{fit.wrong_after:.1%} after"
+    )
+    typer.echo(
+        f"kept as revision {fit.calibration.revision}"
+        if fit.helps
+        else "not kept: it does not help on verdicts that it has not seen; mark more hits"
+    )
+
+
+EXAMPLE = (
+    "Example: `referent calibrate rela-mini --data synthetic:val`, "
+    "`referent calibrate --album holiday`"
+)
 setattr(calibrate, "epilog", EXAMPLE)  # noqa: B010

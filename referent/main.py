@@ -18,6 +18,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("synth", "referent.synth", "synth"),
     ("index", "referent.index", "index"),
     ("search", "referent.search", "search"),
+    ("matte", "referent.matte", "matte"),
+    ("export", "referent.export", "export"),
     ("albums", "referent.albums", "albums"),
     ("serve", "referent.serve", "serve"),
     ("keys", "referent.keys", "app"),

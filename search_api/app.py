@@ -23,7 +23,7 @@ from search_api.limits import BodyLimit, Slots
 from search_api.metrics import CountRequests, Metrics
 from search_api.page_files import PageFiles
 from search_api.problems import Problem, install
-from search_api.routes import albums, jobs, photos, search, system
+from search_api.routes import albums, exports, jobs, marks, matte, photos, search, system
 from search_api.server_settings import MEBIBYTE, ServerSettings
 from search_api.sessions import Sessions
 from search_api.state import CHECK_SIDE_PX, Server
@@ -98,8 +98,8 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.server = server
-    for router in (search.router, photos.router, albums.router, jobs.router):
-        app.include_router(router, prefix="/v1")
+    for module in (search, photos, albums, matte, jobs, exports, marks):
+        app.include_router(module.router, prefix="/v1")
     app.include_router(system.router)
     app.include_router(system.health)
     _mount_page(app)

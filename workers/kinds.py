@@ -19,6 +19,8 @@ FUNCTIONS: Mapping[str, str] = {
     "reindex": "workers.reindex:reindex",
     "compact": "workers.upkeep:compact",
     "verify": "workers.upkeep:verify",
+    "matte": "workers.matting:cut_out_matches",
+    "export": "workers.exporting:export_run",
 }
 
 

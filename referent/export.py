@@ -1,0 +1,40 @@
+"""`referent export`: a search run as COCO JSON, in gRefCOCO's form, as CSV or a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="The search run's id, from `referent search --json`.")],
+    out: Annotated[Path, typer.Option(help="The file to write; a folder for grefcoco.")],
+    form: Annotated[
+        str, typer.Option(help="`coco`, `grefcoco`, `csv` or `sheet`; else by the file's ending.")
+    ] = "",
+) -> None:
+    """Write the matches of a search run for other programs."""
+    from indexer.settings import Settings
+    from search_api.engine import Engine
+    from search_api.errors import BadQuery, SearchError
+    from search_api.exports import FORMS, write_export
+
+    chosen = form or {".json": "coco", ".csv": "csv", ".jpg": "sheet", "": "grefcoco"}.get(
+        out.suffix.lower(), ""
+    )
+    if chosen not in FORMS:
+        raise BadQuery(f"--form: choose one of {', '.join(FORMS)}")
+    with Engine.open(Settings()) as engine:
+        try:
+            told = write_export(engine, run, chosen, out)
+        except OSError as error:
+            raise SearchError(f"cannot write {out}: {error.strerror or error}") from error
+    typer.echo(f"{out}: {told}")
+
+
+export.epilog = (  # type: ignore[attr-defined]
+    "Example: `referent export 0f0e... --out kids.json`, "
+    "`referent export 0f0e... --form grefcoco --out kids`"
+)

@@ -1,0 +1,202 @@
+"""`referent matte`: cut out every photo's match of an expression, into a folder or a zip."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from indexer.jobs import JobView
+
+SOME_FAILED = 3
+
+
+def matte(
+    expression: Annotated[str, typer.Argument(help="What to cut out, such as: kid in blue")],
+    out: Annotated[Path, typer.Option(help="A folder, or a file that ends with .zip.")],
+    album: Annotated[str | None, typer.Option(help="Look in this album only.")] = None,
+    webp: Annotated[bool, typer.Option("--webp", help="WebP instead of PNG.")] = False,
+    background: Annotated[
+        str | None,
+        typer.Option(help="A colour (white, #ff8000), a picture's file, or blur; else none."),
+    ] = None,
+    crop: Annotated[bool, typer.Option("--crop", help="Only the box of the match.")] = False,
+    mask_only: Annotated[
+        bool, typer.Option("--mask-only", help="Only alpha, as a grey PNG.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist; else they are skipped.")
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Confidence that counts as a match; else the calibrated."),
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Only photos whose path matches.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+) -> None:
+    """Cut out every match of an expression, with soft edges and without the old background.
+
+    Every photo of the album is verified. A second run does only what is missing. Leaves with
+    status 0 when all is written, 1 when nothing matches, 2 on an error and 3 when some photos
+    could not be cut out; manifest.json beside the cut-outs tells of each.
+    """
+    from dataclasses import asdict
+
+    from indexer import jobs
+    from indexer.catalog import Catalog
+    from indexer.settings import Settings
+    from model.cutout import BLUR
+    from referent.search import _query
+    from search_api.matte import Options
+    from workers.inprocess import run_job
+
+    picture = None
+    if background is not None and background != BLUR and Path(background).is_file():
+        background, picture = None, str(Path(background).resolve())
+    options = Options("webp" if webp else "png", background, picture, crop, mask_only, overwrite)
+    options.look()
+    query = _query(
+        expression=expression,
+        album=album,
+        mode="exhaustive",
+        threshold=threshold,
+        filters={"path": path},
+    )
+    zipped = out.suffix.lower() == ".zip"
+    folder = (out.parent / f".{out.name}.parts" if zipped else out).absolute()
+    if zipped:
+        _unpack(out, folder)
+    settings = Settings()
+    with Catalog.open(settings) as catalog:
+        job = jobs.create(
+            catalog,
+            "matte",
+            parameters={
+                "query": query.model_dump(mode="json", exclude_defaults=True),
+                "options": asdict(options),
+                "out": str(folder),
+            },
+        )
+        stopped = False
+        try:
+            job = run_job(settings, catalog, job.id, on_progress=_bar(quiet=as_json))
+        except KeyboardInterrupt:
+            stopped = True
+        failures = jobs.failures(catalog, job.id, limit=10_000)
+    if stopped:
+        raise KeyboardInterrupt
+    _check(job)
+    result = dict(job.result or {})
+    if zipped and result["matched"]:
+        _pack(folder, out)
+    elif zipped:
+        shutil.rmtree(folder, ignore_errors=True)
+    result |= {"out": str(out)}
+    if as_json:
+        listed = [{"photo": one.photo_id, "path": one.path, "reason": one.reason}
+                  for one in failures]  # fmt: skip
+        typer.echo(json.dumps({**result, "failures": listed}))
+    else:
+        _tell(result, failures)
+    if not result["matched"]:
+        raise typer.Exit(1)
+    if result["failed"]:
+        raise typer.Exit(SOME_FAILED)
+
+
+matte.epilog = (  # type: ignore[attr-defined]
+    'Example: `referent matte "kid in blue" --album holiday --out kid.zip`, '
+    '`referent matte "the red car" --out cars --background white --crop`'
+)
+
+
+def _bar(*, quiet: bool) -> Any:
+    """Shows a job's progress on stderr where a person looks."""
+    shown = [""]
+
+    def tell(job: JobView) -> None:
+        line = f"{job.done + job.failed:,} of {job.total:,} photos" if job.total is not None else ""
+        line = line or job.message or "reading the index"
+        if not quiet and sys.stderr.isatty() and line != shown[0]:
+            sys.stderr.write("\r\x1b[K" + ("" if job.finished else line))
+            sys.stderr.flush()
+            shown[0] = line
+
+    return tell
+
+
+def _check(job: JobView) -> None:
+    from indexer.errors import JobConflict
+
+    if job.state == "failed":
+        raise JobConflict(job.message or f"job {job.id} failed")
+    if job.state != "done":
+        raise JobConflict(
+            f"job {job.id} is {job.state}; go on with: referent jobs resume {job.id}, or run the "
+            "same command again"
+        )
+
+
+def _tell(result: dict[str, Any], failures: list[Any]) -> None:
+    typer.echo(str(result["sentence"]))
+    if result["matched"]:
+        parts = [f"{result['written']:,} cut-outs in {result['out']}"]
+        parts += [f"{result[name]:,} {name}" for name in ("failed", "skipped") if result[name]]
+        typer.echo(", ".join(parts))
+    for one in failures:
+        typer.echo(f"{one.path or 'a photo that is gone'}: {one.reason}", err=True)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Lay out an earlier zip, so that only what is missing is made anew."""
+    import zipfile
+
+    from search_api.errors import SearchError
+    from search_api.matte import MANIFEST, read_entries
+
+    if folder.exists() or not archive.exists():
+        return
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = set(opened.namelist())
+            if MANIFEST not in members:
+                raise SearchError(f"{archive} exists and is no zip of cut-outs; choose another")
+            opened.extract(MANIFEST, folder)
+            for name in read_entries(folder):
+                if name in members:
+                    opened.extract(name, folder)
+    except (zipfile.BadZipFile, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise SearchError(f"{archive} cannot be read ({error}); choose another file") from error
+
+
+def _pack(folder: Path, archive: Path) -> None:
+    """Make the zip of a folder, whole or not at all, and let the folder go."""
+    import errno
+    import zipfile
+
+    from indexer.errors import NoSpaceLeft
+    from search_api.archive import members
+
+    part = archive.with_name(f".{archive.name}.part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as made:
+            for name, file in members(folder):
+                made.write(file, name)
+        part.replace(archive)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceLeft(
+                f"no space is left for {archive}; its parts lie in {folder}"
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

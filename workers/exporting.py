@@ -1,0 +1,29 @@
+"""The job that writes a search run for other programs, where a request would wait too long."""
+
+from __future__ import annotations
+
+from indexer.errors import JobParametersInvalid
+from indexer.store import FeatureStore
+from search_api.engine import Engine
+from search_api.exports import FORMS, write_export
+from workers.work import Outcome, Turn
+
+NAMES = {"coco": "coco.json", "csv": "hits.csv", "sheet": "sheet.jpg", "grefcoco": "grefcoco"}
+
+
+def export_run(turn: Turn) -> Outcome:
+    """Write the run of parameter ``run`` in ``form`` below the exports folder.
+
+    It is written whole or not at all, so a job that is cut off begins again.
+    """
+    run_id, form = turn.job.parameters.get("run"), turn.job.parameters.get("form")
+    if not run_id or form not in FORMS:
+        raise JobParametersInvalid(
+            f"an export job needs the parameters run and form ({', '.join(FORMS)})"
+        )
+    store = FeatureStore.open(turn.settings, turn.catalog)
+    engine = Engine(turn.settings, turn.catalog, store, turn.models.get(turn.settings.model))
+    folder = turn.settings.exports_dir / f"export-{turn.job.id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    told = write_export(engine, str(run_id), str(form), folder / NAMES[form])
+    return Outcome("done", {"run": run_id, "folder": folder.name, "written": told})

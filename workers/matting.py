@@ -1,0 +1,118 @@
+"""The job that cuts out every match of an expression, a few photos a turn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from indexer import jobs
+from indexer.errors import JobParametersInvalid
+from indexer.store import FeatureStore
+from search_api import matte, pipeline, runs
+from search_api.archive import folder_of_job
+from search_api.engine import Engine
+from search_api.query import Query
+from workers.work import MORE, WAIT, Outcome, Turn
+
+STATE = ".run.json"
+
+
+def cut_out_matches(turn: Turn) -> Outcome:
+    """Cut out the matches of a run, or of an exhaustive search that the job makes first.
+
+    Parameters of the job: ``run`` (an ended search run) or ``query`` (as `search_api.query.Query`),
+    ``photos`` (ids, a selection), ``options`` (as `search_api.matte.Options`), ``out`` (a folder
+    of this machine; default: the job's own below the exports folder).
+    """
+    parameters = turn.job.parameters
+    folder = folder_of_job(turn.settings, turn.job)
+    options = matte.Options(**parameters.get("options", {}))
+    options.look()  # a background that cannot be used ends the job before its work
+    store = FeatureStore.open(turn.settings, turn.catalog)
+    engine = Engine(turn.settings, turn.catalog, store, turn.models.get(turn.settings.model))
+    run_id = _run_of(turn, engine, folder)
+    if run_id is None:
+        return _ended_early(turn)
+    run = runs.load(turn.catalog, run_id)
+    items = matte.plan(engine, run, options, parameters.get("photos"))
+    before = matte.read_entries(folder)
+    entries: list[matte.Entry] = []
+    failed = 0
+    for item in items:
+        entry = matte.finished(folder, item, before)
+        if entry is None or (options.overwrite and not _of_this_job(folder, item)):
+            if turn.is_over():
+                return _ended_early(turn)
+            mine = options.overwrite or matte.ours(folder, item, before)
+            entry = matte.cut_out(engine, run, item, replace(options, overwrite=mine), folder)
+            matte.note(folder, entry)
+            if entry.status != "done":
+                with turn.catalog.session() as session:
+                    jobs.note_failure(
+                        session, turn.job.id, item.photo.id, f"{entry.status}: {entry.reason}"
+                    )
+        entries.append(entry)
+        failed += entry.status != "done"
+        turn.report(done=len(entries) - failed, total=len(items), failed=failed)
+    if items:
+        matte.write_manifest(folder, run, options, entries)
+    (folder / STATE).unlink(missing_ok=True)
+    return Outcome("done", _result(run, folder, entries))
+
+
+def _run_of(turn: Turn, engine: Engine, folder: Path) -> str | None:
+    """The run to cut out; None when the search was told to stop."""
+    parameters = turn.job.parameters
+    if named := parameters.get("run"):
+        return str(named)
+    if "query" not in parameters:
+        raise JobParametersInvalid("a matte job needs the parameter run or query")
+    state = folder / STATE
+    try:
+        kept = json.loads(state.read_text("utf-8"))
+        if kept["job"] == turn.job.id:
+            return str(kept["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # no search of this job has ended yet
+    query = Query.model_validate({**parameters["query"], "mode": "exhaustive"})
+    events = pipeline.search(engine, query, streaming=False)
+    for event in events:
+        if isinstance(event, pipeline.Done):
+            folder.mkdir(parents=True, exist_ok=True)
+            state.write_text(json.dumps({"job": turn.job.id, "run": event.run_id}), "utf-8")
+            return event.run_id
+        if isinstance(event, pipeline.Progress):
+            at = event.coverage
+            turn.report(message=f"verified {at.verified:,} of {at.prefiltered:,} photos")
+        if turn.should_stop():
+            events.close()
+            return None
+    raise AssertionError("a search ends with Done")
+
+
+def _of_this_job(folder: Path, item: matte.Item) -> bool:
+    """Whether this job has written the file already, after a break of its own."""
+    try:
+        lines = (folder / matte.JOURNAL).read_text("utf-8")
+    except OSError:
+        return False
+    return json.dumps(str(item.file)) in lines
+
+
+def _result(run: runs.Run, folder: Path, entries: list[matte.Entry]) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "folder": folder.name,
+        "sentence": run.coverage.sentence(),
+        "matched": run.coverage.matched,
+        "written": sum(entry.status == "done" for entry in entries),
+        "failed": sum(entry.status == "failed" for entry in entries),
+        "skipped": sum(entry.status == "skipped" for entry in entries),
+    }
+
+
+def _ended_early(turn: Turn) -> Outcome:
+    """Another turn should follow unless the job is paused, cancelled or somebody else's."""
+    return MORE if turn.pulse.stop_reason is None else WAIT
