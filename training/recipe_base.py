@@ -9,10 +9,11 @@ Cost, for the released file's 16,994 training photos: 25,500 steps of 16 are 24 
 - A pair: RLA's MLP 26 M, filters 8 M, words 6 M, mask 1 M; 0.04 G, 0.24 GFLOP with the backward
   pass, 3.4 GFLOP for 14. BERT-base, frozen, 20 tokens: 1.7 G a text, 48 GFLOP for 14.
 - Together 0.77 TFLOP a photo, 3.2e17 FLOP a run. A data-centre card (990 TFLOP/s in bf16 at best)
-  reaches perhaps 15 % on such shapes: 36 minutes; plan two hours. A 24 GB consumer card (about 80
-  TFLOP/s, a third of it reached; batch 4, accumulate 4): 3.3 hours, plan six.
-- At 150 TFLOP/s that card wants 190 photos/s. Decoding a photo, squashing it and drawing its masks
-  takes some 25 ms of a core, 40 photos/s a process: there, give one card several processes.
+  reaches perhaps 15 % on such shapes: 36 minutes of computing. A 24 GB consumer card (about 80
+  TFLOP/s, a third of it reached; batch 4, accumulate 4): 3.3 hours.
+- Batches are made between steps: decoding a photo, squashing it and drawing its masks takes some
+  25 ms of a core, 2.8 hours a run. So plan three and a half hours on one data-centre card, six and
+  a half on a consumer card; processes on several cards share both.
 """
 
 from dataclasses import replace
