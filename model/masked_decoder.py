@@ -94,10 +94,11 @@ class Attention(nn.Module):
         q, k, v = split(self.query(query)), split(self.key(key)), split(self.value(value))
         # In bfloat16 the backward pass of attention is four times slower on a CPU.
         with torch.autocast(q.device.type, enabled=q.device.type != "cpu"):
-            if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+            dtype = q.dtype
+            if q.device.type == "cpu" and dtype == torch.bfloat16 and torch.is_grad_enabled():
                 q, k, v = q.float(), k.float(), v.float()
             allowed = None if blocked is None else ~blocked
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).to(dtype)
         out: Tensor = self.output(attended.transpose(1, 2).flatten(2))  # (B, Q, C)
         return out
 

@@ -99,13 +99,26 @@ class RegionLanguageLayer(nn.Module):
             (M, N, C) F_r2.
         """
         heads = self.word_heads
+        keys = F.gelu(self.word_key(words))
+        if len(words) == 1:  # one expression for all photos: few large products, not many small
+            return self._attend_one(queries, keys[0], words[0], mask[0])
         q = queries.unflatten(-1, (heads, -1)).transpose(1, 2)  # (M, h, N, C/h)
-        k = F.gelu(self.word_key(words)).unflatten(-1, (heads, -1))  # (m, T, h, C/h)
+        k = keys.unflatten(-1, (heads, -1))  # (M, T, h, C/h)
         scores = (q @ k.permute(0, 2, 3, 1)).float()  # (M, h, N, T)
         scores = scores.masked_fill(~mask[:, None, None], float("-inf"))
-        values = words.unflatten(-1, (heads, -1)).transpose(1, 2)  # (m, h, T, C/h)
+        values = words.unflatten(-1, (heads, -1)).transpose(1, 2)  # (M, h, T, C/h)
         mixed = scores.softmax(-1).to(values.dtype) @ values  # (M, h, N, C/h)
         return mixed.transpose(1, 2).flatten(2)
+
+    def _attend_one(self, queries: Tensor, keys: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """`attend` for one expression: (M, N, C), (T, C), (T, C), (T,) -> (M, N, C)."""
+        heads = self.word_heads
+        q = queries.flatten(0, 1).unflatten(-1, (heads, -1)).transpose(0, 1)  # (h, M N, C/h)
+        k = keys.unflatten(-1, (heads, -1)).permute(1, 2, 0)  # (h, C/h, T)
+        scores = (q @ k).float().masked_fill(~mask, float("-inf"))  # (h, M N, T)
+        values = words.unflatten(-1, (heads, -1)).transpose(0, 1)  # (h, T, C/h)
+        mixed = scores.softmax(-1).to(values.dtype) @ values  # (h, M N, C/h)
+        return mixed.transpose(0, 1).flatten(1).unflatten(0, queries.shape[:2])
 
     def hear(self, sums: Tensor, queries: Tensor | None, words: Tensor, mask: Tensor) -> Tensor:
         """The share that sees the expression: -> F_r (M, N, C)."""

@@ -110,3 +110,13 @@ def test_padding_words_change_nothing() -> None:
 def test_selected_tokens_are_those_of_their_photos() -> None:
     tokens = RegionTokens(torch.arange(3.0)[:, None, None], None, None)
     assert tokens.select(torch.tensor([2, 0, 2])).sums.flatten().tolist() == [2, 0, 2]
+
+
+def test_one_expression_for_all_photos_gives_the_same_as_one_a_photo() -> None:
+    torch.manual_seed(5)
+    layer = RegionLanguageLayer(replace(TINY, word_heads=4))
+    queries, words = torch.randn(3, 5, TINY.channels), torch.randn(1, 6, TINY.channels)
+    mask = torch.tensor([[True, True, True, True, False, False]])
+    together = layer.attend(queries, words, mask)
+    apart = layer.attend(queries, words.expand(3, -1, -1), mask.expand(3, -1))
+    assert torch.allclose(together, apart, atol=1e-6)
