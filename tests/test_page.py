@@ -200,6 +200,27 @@ def test_large_results_come_page_by_page_as_one_scrolls(page: Page) -> None:
     assert len(set(labels)) == MANY
 
 
+def test_stop_button_ends_the_search_and_keeps_what_was_found(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BATCH", 1)
+    page.evaluate(
+        """() => {
+            const [live, stop] = ["live", "stop"].map((id) => document.getElementById(id));
+            new MutationObserver(() => {
+                if (/verified [1-9]/.test(live.textContent)) stop.click();
+            }).observe(live, { childList: true });
+        }"""
+    )
+    search(page, album="many")
+    expect(page.locator("#live")).to_contain_text("stopped")
+    assert 0 < matched(page) < MANY
+    expect(page.locator("#grid .outline").first).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
+    page.click("#open-history")
+    expect(page.locator(".run").first).to_contain_text("stopped")
+
+
 def scroll_until(page: Page, count: int) -> None:
     for _ in range(20):
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
