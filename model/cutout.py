@@ -46,7 +46,7 @@ def colour_of(name: str) -> tuple[int, int, int]:
         BackgroundError: there is none of this name.
     """
     try:
-        return ImageColor.getrgb(name)[:3]  # type: ignore[return-value]
+        return ImageColor.getrgb(name)[:3]
     except ValueError as error:
         raise BackgroundError(
             f"{name!r} is no background: give a colour (white, #ff8000), a picture's file, or blur"

@@ -67,7 +67,7 @@ def matte(
     size = max(3, round(width * scale)), max(3, round(height * scale))
     area = (x, y, x + width, y + height)
     small = photo.resize(size, Image.Resampling.BOX, box=area, reducing_gap=2.0)
-    image = np.asarray(small, np.float32) / 255
+    image: Floats = np.asarray(np.asarray(small, np.float32) / 255, np.float32)
     prior = _resampled(probability, region, box, size)
     cell_px = region[2] / probability.shape[1] * size[0] / width
     trimap = make_trimap(prior, cell_px)
@@ -138,7 +138,7 @@ def _full_size(
     for top in range(0, height, STRIP_ROWS):
         bottom = min(height, top + STRIP_ROWS)
         pixels = np.asarray(photo.crop((x, y + top, x + width, y + bottom)))
-        fine = pixels.astype(np.float32) / 255
+        fine: Floats = np.asarray(pixels.astype(np.float32) / 255, np.float32)
         rows = _axis(height, image.shape[0])[top:bottom]
         sure = _at(trimap, columns, rows, cv2.INTER_NEAREST)
         if exact:

@@ -56,11 +56,19 @@ def matte(
     from referent.search import _query
     from search_api.matte import Options
     from workers.inprocess import run_job
+    from workers.logging import configure_logging
 
-    picture = None
-    if background is not None and background != BLUR and Path(background).is_file():
-        background, picture = None, str(Path(background).resolve())
-    options = Options("webp" if webp else "png", background, picture, crop, mask_only, overwrite)
+    configure_logging(log_format="console", level="ERROR")  # stdout is the command's result
+    given = Path(background) if background is not None and background != BLUR else None
+    picture = str(given.resolve()) if given is not None and given.is_file() else None
+    options = Options(
+        "webp" if webp else "png",
+        background if picture is None else None,
+        picture,
+        crop,
+        mask_only,
+        overwrite,
+    )
     options.look()
     query = _query(
         expression=expression,

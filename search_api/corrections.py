@@ -170,7 +170,9 @@ def fit_album(engine: Engine, album_id: int, *, model_own: bool = True) -> Fit:
     marks = album_marks(engine.catalog, album_id)
     if view is None or not len(view.snapshot.photo_ids):
         raise NotIndexed("The album has no features of this model; index it first.", field="album")
-    logits, target, groups = [], [], []
+    logits: list[float] = []
+    target: list[bool] = []
+    groups: list[int] = []
     for expression in sorted({each.expression for each in marks}):
         of_it = {each.photo_id: each.verdict for each in marks if each.expression == expression}
         rows = view.rows_of(np.array(sorted(of_it)))

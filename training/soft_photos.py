@@ -111,7 +111,7 @@ def _body(size: int, dice: np.random.Generator, radius: float) -> NDArray[np.flo
     reach = size * radius * (1 + wave)
     points = np.stack([size / 2 + reach * np.cos(angles), size / 2 + reach * np.sin(angles)], 1)
     cv2.fillPoly(canvas, [points.astype(np.int32)], 255)
-    return canvas.astype(np.float32) / 255
+    return np.asarray(canvas / 255, np.float32)
 
 
 def _hair(size: int, dice: np.random.Generator) -> NDArray[np.float32]:
@@ -125,7 +125,7 @@ def _hair(size: int, dice: np.random.Generator) -> NDArray[np.float32]:
         line = start + along * length * np.concatenate([np.cos(bend), np.sin(bend)], 1)
         wide = max(1, round(size / 1200 * dice.uniform(0.7, 1.6)))
         cv2.polylines(canvas, [line.astype(np.int32)], False, 255, wide)
-    return canvas.astype(np.float32) / 255
+    return np.asarray(canvas / 255, np.float32)
 
 
 def _thin(size: int, dice: np.random.Generator) -> NDArray[np.float32]:
@@ -140,7 +140,7 @@ def _thin(size: int, dice: np.random.Generator) -> NDArray[np.float32]:
         cv2.line(canvas, spot, tuple(int(v) for v in end), 255, max(2, int(size * 0.009)))
     handle = centre + radius * np.array([1.3, -1.1])
     cv2.line(canvas, spot, tuple(int(v) for v in handle), 255, int(size * 0.02))
-    return canvas.astype(np.float32) / 255
+    return np.asarray(canvas / 255, np.float32)
 
 
 def _moved(body: NDArray[np.float32], size: int, dice: np.random.Generator) -> NDArray[np.float32]:
@@ -151,4 +151,4 @@ def _moved(body: NDArray[np.float32], size: int, dice: np.random.Generator) -> N
         shift = share * length * np.array([np.cos(angle), np.sin(angle)])
         matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
         total += cv2.warpAffine(body, matrix, (size, size))
-    return total / _STEPS
+    return np.asarray(total / _STEPS, np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path
@@ -68,7 +68,7 @@ def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
         crop=request.crop,
         mask_only=request.mask_only,
     )
-    parameters = {"run": run.id, "options": asdict(options)}
+    parameters: dict[str, Any] = {"run": run.id, "options": asdict(options)}
     if request.photos is not None:
         parameters["photos"] = sorted(set(request.photos))
     job = jobs.create(server.engine.catalog, "matte", album_id=run.album_id, parameters=parameters)

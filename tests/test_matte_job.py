@@ -1,0 +1,183 @@
+"""`referent matte`, its job and the API: from an expression to files that are all accounted for."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+from library import EXPRESSION, Library, make_library
+from PIL import Image
+from starlette.testclient import TestClient
+from test_search_cli import Terminal
+
+from indexer import jobs
+from search_api import matte
+from search_api.app import create_app
+from search_api.photos import PhotoInfo, list_photos
+from search_api.pipeline import Done, collect
+from search_api.query import Query
+from workers.inprocess import run_job
+from workers.models import Models
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    made = make_library(tmp_path_factory.mktemp("matte"), 6)
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture
+def referent(
+    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    monkeypatch.setenv("REFERENT_HOME", str(library.settings.home))
+    monkeypatch.setenv("REFERENT_MODEL", library.settings.model)
+    return Terminal(capsys, monkeypatch)
+
+
+def search(library: Library) -> Done:
+    query = Query(expression=EXPRESSION, threshold=0.0, mode="exhaustive")
+    return collect(library.engine, query)
+
+
+def models(library: Library) -> Models:
+    return Models(load=lambda name: library.predictor)
+
+
+def files_of(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_command_accounts_for_every_match_and_does_only_what_is_missing_again(
+    referent: Terminal, library: Library, tmp_path: Path
+) -> None:
+    words = ("matte", EXPRESSION, "--out", str(tmp_path / "out"), "--threshold", "0", "--json")
+    code, out, _ = referent(*words)
+    result = json.loads(out)
+    manifest = json.loads((tmp_path / "out" / matte.MANIFEST).read_text())
+    items = manifest["items"]
+    assert len(items) == result["matched"] == 6
+    done = [item for item in items if item["status"] == "done"]
+    assert result["written"] == len(done) > 0
+    assert code == (0 if len(done) == 6 else 3)
+    assert all(item["reason"] for item in items if item["status"] != "done")
+    assert files_of(tmp_path / "out") == {item["file"] for item in done} | {matte.MANIFEST}
+    for item in done:
+        assert item["file"].startswith("small/202")  # subfolders are kept
+        with Image.open(tmp_path / "out" / item["file"]) as picture:
+            assert picture.mode == "RGBA"
+            assert picture.getchannel("A").getextrema()[1] > 0
+    gone, kept = (tmp_path / "out" / done[0]["file"]), (tmp_path / "out" / done[-1]["file"])
+    before = kept.stat().st_mtime_ns
+    gone.unlink()
+    again = json.loads(referent(*words)[1])
+    assert again["written"] == result["written"]
+    assert gone.is_file()
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_zip_holds_the_cut_outs_and_the_manifest(
+    referent: Terminal, library: Library, tmp_path: Path
+) -> None:
+    archive = tmp_path / "found.zip"
+    words = ("matte", EXPRESSION, "--out", str(archive), "--threshold", "0", "--mask-only")
+    assert referent(*words)[0] in (0, 3)
+    with zipfile.ZipFile(archive) as opened:
+        items = json.loads(opened.read(matte.MANIFEST))["items"]
+        names = set(opened.namelist())
+        stamp = {info.filename: info.CRC for info in opened.infolist()}
+    assert names == {i["file"] for i in items if i["status"] == "done"} | {matte.MANIFEST}
+    assert referent(*words)[0] in (0, 3)
+    with zipfile.ZipFile(archive) as opened:
+        assert {info.filename: info.CRC for info in opened.infolist()}.keys() == stamp.keys()
+    assert [p.name for p in tmp_path.iterdir()] == ["found.zip"]
+
+
+def test_nothing_found_leaves_with_one_and_says_what_was_verified(
+    referent: Terminal, tmp_path: Path
+) -> None:
+    code, out, _ = referent("matte", EXPRESSION, "--out", str(tmp_path / "out"), "--threshold", "1")
+    assert code == 1
+    assert "Nothing in 6 photos matches; every one was verified." in out
+    assert not (tmp_path / "out" / matte.MANIFEST).exists()
+
+
+def test_background_that_is_none_is_refused(referent: Terminal, tmp_path: Path) -> None:
+    words = ("--out", str(tmp_path / "out"), "--background", "no colour")
+    code, _, err = referent("matte", EXPRESSION, *words)
+    assert code == 2
+    assert "no background" in err
+
+
+def test_foreign_file_is_not_overwritten(library: Library, tmp_path: Path) -> None:
+    run = matte.runs.load(library.engine.catalog, search(library).run_id)
+    options = matte.Options()
+    item = matte.plan(library.engine, run, options)[0]
+    target = tmp_path / item.file
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"mine")
+    entry = matte.cut_out(library.engine, run, item, options, tmp_path)
+    assert entry.status == "skipped"
+    assert target.read_bytes() == b"mine"
+
+
+def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Path) -> None:
+    library = make_library(tmp_path, 3)
+    try:
+        done = search(library)
+        files = sorted(library.photos.rglob("*.*"))
+        Image.new("RGB", (96, 72), "red").save(files[0])
+        files[1].unlink()
+        job = jobs.create(library.engine.catalog, "matte", parameters={"run": done.run_id})
+        job = run_job(library.settings, library.engine.catalog, job.id, models(library))
+        assert job.state == "done"
+        items = json.loads(
+            (library.settings.exports_dir / f"matte-{job.id}" / matte.MANIFEST).read_text()
+        )["items"]
+        reasons = {Path(item["path"]).name: item["reason"] or "" for item in items}
+        assert "changed since it was indexed" in reasons[files[0].name]
+        assert "gone" in reasons[files[1].name]
+        assert job.result is not None
+        assert job.result["failed"] == len(jobs.failures(library.engine.catalog, job.id)) >= 2
+    finally:
+        library.engine.close()
+
+
+def test_names_never_collide_and_stay_inside(library: Library) -> None:
+    one = list_photos(library.engine.catalog)[0]
+
+    def photo(number: int, path: str) -> PhotoInfo:
+        return PhotoInfo(**{**vars(one), "id": number, "path": path})
+
+    paths = ("a/b.jpg", "a/b.jpg.png", "a/B.JPG", "../../etc/x.png", "a:b/c?.png")
+    named = matte.name_files([photo(i, path) for i, path in enumerate(paths)], "png")
+    assert len({str(name).casefold() for name in named.values()}) == len(paths)
+    assert named[0] == PurePosixPath("small/a/b.jpg.png")
+    assert all(".." not in name.parts for name in named.values())
+
+
+def test_api_cuts_out_a_selection_and_streams_its_zip(library: Library) -> None:
+    done = search(library)
+    app = create_app(library.settings, host="127.0.0.1", engine=library.engine, warm_up=False)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        chosen = [each.photo_id for each in done.matched[:2]]
+        body = {"run": done.run_id, "photos": chosen, "background": "#ffffff"}
+        started = client.post("/v1/matte", json=body)
+        assert started.status_code == 202, started.text
+        job = started.json()["id"]
+        assert client.get(f"/v1/jobs/{job}/cutouts.zip").status_code == 409
+        run_job(library.settings, library.engine.catalog, job, models(library))
+        answer = client.get(f"/v1/jobs/{job}/cutouts.zip")
+        assert answer.status_code == 200
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as opened:
+            assert opened.testzip() is None
+            items = json.loads(opened.read(matte.MANIFEST))["items"]
+        assert sorted(item["photo"] for item in items) == sorted(chosen)
+        for bad in ({"background": "/etc/passwd"}, {"photos": []}, {"out": "/tmp"}):
+            assert client.post("/v1/matte", json={"run": done.run_id, **bad}).status_code == 422
