@@ -23,7 +23,7 @@ EPSILON = 1e-6  # how far the colours of a window may be off their line, squared
 TOLERANCE = 1e-4  # of the residual, relative; a smaller one moves no alpha by 1/255
 ITERATIONS_MAX = 400
 COARSEST_PX = 96  # the first guess comes from a copy of this size
-PRIOR = 1e-3  # pull of the predicted mask; pymatting's constraint on known pixels is 100
+PRIOR = 1e-4  # pull of the predicted mask; pymatting's constraint on known pixels is 100
 _BLOCK = 16_384  # windows that are inverted at once, which bounds memory
 
 

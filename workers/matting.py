@@ -38,10 +38,14 @@ def cut_out_matches(turn: Turn) -> Outcome:
     run = runs.load(turn.catalog, run_id)
     items = matte.plan(engine, run, options, parameters.get("photos"))
     before = matte.read_entries(folder)
+    # What failed in an earlier turn of this job is not tried again in each of the next ones.
+    told = {one.photo_id for one in jobs.failures(turn.catalog, turn.job.id, limit=1_000_000)}
     entries: list[matte.Entry] = []
     failed = 0
     for item in items:
         entry = matte.finished(folder, item, before)
+        if entry is None and item.photo.id in told:
+            entry = before.get(str(item.file))
         if entry is None or (options.overwrite and not _of_this_job(folder, item)):
             if turn.is_over():
                 return _ended_early(turn)

@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 from zipstream import ZIP_DEFLATED, ZipStream
@@ -94,7 +94,9 @@ def get_grefcoco(run_id: RunId, server: ServerDep, who: Reader) -> StreamingResp
     response_class=StreamingResponse,
     responses=_as("application/zip", format="binary"),
 )
-def get_marked(album: AlbumName, server: ServerDep, who: Reader) -> StreamingResponse:
+def get_marked(
+    album: Annotated[AlbumName, Query()], server: ServerDep, who: Reader
+) -> StreamingResponse:
     """An album's verdicts in gRefCOCO's form: right ones with masks, wrong ones as no-target."""
     album_id = album_id_of(server.engine.catalog, album)
     pairs = training_pairs(server.engine, album_id)
