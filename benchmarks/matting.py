@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from model.matting import matte
+from model.matting import _resampled, matte
 from model.trimap import make_trimap
 from training.soft_photos import KINDS, Kind, SoftPhoto, draw, predicted
 
@@ -63,7 +63,8 @@ def pymatting_alpha(photo: SoftPhoto, seed: int) -> np.ndarray:
     from pymatting import estimate_alpha_cf
 
     side = len(photo.alpha)
-    large = cv2.resize(predicted(photo.alpha, CELLS, seed), (side, side))
+    whole = (0, 0, side, side)
+    large = _resampled(predicted(photo.alpha, CELLS, seed), whole, whole, (side, side))
     trimap = make_trimap(large, side / CELLS)
     return np.asarray(estimate_alpha_cf(photo.pixels / 255, trimap / 255))
 
