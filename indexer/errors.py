@@ -72,7 +72,7 @@ class DamagedSegment(FeatureStoreError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"the feature segment {path} is damaged: {reason}; mend it with: referent index --verify"
+            f"the feature segment {path} is damaged: {reason}; mend it: referent index --verify"
         )
         self.path = path
         self.reason = reason

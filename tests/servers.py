@@ -14,8 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -79,19 +80,20 @@ class OwnRedis:
 
 
 class OwnPostgres:
-    """A PostgreSQL cluster in a folder, run as the user postgres where we are root."""
+    """A PostgreSQL cluster in a folder, run as the user postgres where we are root.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    The folder is not below pytest's, which only its owner may enter.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="referent-postgres-"))
         self.port = free_port()
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
         self.environment: Mapping[str, str] = {}
 
     def create(self) -> None:
-        self.folder.mkdir(parents=True)
         if os.geteuid() == 0:
-            for path in (self.folder, *self._private_parents()):
-                shutil.chown(path, "postgres") if path == self.folder else path.chmod(0o711)
+            shutil.chown(self.folder, "postgres")
         self._run(
             _binary("initdb"), "-D", str(self.folder / "data"), "-U", "postgres",
             "--auth=trust", "--encoding=UTF8", "--no-sync",
@@ -112,11 +114,10 @@ class OwnPostgres:
         with contextlib.suppress(subprocess.CalledProcessError):
             self._run(_binary("pg_ctl"), "-D", str(self.folder / "data"), "-m", mode, "-w", "stop")
 
-    def _private_parents(self) -> Iterator[Path]:
-        """Folders above that only root may enter (pytest makes its own so)."""
-        for parent in self.folder.parents:
-            if parent.stat().st_mode & 0o001 == 0:
-                yield parent
+    def remove(self) -> None:
+        """Stop it at once and delete its folder."""
+        self.stop("immediate")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, *command: str) -> None:
         as_user = "postgres" if os.geteuid() == 0 else None

@@ -71,7 +71,7 @@ def searched_without_swin(library: Library) -> int:
         engine.close()
     (done,) = [event for event in events if isinstance(event, Done)]
     assert calls == []
-    return int(done.result.coverage.verified)
+    return int(done.coverage.verified)
 
 
 def test_worker_that_is_killed_in_mid_batch_costs_nothing(

@@ -35,4 +35,4 @@ def test_models_are_listed_and_shown() -> None:
     listed = json.loads(CliRunner().invoke(app, ["models", "list", "--json"]).stdout)
     assert {row["name"] for row in listed} >= {"rela-mini", "rela-tiny", "rela-base"}
     shown = json.loads(CliRunner().invoke(app, ["models", "show", "rela-mini"]).stdout)
-    assert shown["config"]["input_size"] == 224 and shown["parameters"] < 12e6
+    assert shown["config"]["text"] == "minilm" and shown["parameters"] < 12e6

@@ -51,7 +51,8 @@ def test_deceptive_expressions_are_true_of_another_photo_of_the_set(cache) -> No
         assert pair.origin in ("target", "false", "deceptive")
     texts = {p.expression for p in pairs.pairs if p.origin == "target"}
     deceptive = [p for p in pairs.pairs if p.origin == "deceptive"]
-    assert deceptive and sum(p.expression in texts for p in deceptive) > len(deceptive) / 2
+    # Only a sample of what is true of each photo stands among the targets.
+    assert deceptive and sum(p.expression in texts for p in deceptive) > len(deceptive) / 3
 
 
 def test_album_has_every_kind_equally_and_every_expression_matches_something(album) -> None:

@@ -62,7 +62,7 @@ class Instance:
         rides: id of the bicycle or horse that it is on, 0 for none.
         sits_on: id of the bench or chair that it sits on, 0 for none.
         stands_on: id of the table that this thing stands on, 0 for none.
-        owner: id of the person whom this animal or thing visibly belongs to (a leash, a hand), else 0.
+        owner: id of the person whom this animal or thing visibly belongs to (leash, hand), or 0.
     """
 
     id: int
