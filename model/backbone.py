@@ -53,7 +53,7 @@ class SwinBackbone(nn.Module):
             )
             return
         self.swin = SwinTransformer(
-            img_size=input_size,
+            img_size=config.built_for or input_size,
             embed_dim=config.embed_dim,
             depths=config.depths,
             num_heads=config.num_heads,

@@ -19,9 +19,9 @@ SIZES: dict[str, ReLAConfig] = {
         name="rela-mini",
         swin=SwinConfig(
             embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), window_size=7,
-            conv_stem=True,
+            conv_stem=True, built_for=224,
         ),
-        input_size=224,
+        input_size=160,
         pixel_decoder="fpn",
         channels=128,
         mask_channels=32,

@@ -34,6 +34,8 @@ class SwinConfig:
     conv_stem: bool = False
     """Two 3 x 3 convolutions instead of a 4 x 4 patch: a network trained from nothing on little
     data learns several times faster (Xiao et al., Early Convolutions, NeurIPS 2021)."""
+    built_for: int = 0
+    """Input side in pixels that timm sizes the windows for; 0 is the network's own input_size."""
     dense: bool = False
     """Mask2Former's form (`model.swin`): maps are padded before windows are shifted, and windows
     never shrink. What starts from published weights at 480 needs it; False is timm's form."""

@@ -25,6 +25,9 @@ from training.region_targets import IGNORE, REGION_CLASSES, Targets
 Part = tuple[Tensor, Tensor]
 Sums = dict[str, list[Part]]
 
+BACKGROUND = 0.15  # weight of "nothing here", which three of four pixels show
+IMPORTANCE = {"category": 4.0, "colour": 2.0}  # read-outs that expressions ask for most
+
 DEEP = "deep_"  # losses of earlier RLA layers, by the name of the last layer's loss
 
 
@@ -45,7 +48,7 @@ class RegionReadout(nn.Module):
     def forward(self, regions: Tensor, targets: Targets) -> list[Part]:
         """F'_r (B, N, C) -> a loss a class and one of the place."""
         parts = [
-            _classified(self.classes[name](regions), target)
+            _classified(name, self.classes[name](regions), target)
             for name, target in targets.region_class.items()
         ]
         seen = targets.region_place[..., 2] > 0
@@ -57,14 +60,19 @@ class RegionReadout(nn.Module):
         logits = self.pixel(finest.permute(0, 2, 3, 1))  # (B, H/8, W/8, all classes)
         split = logits.split(list(REGION_CLASSES.values()), dim=-1)
         by_name = dict(zip(REGION_CLASSES, split, strict=True))
-        return [_classified(by_name[name], target) for name, target in targets.pixel_class.items()]
+        pixels = targets.pixel_class.items()
+        return [_classified(name, by_name[name], target) for name, target in pixels]
 
 
-def _classified(logits: Tensor, target: Tensor) -> Part:
+def _classified(name: str, logits: Tensor, target: Tensor) -> Part:
     """Cross-entropy of the known classes; (..., K) logits, (...) targets."""
     rows, wanted = logits.float().flatten(0, -2), target.flatten()
-    loss = F.cross_entropy(rows, wanted, ignore_index=IGNORE, reduction="sum")
-    return loss, (wanted != IGNORE).sum().float()
+    weight = torch.ones(rows.shape[1], device=rows.device)
+    if name == "category":
+        weight[0] = BACKGROUND
+    loss = F.cross_entropy(rows, wanted, weight, ignore_index=IGNORE, reduction="sum")
+    count = weight[wanted.clamp_min(0)][wanted != IGNORE].sum()
+    return IMPORTANCE.get(name, 1.0) * loss, count
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
