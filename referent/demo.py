@@ -13,8 +13,8 @@ import typer
 
 # One target, several, an exclusion, and a thing that no photo shows.
 SEARCHES = (
-    ("one", "the man with a red hat"),
-    ("several", "two dogs"),
+    ("one", "the person on the far left"),
+    ("several", "three people"),
     ("exclusion", "everyone except the girl"),
     ("absent", "a giraffe next to a helicopter"),
 )
@@ -59,7 +59,7 @@ def demo(
             whole.paste(sheet, (0, y))
             y += sheet.height
         whole.save(out / "contact-sheet.jpg", quality=90)
-        typer.echo(f"\nanswers as pictures: {out / 'contact_sheet.jpg'}")
+        typer.echo(f"\nanswers as pictures: {out / 'contact-sheet.jpg'}")
     typer.echo(
         f"the web page: REFERENT_HOME={library} {Path(sys.executable).parent}/referent serve"
     )
