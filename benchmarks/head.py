@@ -7,6 +7,7 @@ only shapes matter. `python -m benchmarks.head [--model rela-base] [--threads 2]
 from __future__ import annotations
 
 import argparse
+import copy
 import resource
 import time
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def main() -> None:
 
         sums = torch.randn(1024, config.regions, config.channels)
         records = packing.pack_tokens(network.tokens(sums), types["tokens"])
-        head = network.head.to(dtype)
+        head = copy.deepcopy(network.head).to(dtype)
 
         def cached(batch: int) -> float:
             photos = 2048
