@@ -84,7 +84,8 @@ class ReLAConfig:
     pooling: Pooling = "mean"
     """How F_r becomes one vector for the no-target score; mean is the paper's."""
     no_target: NoTarget = "classifier"
-    """Table 6: the classifier, or fewer than 50 mask pixels."""
+    """Table 6: the classifier decides, or fewer than 50 mask pixels (`model.pixel_rule`), for which
+    cached tokens hold the mask features as well."""
     text: str = "bert-base-uncased"
     """Text encoder: `minilm` (PyPI package, offline) or a transformers folder or hub name."""
     text_channels: int = 768

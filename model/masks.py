@@ -50,10 +50,20 @@ class Mask:
 def from_logits(logits: Tensor, width: int, height: int) -> Mask:
     """Scale mask logits (h, w) to a photo of width x height pixels; above 0 is a referent."""
     logits = logits.float().cpu()
+    return Mask((_scaled(logits[None], width, height) > 0)[0].numpy(), logits.sigmoid().numpy())
+
+
+def pixels(logits: Tensor, side: int) -> NDArray[np.int64]:
+    """Count what `from_logits` at side x side pixels has: logits (B, h, w) -> (B,)."""
+    return (_scaled(logits.float(), side, side) > 0).sum((1, 2)).cpu().numpy()
+
+
+def _scaled(logits: Tensor, width: int, height: int) -> Tensor:
+    """(B, h, w) -> (B, height, width)."""
     large = F.interpolate(
-        logits[None, None], size=(height, width), mode="bilinear", align_corners=False
-    )[0, 0]
-    return Mask((large > 0).numpy(), logits.sigmoid().numpy())
+        logits[:, None], size=(height, width), mode="bilinear", align_corners=False
+    )
+    return large[:, 0]
 
 
 def empty(width: int, height: int, shape: tuple[int, int]) -> Mask:

@@ -35,15 +35,16 @@ def record_types(config: ReLAConfig) -> dict[str, np.dtype[Any]]:
         tokens += _field("queries", (n, c), config.store_tokens)
     if config.filters == "before":
         tokens += [("filters", "<f2", (n, config.mask_channels))]
+    masks = _field("features", (config.mask_channels, side, side), config.store_masks)
+    if config.no_target == "pixels":  # the decision itself counts the mask's pixels
+        tokens += masks
     levels: list[tuple[Any, ...]] = []
     for index, stride in enumerate((4, 8, 16, 32)):
         size = config.input_size // stride
         levels.append((f"res{index + 2}", "<f2", (config.swin.embed_dim * 2**index, size, size)))
     return {
         "tokens": np.dtype(tokens),
-        "masks": np.dtype(
-            _field("features", (config.mask_channels, side, side), config.store_masks)
-        ),
+        "masks": np.dtype(masks),
         "vectors": np.dtype([("vectors", "<f2", (config.vectors, config.vector_channels))]),
         "pyramid": np.dtype(levels),
     }
@@ -69,13 +70,18 @@ def _read(records: Records, name: str, device: torch.device, dtype: torch.dtype)
     return values.mul_(scale.view(*scale.shape, *([1] * (values.dim() - 2))))
 
 
-def pack_tokens(tokens: RegionTokens, dtype: np.dtype[Any]) -> Records:
-    """B photos' tokens -> records (B,)."""
+def pack_tokens(
+    tokens: RegionTokens, dtype: np.dtype[Any], mask_features: Tensor | None = None
+) -> Records:
+    """B photos' tokens -> records (B,); with F_m (B, C_m, h, w) where the 50-pixel rule decides."""
     records = np.zeros(len(tokens.sums), dtype)
     for name in ("sums", "queries", "filters"):
         values = getattr(tokens, name)
         if values is not None:
             _write(records, name, values)
+    if "features" in (dtype.names or ()):
+        assert mask_features is not None
+        _write(records, "features", mask_features)
     return records
 
 
@@ -99,7 +105,7 @@ def pack_masks(mask_features: Tensor, dtype: np.dtype[Any]) -> Records:
 
 
 def unpack_masks(records: Records, device: torch.device) -> Tensor:
-    """Records (B,) -> F_m (B, C_m, h, w) float32."""
+    """Records (B,) of the masks tier, or tokens that hold F_m -> F_m (B, C_m, h, w) float32."""
     return _read(records, "features", device, torch.float32)
 
 

@@ -17,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model import masks, packing
+from model import masks, packing, pixel_rule
 from model.calibration import Calibration
 from model.checkpoint import fingerprint
 from model.config import ReLAConfig
 from model.errors import ModelVersionMismatch
 from model.packing import PACKING, Records
 from model.preprocess import PREPROCESSING
-from model.rela import RelaNetwork
+from model.rela import RelaNetwork, mask_logits
+from model.rla import HeadOutput
 from model.text import TextEncoder
 
 TIERS = ("tokens", "masks", "vectors", "pyramid")
@@ -60,7 +61,8 @@ class Judgement:
     """What the head says of B photos for one expression.
 
     Attributes:
-        no_target_logit: (B,) float32, E before calibration; positive says "not here".
+        no_target_logit: (B,) float32, before calibration: E, or what the 50-pixel rule makes of
+            the mask (`model.pixel_rule`); positive says "not here".
         minimap: (B, N) float32 in [0, 1], x_r, rows of the P x P grid first.
         coefficients: (B, C_m) float32; with the mask features they give the mask.
     """
@@ -122,6 +124,11 @@ class Predictor:
         self.regions = self.config.regions
         self.dtypes = packing.record_types(self.config)
 
+    @property
+    def counts_pixels(self) -> bool:
+        """Whether the mask's size decides instead of the classifier (Table 6)."""
+        return self.config.no_target == "pixels"
+
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """16 hex digits a tier, chained: what is cached under another one is not ours."""
@@ -134,7 +141,8 @@ class Predictor:
         early: list[Any] = [first.region_attention] if first.region_attention is not None else []
         early += [first.word_query] if first.hears_words else []
         early += [net.head.filter] if net.head.filters_before else []
-        tokens = fingerprint((regions, cfg.store_tokens), early)
+        forms = (cfg.store_tokens, *((decoded, cfg.store_masks) if self.counts_pixels else ()))
+        tokens = fingerprint((regions, *forms), early)
         return {
             "pyramid": pyramid,
             "tokens": tokens,
@@ -187,7 +195,9 @@ class Predictor:
             encoded = self.network.decode(pyramid)
             if "tokens" in tiers:
                 tokens = self.network.tokens(encoded.regions)
-                made["tokens"] = packing.pack_tokens(tokens, self.dtypes["tokens"])
+                made["tokens"] = packing.pack_tokens(
+                    tokens, self.dtypes["tokens"], encoded.mask_features
+                )
             if "masks" in tiers:
                 made["masks"] = packing.pack_masks(encoded.mask_features, self.dtypes["masks"])
             if "vectors" in tiers:
@@ -236,14 +246,7 @@ class Predictor:
             if count < JUDGE_BATCH:
                 chunk = np.concatenate([chunk, np.zeros(JUDGE_BATCH - count, chunk.dtype)])
             cached = packing.unpack_tokens(chunk, self.device, self.head_dtype)
-            output = self.head(cached, features, mask)
-            parts.append(
-                Judgement(
-                    output.no_target_logit[:count].float().cpu().numpy(),
-                    output.minimap_logit[:count].float().sigmoid().cpu().numpy(),
-                    output.coefficients[:count].float().cpu().numpy(),
-                )
-            )
+            parts.append(self._judgement(chunk, self.head(cached, features, mask))[:count])
         if not parts:
             n, m = self.regions, self.config.mask_channels
             zeros = np.zeros((0,), np.float32)
@@ -264,11 +267,17 @@ class Predictor:
             words.features.to(self.head_dtype),
             words.mask,
         )
-        return Judgement(
-            output.no_target_logit.float().cpu().numpy(),
-            output.minimap_logit.float().sigmoid().cpu().numpy(),
-            output.coefficients.float().cpu().numpy(),
-        )
+        return self._judgement(tokens, output)
+
+    def _judgement(self, tokens: Records, output: HeadOutput) -> Judgement:
+        """The head's answers to M pairs; tokens (M,) are the records that it read."""
+        coefficients = output.coefficients.float()
+        no_target = output.no_target_logit.float().cpu().numpy()
+        if self.counts_pixels:
+            logits = mask_logits(coefficients, packing.unpack_masks(tokens, self.device))
+            no_target = pixel_rule.no_target_logit(masks.pixels(logits, self.input_size))
+        minimap = output.minimap_logit.float().sigmoid().cpu().numpy()
+        return Judgement(no_target, minimap, coefficients.cpu().numpy())
 
     def confidence(self, judgement: Judgement) -> NDArray[np.float64]:
         """Calibrated p(the expression refers to something here), (B,)."""
@@ -298,5 +307,4 @@ class Predictor:
             return masks.empty(width, height, (side, side))
         f_m = packing.unpack_masks(features[:1], self.device)
         coefficients = torch.from_numpy(judgement.coefficients[:1]).to(self.device)
-        logits = torch.einsum("bc,bchw->bhw", coefficients, f_m)[0]
-        return masks.from_logits(logits, width, height)
+        return masks.from_logits(mask_logits(coefficients, f_m)[0], width, height)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 from sqlalchemy import select, update
-from tiny_model import write_tiny_model
+from tiny_model import TINY, write_tiny_model
 
 from indexer.albums import ensure_album
 from indexer.catalog import Catalog
@@ -19,6 +19,7 @@ from indexer.settings import Settings
 from indexer.store import FeatureStore
 from indexer.tables import Photo
 from model.build import load_predictor
+from model.config import ReLAConfig
 from model.predictor import Predictor
 from search_api.engine import Engine
 
@@ -73,9 +74,11 @@ class Library:
         return round(float(np.quantile(self.confidences(), 1 - share)), 6)
 
 
-def make_library(folder: Path, count: int = 24, *, seed: int = 1) -> Library:
+def make_library(
+    folder: Path, count: int = 24, *, seed: int = 1, config: ReLAConfig = TINY
+) -> Library:
     """Paint, index, and give each photo a date, a camera, a place."""
-    settings = Settings(home=folder / "home", decode_workers=1, model=_weights(folder))
+    settings = Settings(home=folder / "home", decode_workers=1, model=_weights(folder, config))
     photos = folder / "photos"
     for number in range(count):
         suffix = ("jpg", "png", "webp")[number % 3]
@@ -102,6 +105,6 @@ def make_library(folder: Path, count: int = 24, *, seed: int = 1) -> Library:
     return library
 
 
-def _weights(folder: Path) -> str:
+def _weights(folder: Path, config: ReLAConfig) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    return write_tiny_model(folder / "rela-atom.safetensors")
+    return write_tiny_model(folder / "rela-atom.safetensors", config=config)

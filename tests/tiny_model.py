@@ -29,10 +29,10 @@ TINY = ReLAConfig(
 )
 
 
-def write_tiny_model(path: Path, seed: int = 1) -> str:
+def write_tiny_model(path: Path, seed: int = 1, config: ReLAConfig = TINY) -> str:
     """Write its weights file, random but the same for a seed; returns a name to load it by."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = RelaNetwork(TINY)
+        network = RelaNetwork(config)
     checkpoint.save(network, path)
     return str(path)

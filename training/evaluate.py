@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration
+from model import calibration, pixel_rule
 from model.calibration import Calibration
 from training import retrieval
 from training.judging import AlbumScores, AlbumSet, Pair, PairScores, PairSet
@@ -22,7 +22,6 @@ from training.metrics import Rule, SegmentationMetrics
 
 Figures = dict[str, Any]
 
-PIXEL_RULE = 50  # the paper's Table 6: a mask of fewer pixels is taken for no-target
 PAIR_POINT = "t_acc_95"  # the pairs' operating point, chosen on validation
 BINS = 15
 
@@ -44,7 +43,7 @@ def pair_figures(data: PairSet, scores: PairScores, calibrated: Calibration) -> 
             key.split(":", 1)[1]: value for key, value in groups.items() if key.startswith(name)
         }
     reference = _counted(data.pairs, scores, confidence < 0.5, "reference").result()
-    pixels = _counted(data.pairs, scores, scores.predicted_area < PIXEL_RULE, "paper").result()
+    pixels = _counted(data.pairs, scores, pixel_rule.no_target(scores.input_area), "paper").result()
     for key in ("giou", "ciou", "pr@0.7", "pr@0.8", "pr@0.9", "n_acc", "t_acc"):
         figures[f"pairs.reference.{key}"] = reference[key]
         figures[f"pairs.pixel_rule.{key}"] = pixels[key]
@@ -109,7 +108,7 @@ def album_figures(
     if scores.predicted_area is not None:
         area = scores.predicted_area
         pixels = retrieval.retrieval_figures(
-            area.astype(np.float64), area >= PIXEL_RULE, data.truth, data.kinds
+            area.astype(np.float64), ~pixel_rule.no_target(area), data.truth, data.kinds
         )
         for key in ("f1", "precision", "recall", "map", "false_photo_rate", "f1_by_kind"):
             figures[f"{prefix}.pixel_rule.{key}"] = pixels[key]

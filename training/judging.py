@@ -18,7 +18,7 @@ from tqdm import tqdm
 from model.preprocess import to_pixels
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from model.predictor import Judgement, Predictor
 
 BATCH_PHOTOS = 16
 BATCH_EXPRESSIONS = 64
@@ -98,12 +98,14 @@ class PairScores:
         no_target_logit: (n,) float64.
         intersection, predicted_area, truth_area: (n,) pixels at the photo's own size; the
             predicted mask is not emptied by the no-target decision.
+        input_area: (n,) pixels of that mask at the network's input size, for the 50-pixel rule.
     """
 
     no_target_logit: NDArray[np.float64]
     intersection: NDArray[np.int64]
     predicted_area: NDArray[np.int64]
     truth_area: NDArray[np.int64]
+    input_area: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def judge_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> 
     """
     count = len(data.pairs)
     logit = np.zeros(count)
-    pixels = np.zeros((count, 3), dtype=np.int64)
+    pixels = np.zeros((count, 4), dtype=np.int64)
     by_photo: dict[int, list[int]] = {}
     for index, pair in enumerate(data.pairs):
         by_photo.setdefault(pair.photo, []).append(index)
@@ -154,10 +156,11 @@ def judge_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> 
                     np.count_nonzero(mask.array & truth),
                     np.count_nonzero(mask.array),
                     np.count_nonzero(truth),
+                    _input_area(predictor, records["masks"][photo], judgement[row]),
                 )
                 bar.update()
     bar.close()
-    return PairScores(logit, pixels[:, 0], pixels[:, 1], pixels[:, 2])
+    return PairScores(logit, *pixels.T)
 
 
 @dataclass(frozen=True)
@@ -210,19 +213,17 @@ def judge_album(
             # (N, V, D) x (D,) -> (N, V) -> (N,)
             prefilter[index] = (vector @ words.sentence[at]).max(axis=1)
             if area is not None:
-                size = predictor.input_size
                 area[index] = [
-                    _area(predictor.render(encoded.masks[i], judgement[i], 1, 1).probability, size)
-                    for i in range(photos)
+                    _input_area(predictor, encoded.masks[i], judgement[i]) for i in range(photos)
                 ]
             bar.update()
     bar.close()
     return AlbumScores(logit, area, prefilter)
 
 
-def _area(probability: NDArray[np.float32], size: int) -> int:
-    """Count a mask's pixels at the input size from its own, lower resolution."""
-    return round(np.count_nonzero(probability > 0.5) * size * size / probability.size)
+def _input_area(predictor: Predictor, record: NDArray[Any], judgement: Judgement) -> int:
+    """Count the pixels of one photo's mask at the network's input size."""
+    return predictor.render(record, judgement, predictor.input_size, predictor.input_size).area
 
 
 def _stacked(images: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
