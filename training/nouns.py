@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
 
@@ -35,7 +36,7 @@ def number(n: int, r: Random) -> str:
     return str(n) if r.random() < 0.12 else lexicon.NUMBERS[n]
 
 
-class NounPhrases:
+class NounPhrases(ABC):
     """Puts descriptions into words; a subclass words the phrases that they are part of."""
 
     def __init__(self, r: Random) -> None:
@@ -48,9 +49,9 @@ class NounPhrases:
         """An indefinite article, unless terse."""
         return words if self.terse else article(words)
 
+    @abstractmethod
     def phrase(self, p: Program) -> str:
         """A phrase of training.programs in words."""
-        raise NotImplementedError
 
     def noun_phrase(self, d: Program, plural: bool, noun: str = "", no_post: bool = False) -> str:
         """A description in words, without determiner.
