@@ -223,11 +223,11 @@ def finish(session: Session, key: str, hashes: Iterable[str]) -> None:
     )
 
 
-def release(catalog: Catalog, key: str, owner: str, hashes: Iterable[str] | None = None) -> None:
-    """Give claims back untouched (all of the owner's, or these): the worker stops."""
-    mine = and_(EncodeClaim.fingerprint == key, EncodeClaim.lease_owner == owner)
-    if hashes is not None:
-        mine = and_(mine, EncodeClaim.content_hash.in_(list(hashes)))
+def release(catalog: Catalog, owner: str, key: str | None = None) -> None:
+    """Give a worker's claims back untouched (all, or those of one key): it stops."""
+    mine = EncodeClaim.lease_owner == owner
+    if key is not None:
+        mine = and_(mine, EncodeClaim.fingerprint == key)
     with catalog.session() as session:
         session.execute(delete(EncodeClaim).where(mine, EncodeClaim.attempts <= 1))
         session.execute(

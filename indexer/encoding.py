@@ -99,6 +99,7 @@ class Ingest:
         keep_pyramid: bool | None = None,
         batch: int | None = None,
         after: int = 0,
+        owner: str | None = None,
     ) -> None:
         """Prepare; nothing is claimed yet.
 
@@ -107,6 +108,7 @@ class Ingest:
             decoder: one that is shared; default one of our own, closed with us.
             keep_pyramid: default `Settings.keep_pyramid`.
             batch: photos the network takes at once; default `Settings.encode_batch`.
+            owner: who claims; default a new name. Its claims of before are not its own any more.
         """
         self.settings = settings
         self.catalog = catalog
@@ -117,7 +119,7 @@ class Ingest:
         self.wanted = wanted_tiers(predictor.fingerprints, keep_pyramid=keep)
         self.key = claims.claim_key(self.wanted)
         self._batches = Batches(batch or settings.encode_batch, predictor.name)
-        self.owner = new_owner()
+        self.owner = owner or new_owner()
         self.version: Version = prepare(
             catalog, album_id, predictor.name, predictor.fingerprints, _config(predictor)
         )
@@ -149,7 +151,7 @@ class Ingest:
         self._writer.shutdown(wait=True)
         if self._own_decoder:
             self._decoder.close()
-        claims.release(self.catalog, self.key, self.owner)
+        claims.release(self.catalog, self.owner, self.key)
 
     def start(self, *, all_failed: bool = False) -> int:
         """Begin a run: let failures be tried again, and count what is to do.
@@ -203,7 +205,7 @@ class Ingest:
                     break
                 self._encode_alone(each)
                 progress(self.tally)
-        claims.release(self.catalog, self.key, self.owner)
+        claims.release(self.catalog, self.owner, self.key)
         if stopped or should_stop():
             return "stopped"
         with self.catalog.reading() as session:

@@ -19,14 +19,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from indexer.catalog import Catalog
 from indexer.clock import clock
 from indexer.errors import JobConflict, JobParametersInvalid, UnknownJob
-from indexer.tables import Album, Job, JobFailure, JobSlot, Photo, Root
+from indexer.job_failures import Failure as Failure
+from indexer.job_failures import failures as failures
+from indexer.job_failures import note_failure as note_failure
+from indexer.tables import Album, Job, JobFailure, JobSlot, Photo
 
 KINDS = ("index", "reindex", "compact", "verify", "matte", "export")
 STATES = ("queued", "running", "paused", "cancelling", "cancelled", "failed", "done")
@@ -85,17 +88,6 @@ class JobView:
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One photo that a job could not handle, and why; ``path`` is for display."""
-
-    id: int
-    photo_id: int | None
-    path: str | None
-    reason: str
-    attempts: int
 
 
 def create(
@@ -199,29 +191,6 @@ def list_jobs(
         return _views(session, session.scalars(query).all())
 
 
-def failures(catalog: Catalog, job_id: int, *, after: int = 0, limit: int = 100) -> list[Failure]:
-    """The photos that a job could not handle, oldest first; page on with the last one's id."""
-    query = (
-        select(JobFailure, Photo.path, Root.path)
-        .outerjoin(Photo, Photo.id == JobFailure.photo_id)
-        .outerjoin(Root, Root.id == Photo.root_id)
-        .where(JobFailure.job_id == job_id, JobFailure.id > after)
-        .order_by(JobFailure.id)
-        .limit(limit)
-    )
-    with catalog.reading() as session:
-        return [
-            Failure(
-                id=row.id,
-                photo_id=row.photo_id,
-                path=None if path is None else _shown(root, path),
-                reason=row.reason,
-                attempts=row.attempts,
-            )
-            for row, path, root in session.execute(query)
-        ]
-
-
 def pause(catalog: Catalog, job_id: int) -> JobView:
     """Stop a job after the batches that are being worked on; `resume` goes on where it stopped.
 
@@ -237,6 +206,8 @@ def resume(catalog: Catalog, job_id: int) -> JobView:
     Raises:
         UnknownJob, JobConflict.
     """
+    with catalog.session() as session:
+        _let_sweep(session, job_id)
     return _move(catalog, job_id, ("paused",), "queued", "resumed", also=("running",))
 
 
@@ -275,6 +246,7 @@ def retry(catalog: Catalog, job_id: int) -> JobView:
     key = _active_key(job.kind, job.album_id, job.parameters)
     try:
         with catalog.session() as session:
+            _let_sweep(session, job_id)
             session.execute(
                 update(Job)
                 .where(Job.id == job_id, Job.state == job.state)
@@ -290,7 +262,7 @@ def retry(catalog: Catalog, job_id: int) -> JobView:
                     rate=None,
                 )
             )
-            if job.album_id is not None and job.kind in _SHARED_KINDS:
+            if job.album_id is not None and job.kind == "index":
                 session.execute(
                     update(Photo)
                     .where(Photo.album_id == job.album_id, Photo.status == "failed")
@@ -320,31 +292,6 @@ def settle_cancelled(catalog: Catalog, job_id: int | None = None) -> None:
         session.execute(statement)
 
 
-def note_failure(
-    session: Session, job_id: int, photo_id: int | None, reason: str, attempts: int = 1
-) -> None:
-    """Write down, once a photo, that a job could not handle it."""
-    same = select(JobFailure.id).where(
-        JobFailure.job_id == job_id,
-        JobFailure.photo_id == photo_id
-        if photo_id is not None
-        else and_(JobFailure.photo_id.is_(None), JobFailure.reason == reason),
-    )
-    found = session.scalar(same)
-    if found is None:
-        session.execute(
-            insert(JobFailure).values(
-                job_id=job_id, photo_id=photo_id, reason=reason, attempts=attempts
-            )
-        )
-    else:
-        session.execute(
-            update(JobFailure)
-            .where(JobFailure.id == found)
-            .values(reason=reason, attempts=JobFailure.attempts + attempts)
-        )
-
-
 def count_by_state(catalog: Catalog) -> dict[tuple[str, str], int]:
     """How many jobs there are, by (kind, state); for metrics."""
     with catalog.reading() as session:
@@ -372,6 +319,15 @@ def _move(
     if job.state not in (after, *also):
         raise JobConflict(f"job {job_id} is {job.state} and cannot be {verb}")
     return job
+
+
+def _let_sweep(session: Session, job_id: int) -> None:
+    """Let the next sweep send for a job's free places, however lately a message went out."""
+    session.execute(
+        update(JobSlot)
+        .where(JobSlot.job_id == job_id, JobSlot.lease_owner.is_(None))
+        .values(woken_at=None)
+    )
 
 
 def _views(session: Session, ids: Sequence[int]) -> list[JobView]:
@@ -426,8 +382,3 @@ def _active_key(kind: str, album_id: int | None, parameters: Mapping[str, Any]) 
     except (TypeError, ValueError) as error:
         raise JobParametersInvalid(f"a job's parameters must be plain JSON: {error}") from error
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
-
-
-def _shown(root: bytes, path: bytes) -> str:
-    """A path for people: bytes that are no UTF-8 are shown as escapes."""
-    return (root.rstrip(b"/") + b"/" + path).decode("utf-8", "backslashreplace")

@@ -130,6 +130,15 @@ def merge(
 
         def move(session: Session, written: list[Written]) -> None:
             _retire(session, paths)
+            # Rows keep their age, by which "index everything anew" tells what it has not done.
+            oldest = session.scalar(
+                select(func.min(Segment.created_at)).where(
+                    Segment.id.in_({segment_id for segment_id, _ in places})
+                )
+            )
+            session.execute(
+                update(Segment).where(Segment.id == written[0].segment_id).values(created_at=oldest)
+            )
             # Rows that vanished or moved meanwhile are not brought back.
             still = set(
                 session.execute(

@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         description="How long a worker stays at one job before it looks at the others.",
     )
     sweep_s: float = Field(
-        default=10.0, ge=0.2, le=600, description="How often forgotten work is looked for."
+        default=5.0, ge=0.2, le=600, description="How often forgotten work is looked for."
     )
     visibility_timeout_s: int = Field(
         default=12 * 3600,

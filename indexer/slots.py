@@ -117,9 +117,12 @@ def renew(
     total: int | None = None,
     failed: int | None = None,
     message: str | None = None,
+    last: bool = False,
 ) -> str:
     """Keep the place (and the lead, if held) for `lease_s` more, and say how far the job is.
 
+    Args:
+        last: the turn ends here, so that what is said must not wait for the next beat.
     Returns:
         The job's state: anything but "running" means stop after the batch at hand.
 
@@ -142,7 +145,7 @@ def renew(
         elapsed = now - (job.heartbeat_at or job.started_at or now)
         left = (job.total if total is None else total) or 0
         left -= (done or 0) + (job.failed if failed is None else failed)
-        if done is not None and (elapsed > 1 or left <= 0):
+        if done is not None and (elapsed > 1 or left <= 0 or last):
             # A rate over less than a second would jump about; such a beat waits for the next.
             if elapsed > 1:
                 fresh = max(0, done - job.done) / elapsed

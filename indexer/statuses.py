@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from indexer.catalog import touch
 from indexer.claims import Work, claim_key, missing_clause, missing_rows_clause, waiting_clause
 from indexer.exif import PhotoFacts
-from indexer.tables import EncodeClaim, Photo
+from indexer.tables import EncodeClaim, IndexVersion, Photo
 from indexer.versions import Version
 
 _FACTS = (
@@ -42,7 +42,7 @@ def record(
         done: the work, the hash of the bytes that were read, and their facts (None: known before).
         failed: the work and the reason.
     """
-    serves = version.state == "serving"
+    serves = _serves(session, version)
     for work, content_hash, facts in done:
         if content_hash != work.content_hash:
             # The file changed between scan and decoding: what was read is what counts.
@@ -77,7 +77,7 @@ def settle(session: Session, version: Version, wanted: Mapping[str, str]) -> Non
     otherwise. Photos whose content was encoded for another one take over its facts. Does nothing
     while the version does not serve.
     """
-    if version.state != "serving":
+    if not _serves(session, version):
         return
     album = version.album_id
     _copy_facts(session, album, wanted)
@@ -132,6 +132,12 @@ def _copy_facts(session: Session, album_id: int, wanted: Mapping[str, str]) -> N
                 .where(Photo.content_hash == content_hash, Photo.width.is_(None))
                 .values(**dict(zip(_FACTS, donor, strict=True)))
             )
+
+
+def _serves(session: Session, version: Version) -> bool:
+    """Whether searches use the version now; it may have been swapped since `version` was read."""
+    state = session.scalar(select(IndexVersion.state).where(IndexVersion.id == version.id))
+    return state == "serving"
 
 
 def failures(session: Session, album_id: int) -> list[tuple[int, bytes, str]]:

@@ -242,13 +242,15 @@ class FeatureStore:
     def _abandon(self, intents: Sequence[tuple[int, str]]) -> None:
         """Remove what a failed commit left; a crash in here is what `collect` is for."""
         for _, relative in intents:
-            path = self.path_of(relative)
-            for leftover in (path, temporary_of(path)):
-                with contextlib.suppress(OSError):
-                    leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary_of(self.path_of(relative)).unlink(missing_ok=True)
         with contextlib.suppress(Exception), self.catalog.session() as session:
+            # Where the database's answer was lost the commit may have happened all the same: only
+            # what is an intent still goes, file before row.
             ids = [segment_id for segment_id, _ in intents]
-            session.execute(delete(Segment).where(Segment.id.in_(ids), Segment.state == "intent"))
+            dropped = delete(Segment).where(Segment.id.in_(ids), Segment.state == "intent")
+            for relative in session.scalars(dropped.returning(Segment.path)).all():
+                self.path_of(relative).unlink(missing_ok=True)
 
     # -- readers -------------------------------------------------------------------------------
 

@@ -127,7 +127,9 @@ def start(
         )
         if wait:
             from workers.inprocess import run_job
+            from workers.logging import configure_logging
 
+            configure_logging(log_format="console", level="WARNING")  # stdout is the result
             job = run_job(
                 settings,
                 catalog,

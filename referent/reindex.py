@@ -34,6 +34,7 @@ def reindex(
     from indexer.settings import Settings
     from workers.errors import ReindexRefused
     from workers.inprocess import run_job
+    from workers.logging import configure_logging
     from workers.models import Models
     from workers.reindex import drop_old as drop
 
@@ -42,6 +43,7 @@ def reindex(
     if not (model or rollback or drop_old):
         raise ReindexRefused("name the model to change to (--model NAME), or use --rollback")
     settings = Settings()
+    configure_logging(log_format="console", level="WARNING")  # stdout is the command's result
     stopped = False
 
     def stop(*_: object) -> None:

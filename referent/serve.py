@@ -35,9 +35,11 @@ def serve(
 
     from indexer.settings import Settings
     from search_api.app import create_app
+    from workers.logging import configure_logging
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
     settings = Settings()
+    configure_logging(log_format=settings.log_format, level=settings.log_level)
     jobs_here = _Jobs(settings)
     app = create_app(
         settings, host=host, wake=jobs_here.wake, lifespan=jobs_here.running if jobs else None
@@ -48,6 +50,7 @@ def serve(
         app,
         host=host,
         port=port,
+        log_config=None,  # through ours
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=10,

@@ -273,6 +273,17 @@ def test_forgotten_places_are_named_once_a_while(catalog: Catalog) -> None:
     assert slots.forgotten(catalog, after_s=60) == []
 
 
+def test_resumed_job_is_woken_by_the_next_sweep(catalog: Catalog) -> None:
+    job = jobs.create(catalog, "index", album_id=make_album(catalog), width=2).id
+    place = take(catalog, job, 0)
+    assert place is not None
+    jobs.pause(catalog, job)
+    slots.release(catalog, place)  # which counts as a message, and so does the sweep
+    assert slots.forgotten(catalog, after_s=60) == []
+    jobs.resume(catalog, job)
+    assert [wake.slot for wake in slots.forgotten(catalog, after_s=60)] == [0, 1]
+
+
 def test_one_worker_leads_and_another_takes_over_when_it_is_silent(catalog: Catalog) -> None:
     job = jobs.create(catalog, "index", album_id=make_album(catalog), width=2).id
     first, second = take(catalog, job, 0), take(catalog, job, 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import albums
@@ -18,6 +20,8 @@ from referent.jobs import app, line_of
 from referent.reindex import reindex
 from referent.worker import check_queues
 from workers.errors import ReindexRefused
+
+STAND_IN = Path(__file__).parent / "stand_in.py"
 
 
 @pytest.fixture
@@ -54,6 +58,19 @@ def test_folder_becomes_an_album_when_its_index_is_started(
     folder = albums.folder_of(tmp_path / "photos", 1)
     code, out = typed("start", "index", "--album", "new", "--folder", str(folder), "--json")
     assert (code, json.loads(out)["album"]) == (0, "new")
+
+
+def test_job_that_is_waited_for_prints_nothing_but_its_json_on_stdout(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = albums.folder_of(tmp_path / "photos", 2)
+    (folder / "broken.jpg").write_bytes(b"no image")
+    command = [sys.executable, str(STAND_IN), "jobs", "start", "index", "--album", "family",
+               "--folder", str(folder), "--wait", "--json"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    job = json.loads(done.stdout)
+    assert (job["state"], job["done"], job["failed"]) == ("done", 2, 1)
+    assert "photo failed" in done.stderr
 
 
 def test_failed_job_is_shown_with_its_photos_and_status_one(

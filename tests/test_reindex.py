@@ -11,8 +11,9 @@ import pytest
 from fake_predictor import FakePredictor
 from sqlalchemy import func, select
 
-from indexer import jobs, versions
+from indexer import ingest, jobs, maintenance, scan, slots, versions
 from indexer.catalog import Catalog, count_by_status
+from indexer.encoding import Ingest
 from indexer.errors import VersionConflict
 from indexer.settings import Settings
 from indexer.snapshot import open_snapshot
@@ -100,6 +101,85 @@ def test_rollback_is_one_step_and_encodes_nothing(
     again = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True), Models())
     assert again.state == "done"
     assert found_by(catalog, settings, album) == ("new", 12)
+
+
+def test_rollback_leaves_statuses_and_progress_as_the_old_version_has_them(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    settings = quick()
+    (folder / "broken.jpg").write_bytes(b"no image")
+    album = albums.album(catalog, "family", folder)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), models)
+    albums.folder_of(folder, 3, first=12)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    back = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True), Models())
+    with catalog.reading() as session:
+        counts = count_by_status(session, album)
+    assert counts == {"indexed": 12, "failed": 1, "new": 3, "missing": 0}
+    assert (back.done, back.total, back.failed) == (12, 16, 1)
+    assert [one.photo_id for one in jobs.failures(catalog, back.id)] == [1 + 12]
+    assert found_by(catalog, settings, album) == ("old", 12)
+
+
+def test_rollback_ends_a_reindex_that_has_not_finished(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), models)
+    unfinished = job_of(catalog, "reindex", album, model="newest")
+    place = slots.take(catalog, unfinished, 0, owner="another machine's", lease_s=60)
+    assert place is not None
+    rollback = job_of(catalog, "reindex", album, rollback=True)
+    # Not before the worker at it has let go, for it may be just about to swap.
+    run_job(settings, catalog, rollback, models, should_stop=asked(3))
+    assert jobs.get(catalog, unfinished).state == "cancelling"
+    assert found_by(catalog, settings, album) == ("new", 12)
+    slots.release(catalog, place)
+    assert run_job(settings, catalog, rollback, models).state == "done"
+    assert jobs.get(catalog, unfinished).state == "cancelled"
+    assert found_by(catalog, settings, album) == ("old", 12)
+
+
+def asked(times: int) -> Callable[[], bool]:
+    """False until it was asked so often."""
+    answers = iter([False] * times)
+    return lambda: next(answers, True)
+
+
+def test_rollback_that_was_killed_after_the_swap_does_not_swap_again(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), models)
+    rollback = job_of(catalog, "reindex", album, rollback=True)
+    versions.rollback(catalog, album)  # and then its worker was killed
+    assert run_job(settings, catalog, rollback, models).state == "done"
+    assert found_by(catalog, settings, album) == ("old", 12)
+
+
+def test_worker_that_began_before_a_swap_leaves_statuses_to_the_version_that_serves(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), models)
+    albums.folder_of(folder, 4, first=12)
+    index = job_of(catalog, "index", album)
+    with Ingest(settings, catalog, album, models.get("new")) as late:
+        scan.scan_album(catalog, "family")
+        run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True), models)
+        assert late.run() == "done"
+        ingest.finish(settings, catalog, late.version, models.get("new"))
+    with catalog.reading() as session:
+        assert count_by_status(session, album)["new"] == 4
+    assert run_job(settings, catalog, index, models).state == "done"
+    assert found_by(catalog, settings, album) == ("old", 16)
 
 
 def test_photos_added_while_the_new_version_is_built_belong_to_it(
@@ -225,3 +305,21 @@ def test_all_encodes_every_photo_anew_and_sees_edits_that_kept_size_and_time(
     assert done.result["indexed"] == 12
     assert predictor.encoded - before >= 12  # type: ignore[attr-defined]
     assert found_by(catalog, settings, album) == ("old", 12)
+
+
+def test_all_encodes_anew_what_a_compaction_has_rewritten_since_the_start(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    job = job_of(catalog, "index", album, which="all")
+    place = slots.take(catalog, job, 0, owner="a worker", lease_s=60)
+    assert place is not None
+    slots.release(catalog, place)
+    store = FeatureStore.open(settings, catalog)
+    assert maintenance.compact(catalog, store, min_segments=1).made == 3
+    predictor = models.get("old")
+    before = predictor.encoded  # type: ignore[attr-defined]
+    assert run_job(settings, catalog, job, models).state == "done"
+    assert predictor.encoded - before >= 12  # type: ignore[attr-defined]

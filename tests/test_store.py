@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from indexer import maintenance, segment
 from indexer.catalog import Catalog
-from indexer.errors import DamagedSegment, FeaturesMissing, LeaseLost, NoSpaceLeft
+from indexer.errors import (
+    CatalogUnreachable,
+    DamagedSegment,
+    FeaturesMissing,
+    LeaseLost,
+    NoSpaceLeft,
+)
 from indexer.owner import is_gone, new_owner
 from indexer.store import FeatureStore, Part
 from indexer.tables import Album, FeatureRow, Photo, Root, Segment
@@ -211,6 +220,27 @@ def test_worker_whose_lease_ran_out_commits_nothing(
     assert files(store) == []
     with catalog.reading() as session:
         assert session.scalars(select(FeatureRow.content_hash)).all() == []
+
+
+def test_commit_whose_answer_was_lost_keeps_its_files(
+    catalog: Catalog, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke after the database had committed: its rows need their file."""
+    session = catalog.session
+    answers = iter([True, False])
+
+    @contextmanager
+    def lossy() -> Iterator[Session]:
+        with session() as made:
+            yield made
+        if not next(answers, True):
+            raise CatalogUnreachable("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(catalog, "session", lossy)
+    with pytest.raises(CatalogUnreachable):
+        store.commit([part(1)], new_owner())
+    np.testing.assert_array_equal(store.fetch(TOKENS, digests(1), DTYPE), rows_of(1))
+    assert len(files(store)) == count(catalog, "live") == 1
 
 
 # -- leftovers ---------------------------------------------------------------------------------

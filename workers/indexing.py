@@ -83,6 +83,7 @@ def encode(
         predictor,
         decoder=decoder,
         after=turn.models.cursors.get(run, 0),
+        owner=turn.place.owner,
     ) as part:
         phase = jobs.get(turn.catalog, turn.place.job_id).phase
         if phase != "encode":

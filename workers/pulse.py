@@ -58,8 +58,8 @@ class Pulse:
                 message=old.message if progress.message is None else progress.message,
             )
 
-    def beat(self) -> None:
-        """Renew once, now."""
+    def beat(self, *, last: bool = False) -> None:
+        """Renew once, now; ``last`` where the turn ends with it."""
         with self._lock:
             progress = self._progress
         try:
@@ -70,6 +70,7 @@ class Pulse:
                 total=progress.total,
                 failed=progress.failed,
                 message=progress.message,
+                last=last,
             )
         except PlaceLost:
             self.stop_reason = "lost"

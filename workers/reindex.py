@@ -8,11 +8,13 @@ those added since the start included, has its features or has failed. The old ve
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from indexer import ingest, maintenance, slots, statuses, versions
+from indexer import ingest, jobs, maintenance, slots, statuses, versions
 from indexer.catalog import Catalog, count_by_status
+from indexer.errors import JobConflict
 from indexer.settings import Settings
 from indexer.store import FeatureStore
 from workers.errors import ReindexRefused
@@ -31,7 +33,7 @@ def reindex(turn: Turn) -> Outcome:
         with slots.leading(turn.catalog, turn.place) as leads:
             if not leads:
                 return WAIT
-            return Outcome("done", roll_back(turn.catalog, album_id))
+            return _roll_back(turn, album_id)
     predictor = turn.models.get(str(parameters.get("model") or turn.settings.model))
     before = versions.serving(turn.catalog, album_id)
     encoded = encode(turn, album_id, predictor)
@@ -51,20 +53,35 @@ def reindex(turn: Turn) -> Outcome:
         return Outcome("done", result)
 
 
-def roll_back(catalog: Catalog, album_id: int) -> dict[str, Any]:
+def _roll_back(turn: Turn, album_id: int) -> Outcome:
     """Let the version that served before serve again; its features were never touched.
 
-    Photos that came later wait (status new) until they are indexed with its model.
+    Photos that came later wait (status new) until they are indexed with its model. Unfinished
+    re-indexing of the album is cancelled first, so that it cannot swap its version in afterwards.
 
     Raises:
         VersionConflict: no earlier version is left.
     """
+    catalog = turn.catalog
+    for other in jobs.list_jobs(
+        catalog, kinds=("reindex",), states=jobs.UNFINISHED, album_id=album_id, limit=1000
+    ):
+        if other.parameters.get("rollback"):
+            continue
+        with contextlib.suppress(JobConflict):  # it ended meanwhile
+            if jobs.cancel(catalog, other.id).state == "cancelling":
+                return WAIT
     before = versions.serving(catalog, album_id)
-    version = versions.rollback(catalog, album_id)
+    version = before
+    if version is None or (version.activated_at or 0.0) < turn.job.created_at:
+        # Else a worker that was killed after the swap did it: twice would be forward again.
+        version = versions.rollback(catalog, album_id)
     wanted = versions.wanted_tiers(version.fingerprints, keep_pyramid=False)
     with catalog.session() as session:
         statuses.settle(session, version, wanted)
-    return _described(catalog, version, before)
+    report_progress(turn, album_id, wanted)
+    note_album_failures(turn, album_id)
+    return Outcome("done", _described(catalog, version, before))
 
 
 def drop_old(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from indexer import jobs, slots
+from indexer import claims, jobs, slots
 from indexer.catalog import Catalog
 from indexer.errors import CatalogLocked, CatalogUnreachable, PlaceLost
 from indexer.settings import Settings
@@ -23,6 +23,8 @@ log = logger(__name__)
 TRANSIENT = (CatalogLocked, CatalogUnreachable, PlaceLost)
 # A job that breaks (not one photo of it) is tried this often before it is given up.
 ATTEMPTS_MAX = 3
+# How often a catalog that is away is asked to take back what a broken turn holds.
+RETRY_S = 0.5
 
 Step = Literal["more", "wait", "done"]
 
@@ -99,6 +101,7 @@ def run_turn(
     with log_context(job_id=place.job_id, kind=place.kind, slot=place.slot):
         started = time.monotonic()
         step: Step = "wait"
+        broken = True
         try:
             job = jobs.get(catalog, place.job_id)
             with Pulse(catalog, place) as pulse:
@@ -114,8 +117,9 @@ def run_turn(
                 )
                 outcome = function_of(place.kind)(turn)
                 if pulse.stop_reason != "lost":
-                    pulse.beat()
+                    pulse.beat(last=True)
             step = outcome.step
+            broken = False
             if step == "done" and slots.finish(catalog, place, "done", result=outcome.result):
                 log.info("job done", result=outcome.result)
         except TRANSIENT as error:
@@ -127,7 +131,7 @@ def run_turn(
         except Exception as error:
             step = _broken(catalog, place, error)
         finally:
-            _give_back(catalog, place)
+            _give_back(catalog, place, stopping, broken=broken)
             metrics.TURN_SECONDS.labels(kind=place.kind).observe(time.monotonic() - started)
             metrics.TURNS.labels(kind=place.kind, outcome=step).inc()
         return step
@@ -153,9 +157,27 @@ def _broken(catalog: Catalog, place: slots.Place, error: Exception) -> Step:
     return "wait"
 
 
-def _give_back(catalog: Catalog, place: slots.Place) -> None:
-    try:
-        slots.release(catalog, place)
-    except ReferentError as error:
-        # The lease ends by itself.
-        log.warning("place not given back", reason=str(error))
+def _give_back(
+    catalog: Catalog, place: slots.Place, stopping: Callable[[], bool], *, broken: bool
+) -> None:
+    """Let go of the place, and after a broken turn of what was claimed in it.
+
+    A worker whose catalog is away has nothing better to do than wait for it: others would have to
+    wait for the ends of its leases, since it lives.
+    """
+    until = time.monotonic() + max(place.lease_s, claims.CLAIM_S)
+    while True:
+        try:
+            if broken:
+                claims.release(catalog, place.owner)
+            slots.release(catalog, place)
+        except TRANSIENT as error:
+            log.warning("place not given back", reason=str(error))
+            if stopping() or time.monotonic() >= until:
+                return  # the leases end by themselves
+            time.sleep(RETRY_S)
+        except ReferentError as error:
+            log.warning("place not given back", reason=str(error))
+            return
+        else:
+            return
