@@ -56,16 +56,11 @@ def ensure_album(
         UnknownAlbum: no folder is given and no album has this name.
     """
     places = [check_folder(folder) for folder in folders]
-    if name is None:
-        album = _album_of(session, places[0]) if places else None
-        if album is None and places:
-            album = _new_album(session, _free_name(session, places[0]))
-    else:
-        album = session.scalars(select(Album).where(Album.name == name)).one_or_none()
-        if album is None and places:
-            album = _new_album(session, name)
+    album = find_album(session, places, name)
     if album is None:
-        return album_named(session, name or "")
+        if not places:
+            return album_named(session, name or "")
+        album = _new_album(session, name or _free_name(session, places[0]))
     known = set(session.scalars(select(Root.path).where(Root.album_id == album.id)))
     session.add_all(
         Root(album_id=album.id, path=place, mounts=[])
@@ -75,6 +70,16 @@ def ensure_album(
     _add_globs(album, include, exclude)
     session.flush()
     return album
+
+
+def find_album(session: Session, places: Sequence[bytes], name: str | None) -> Album | None:
+    """The album of this name; without one, that which has the first of the folders as a root."""
+    if name is not None:
+        return session.scalars(select(Album).where(Album.name == name)).one_or_none()
+    if not places:
+        return None
+    query = select(Album).join(Root).where(Root.path == places[0]).order_by(Album.id)
+    return session.scalars(query).first()
 
 
 def check_folder(folder: Path | bytes) -> bytes:
@@ -215,11 +220,6 @@ def summarise(session: Session, album: Album) -> AlbumSummary:
         if None not in scans
         else None,
     )
-
-
-def _album_of(session: Session, place: bytes) -> Album | None:
-    query = select(Album).join(Root).where(Root.path == place).order_by(Album.id)
-    return session.scalars(query).first()
 
 
 def _new_album(session: Session, name: str) -> Album:

@@ -143,7 +143,9 @@ class _Child:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # libtiff and others chat there about broken files
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the parent, which then stops in order
+                # Ctrl-C is for the parent, which then stops in order. No session of its own: Linux
+                # may share processors out by session, and niceness would count for nothing.
+                process_group=0,
             )
         self.connection = Connection(ours.detach())
         self.answered = 0
@@ -176,21 +178,21 @@ class _Child:
     def _wait(self, timeout_s: float) -> None:
         """Wait for an answer.
 
-        The limit is one of working time: on a busy machine a process that still gets on is left
-        to it, up to some multiple of the limit, so that load fails no photo. On an idle machine
-        working time is wall time.
+        The limit is one of working time: while the process wants to run, only the processor time
+        that it gets counts, so that other programs' load fails no photo (up to some multiple of
+        the limit). On an idle machine working time is wall time.
         """
-        start = time.monotonic()
-        cpu_start = cpu_seen = _cpu_seconds(self.process.pid)
-        while not self.connection.poll(timeout_s / 4):
-            wall = time.monotonic() - start
-            cpu = _cpu_seconds(self.process.pid)
-            stuck = wall >= timeout_s and cpu <= cpu_seen
-            if stuck or cpu - cpu_start >= timeout_s or wall >= _BUSY_FACTOR * timeout_s:
+        started = seen_at = time.monotonic()
+        worked, cpu_seen = 0.0, _processor_time(self.process.pid)[0]
+        while not self.connection.poll(max(0.01, min(timeout_s / 8, timeout_s - worked))):
+            now = time.monotonic()
+            cpu, runs = _processor_time(self.process.pid)
+            worked += cpu - cpu_seen if runs else now - seen_at
+            seen_at, cpu_seen = now, cpu
+            if worked >= timeout_s or now - started >= _BUSY_FACTOR * timeout_s:
                 raise _Stopped(
                     f"takes longer than {timeout_s:.0f} s to decode (REFERENT_DECODE_TIMEOUT_S)"
                 )
-            cpu_seen = cpu
 
     def _obituary(self) -> str:
         with suppress(subprocess.TimeoutExpired):
@@ -219,12 +221,13 @@ def _shared_file(size: int) -> int:
     return handle
 
 
-def _cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used; 0 where the system does not tell."""
+def _processor_time(pid: int) -> tuple[float, bool]:
+    """Seconds of processor time that a process has had, and whether it wants more just now."""
     with suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
+        ticks = int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R"
+    return 0.0, False  # where the system does not tell, all time counts
 
 
 @dataclass

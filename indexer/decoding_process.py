@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -18,6 +19,11 @@ from pathlib import Path
 from indexer.content import content_hash
 from indexer.picture import Limits, decode, read_file
 from model.errors import PhotoError
+
+# Below the network, which waits for all of its threads whenever one of them loses its processor:
+# decoding rather takes the gaps that the network leaves. Not lower: beside other programs at work
+# it must still get on.
+_NICENESS = 5
 
 
 def answer(path: bytes, side: int, limits: Limits) -> tuple[dict[str, object], bytes]:
@@ -60,6 +66,7 @@ def main(arguments: list[str]) -> None:
     limit_memory(limits.pop("memory_mib"))
     with suppress(EOFError, OSError), Connection(handle) as connection:
         connection.send_bytes(b"ready")
+        os.nice(_NICENESS)  # not before: the first photos wait for the start
         while True:
             found, pixels = answer(connection.recv_bytes(), side, Limits(**limits))
             shared[: len(pixels)] = pixels

@@ -62,8 +62,9 @@ _SPARSE_MP = 40.0
 _SPARSE_PIXELS_PER_BYTE = 10_000
 
 # A JPEG is shrunk by whole factors while it is decoded, to at least this many times the wanted
-# size; the rest is resampled.
-_GAP = 2
+# size; the rest is resampled. At 2 a photo of 12 megapixels takes 57 ms, at 1.5 it takes 36, and
+# the pixels differ from those of a full decoding by half a level of 255 on average.
+_GAP = 1.5
 _RESAMPLED = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 _BITS = 258  # TIFF's BitsPerSample
@@ -209,7 +210,7 @@ def _shrunk(image: Image.Image, across: int, down: int) -> Image.Image:
     Turning after resampling is the same as before it, and cheaper. Modes that cannot be resampled
     as they are keep their size.
     """
-    drafted = image.draft(None, (across * _GAP, down * _GAP))
+    drafted = image.draft(None, (round(across * _GAP), round(down * _GAP)))
     image.load()
     plain = _plain(image)
     if plain.mode in _RESAMPLED:

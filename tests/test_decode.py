@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
@@ -19,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from indexer import decode as decode_module
 from indexer.content import content_hash, hash_file
 from indexer.decode import Decoded, Decoder, limits_of, load_thumbnail, load_upright
 from indexer.errors import DecoderBroken, PhotoRefused, PhotoUnreadable
@@ -304,6 +306,33 @@ def test_a_decoder_that_hangs_is_replaced_and_its_photo_reported(
         assert stuck.reason == "takes longer than 2 s to decode (REFERENT_DECODE_TIMEOUT_S)"
         assert decoder.decode_one(tmp_path / "a.png").ok
         assert not hung.is_running() and child().pid != hung.pid
+
+
+def test_waiting_for_a_processor_is_not_held_against_a_photo(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(saved(quarters(), "PNG"))
+    # As on a machine so busy that the process wants to run and hardly ever does.
+    monkeypatch.setattr(decode_module, "_processor_time", lambda pid: (1.0, True))
+    monkeypatch.setattr(decode_module, "_BUSY_FACTOR", 100)
+    quick = settings.model_copy(update={"decode_timeout_s": 0.5})
+    with Decoder(quick, SIDE, workers=1) as decoder:
+        assert decoder.decode_one(tmp_path / "a.png").ok
+        held_up = child()
+        held_up.send_signal(signal.SIGSTOP)
+        threading.Timer(1.5, held_up.send_signal, (signal.SIGCONT,)).start()
+        assert decoder.decode_one(tmp_path / "a.png").ok
+        # There is an end to it all the same.
+        monkeypatch.setattr(decode_module, "_BUSY_FACTOR", 2)
+        held_up.send_signal(signal.SIGSTOP)
+        assert "longer than" in str(decoder.decode_one(tmp_path / "a.png").reason)
+
+
+def test_decoders_stand_back_behind_the_network(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(saved(quarters(), "PNG"))
+    with Decoder(settings, SIDE, workers=1) as decoder:
+        assert decoder.decode_one(tmp_path / "a.png").ok
+        assert child().nice() > psutil.Process().nice() or psutil.Process().nice() == 19
 
 
 def test_a_decoder_that_crashes_takes_only_its_photo_with_it(

@@ -544,9 +544,9 @@ def command(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Run ``referent ARGUMENTS`` in this process with the fake model; (status, out, err)."""
-    from referent import index, main
+    from referent import index_run, main
 
-    monkeypatch.setattr(index, "_load", lambda settings, model: FakePredictor(model or "1"))
+    monkeypatch.setattr(index_run, "load_predictor", lambda name, device: FakePredictor(name))
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["referent", *map(str, arguments)])

@@ -17,8 +17,8 @@ from indexer.catalog import Catalog, album_named, count_by_status
 from indexer.errors import FolderError
 from indexer.globs import Globs
 from indexer.scan import ScanProgress, ScanReport, scan_album
-from indexer.tables import Photo, Root
-from indexer.watch import watch_album
+from indexer.tables import Album, Photo, Root
+from indexer.watch import watch_albums
 
 
 @pytest.fixture
@@ -42,9 +42,10 @@ def scan(catalog: Catalog, *folders: Path, **options: object) -> ScanReport:
     return scan_album(catalog, name, **options)  # type: ignore[arg-type]
 
 
-def rows(catalog: Catalog) -> dict[bytes, Photo]:
+def rows(catalog: Catalog, album: str = "test") -> dict[bytes, Photo]:
+    query = select(Photo).join(Album, Album.id == Photo.album_id)
     with catalog.reading() as session:
-        photos = session.scalars(select(Photo).where(Photo.deleted_at.is_(None))).all()
+        photos = session.scalars(query.where(Photo.deleted_at.is_(None), Album.name == album)).all()
         return {row.path: row for row in photos}
 
 
@@ -449,32 +450,71 @@ def test_a_scan_raises_the_albums_revision_only_when_something_changed(
     assert revision() > first
 
 
-def test_watching_keeps_an_album_current(catalog: Catalog, folder: Path) -> None:
+def watching(
+    catalog: Catalog, names: list[str], reports: queue.Queue[ScanReport], stop: threading.Event
+) -> threading.Thread:
+    """Scan whatever `watch_albums` tells of, in a thread."""
+
+    def work() -> None:
+        for name, only in watch_albums(catalog, names, stop=stop, quiet_ms=100):
+            reports.put(scan_album(catalog, name, only=only))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_watching_keeps_albums_current(catalog: Catalog, folder: Path, tmp_path: Path) -> None:
+    photo(tmp_path / "second" / "s.png", 41)
     with catalog.session() as session:
         ensure_album(session, [folder], name="test")
+        ensure_album(session, [tmp_path / "second", folder / "sub"], name="other")
     reports: queue.Queue[ScanReport] = queue.Queue()
     stop = threading.Event()
-    watcher = threading.Thread(
-        target=watch_album,
-        args=(catalog, "test", reports.put),
-        kwargs={"stop": stop, "quiet_ms": 100},
-    )
-    watcher.start()
+    watcher = watching(catalog, ["test", "other"], reports, stop)
     try:
-        assert reports.get(timeout=60).new == 4
+        assert [reports.get(timeout=60).new for _ in range(2)] == [4, 3]
         photo(folder / "new" / "n.png", 40)
         (folder / "a.png").rename(folder / "moved.png")
         (folder / "b.png").unlink()
-        wanted = {b"moved.png", b"new/n.png", b"sub/c.png", b"sub/d.png"}
-        while rows(catalog).keys() != wanted:
+        (folder / "sub" / "c.png").rename(folder / "sub" / "e.png")
+        wanted = {b"moved.png", b"new/n.png", b"sub/d.png", b"sub/e.png"}
+        others = {b"s.png", b"d.png", b"e.png"}
+        while rows(catalog).keys() != wanted or rows(catalog, "other").keys() != others:
             reports.get(timeout=60)
     finally:
         stop.set()
         watcher.join()
 
 
-def test_watching_an_album_without_folders_says_so(catalog: Catalog, folder: Path) -> None:
+def test_watching_survives_names_that_are_not_utf_8(catalog: Catalog, folder: Path) -> None:
+    with catalog.session() as session:
+        ensure_album(session, [folder], name="test")
+    reports: queue.Queue[ScanReport] = queue.Queue()
+    stop = threading.Event()
+    watcher = watching(catalog, ["test"], reports, stop)
+    try:
+        reports.get(timeout=60)
+        (folder / "a.png").rename(folder / os.fsdecode(b"\xff.png"))
+        while b"\xff.png" not in rows(catalog):
+            reports.get(timeout=60)
+        photo(folder / "z.png", 42)
+        while b"z.png" not in rows(catalog):
+            reports.get(timeout=60)
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def test_all_is_looked_at_again_now_and_then(catalog: Catalog, folder: Path) -> None:
+    with catalog.session() as session:
+        ensure_album(session, [folder], name="test")
+    looks = watch_albums(catalog, ["test"], stop=threading.Event(), rescan_s=0.0)
+    assert [next(looks) for _ in range(3)] == [("test", None)] * 3
+
+
+def test_watching_albums_without_folders_says_so(catalog: Catalog, folder: Path) -> None:
     scan(catalog, folder)
     shutil.rmtree(folder)
-    with pytest.raises(FolderError, match="none of the folders"):
-        watch_album(catalog, "test", lambda report: None, stop=threading.Event())
+    with pytest.raises(FolderError, match="none of the folders of 'test'"):
+        next(watch_albums(catalog, ["test"], stop=threading.Event()))

@@ -1,0 +1,182 @@
+"""What `referent index` says to people: progress while it works, lines when it has ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from indexer.ingest import IndexReport, Progress
+from indexer.stats import Stats
+from indexer.verify import Verified
+
+FAILURES_SHOWN = 20
+# How often a line is written where stderr is no terminal.
+LINE_S = 5.0
+_PHASES = {"scan": "scanning", "encode": "encoding", "finish": "finishing"}
+
+
+class ProgressLine:
+    """A line on stderr that is kept up to date: what is done, how far it is, rate, time left."""
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        self.name = name
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            console=Console(stderr=True),
+            disable=quiet or not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._plain = not quiet and not sys.stderr.isatty()
+        self._task = self._bar.add_task(name, total=None, speed="")
+        self._told_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def show(self, at: Progress) -> None:
+        """Tell how far an index is."""
+        speed = f"{at.rate:.1f} photos/s" if at.rate else ""
+        if at.left_s is not None and at.rate:
+            speed += f", {duration(at.left_s)} left"
+        if at.failed:
+            speed += f", {at.failed:,} failed"
+        total = at.total if at.phase == "encode" else None
+        self.count(_PHASES[at.phase], at.done, total, speed)
+
+    def count(self, doing: str, done: int, total: int | None, more: str = "") -> None:
+        """Tell how many are done."""
+        self._bar.update(
+            self._task,
+            description=f"{self.name}: {doing}",
+            completed=done,
+            total=total,
+            speed=more,
+        )
+        now = time.monotonic()
+        if self._plain and done and now - self._told_at >= LINE_S:
+            self._told_at = now
+            of = "" if total is None else f" of {total:,}"
+            sys.stderr.write(f"{self.name}: {doing}, {done:,}{of}{', ' * bool(more)}{more}\n")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def summary(report: IndexReport) -> Iterator[str]:
+    """Give the lines that end a run: one of figures, then what needs a person."""
+    yield _figures(report)
+    if report.activated:
+        yield f"  {report.album} is searched with {report.model} from now on"
+    for path, reason in report.failures[:FAILURES_SHOWN]:
+        yield f"  failed: {path} {reason}"
+    if len(report.failures) > FAILURES_SHOWN:
+        yield f"  and {len(report.failures) - FAILURES_SHOWN:,} more failures; see --json"
+    scan = report.scan
+    if scan is None:
+        return
+    known = {path for path, _ in report.failures}
+    for path, reason in scan.errors[:FAILURES_SHOWN]:
+        if not any(path.endswith(each) for each in known):
+            yield f"  not read: {path} {reason}"
+    for path, reason in scan.offline:
+        yield f"  offline: {path} {reason}; its photos are kept"
+    if scan.question:
+        yield f"  {scan.question}"
+
+
+def _figures(report: IndexReport) -> str:
+    stands = _listed(
+        (report.indexed, "indexed"), (report.failed, "failed"),
+        (report.waiting, "left for the next run"), always=1,
+    )  # fmt: skip
+    scan = report.scan
+    did = _listed(
+        (report.encoded, "encoded"),
+        *(
+            ()
+            if scan is None
+            else (
+                (scan.unchanged, "unchanged"),
+                (scan.changed, "changed"),
+                (scan.moved, "moved"),
+                (scan.missing, "gone"),
+                (scan.busy, "still being written"),
+            )
+        ),
+        (report.duplicates, "duplicates"),
+        always=1,
+    )
+    rate = f", {report.encoded / report.seconds:.1f} photos/s" if report.encoded else ""
+    return (
+        f"{report.album}: {stands} of {report.total:,} photos ({did}) "
+        f"in {duration(report.seconds)}{rate}"
+    )
+
+
+def _listed(*counts: tuple[int, str], always: int) -> str:
+    """Name what there is of each; the first few even where there is none."""
+    return ", ".join(
+        f"{number:,} {what}" for at, (number, what) in enumerate(counts) if number or at < always
+    )
+
+
+def verified(report: Verified, again: int) -> Iterator[str]:
+    """Give the lines that end a verification, after ``again`` photos were encoded again."""
+    yield (
+        f"verified {report.segments:,} segments with {report.rows:,} rows: "
+        f"{len(report.damaged)} damaged, {report.lost_rows} rows lost, {again} photos encoded "
+        f"again, {report.attached} rows attached"
+    )
+    for path, reason in report.damaged:
+        yield f"  damaged: {path} {reason}"
+    for path in report.photos:
+        yield f"  encoded again: {path}"
+
+
+def stats_lines(stats: Stats) -> Iterator[str]:
+    """Give a line an album, a version and a tier, and one for the rest."""
+    for album in stats.albums:
+        yield (
+            f"{album['name']}: {album['photos']:,} photos, {album['indexed']:,} indexed, "
+            f"{album['failed']:,} failed, {album['new']:,} waiting, "
+            f"{album['duplicates']:,} duplicates, {album['missing']:,} missing"
+        )
+    for version in stats.versions:
+        yield _version(version)
+    for tier in stats.tiers:
+        each = f"{tier.bytes_a_photo:,.0f} bytes a photo" if tier.bytes_a_photo else "no rows"
+        yield (
+            f"{tier.tier:8} {tier.fingerprint}: {tier.rows:,} rows in {tier.segments:,} files, "
+            f"{tier.bytes / 1e6:,.1f} MB, {each} ({tier.model})"
+        )
+    line = f"prefilter {stats.faiss_bytes / 1e6:,.1f} MB"
+    if stats.database_bytes is not None:
+        line += f", database {stats.database_bytes / 1e6:,.1f} MB"
+    yield f"{line}, {stats.leftover_segments} leftover files"
+
+
+def _version(version: dict[str, Any]) -> str:
+    return (
+        f"version {version['version']}: {version['album']} with {version['model']}, "
+        f"{version['state']}"
+    )

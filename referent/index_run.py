@@ -1,0 +1,217 @@
+"""The work of `referent index`: the albums of one command, one after another."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from sqlalchemy import select
+
+from indexer import maintenance, versions
+from indexer.albums import check_folder, ensure_album, find_album, list_albums
+from indexer.catalog import Catalog, album_named
+from indexer.errors import VersionConflict
+from indexer.ingest import IndexReport, index_album
+from indexer.settings import Settings
+from indexer.stats import library_stats
+from indexer.store import FeatureStore
+from indexer.tables import Album
+from indexer.verify import verify
+from indexer.watch import Only, watch_albums
+from model.build import load_predictor
+from model.errors import UnknownModel, WeightsError
+from model.predictor import Predictor
+from referent import index_output
+from referent.index_output import ProgressLine
+from search_api.models import fits
+
+
+class Stop:
+    """Ctrl-C asks for a stop after the batch at hand; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        sys.stderr.write("\nstopping after this batch; what is finished is kept\n")
+        self.event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self.event.is_set()
+
+
+@dataclass
+class Run:
+    """What the parts of one command share."""
+
+    settings: Settings
+    catalog: Catalog
+    stop: Stop
+    model: str | None = None
+    """The model that was asked for; None leaves it to each album."""
+    quiet: bool = False
+    """Nothing for people on stdout, no progress."""
+    confirm_deletions: bool = False
+    retry_failed: bool = False
+    _loaded: dict[str, Predictor] = field(default_factory=dict)
+
+    def albums(
+        self, folders: Sequence[Path], name: str | None, exclude: Sequence[str]
+    ) -> list[str]:
+        """Find or make the albums that are meant: of the folders, the named one, or all.
+
+        Nothing is made before the folders and the model have proved to be there.
+
+        Raises:
+            FolderError, UnknownAlbum, UnknownModel, WeightsError.
+        """
+        places = [check_folder(folder) for folder in folders]
+        with self.catalog.reading() as session:
+            if not (places or exclude):
+                return [each.name for each in list_albums(session, name)]
+            known = find_album(session, places, name)
+        if places:
+            self.predictor(None if known is None else known.id)
+        with self.catalog.session() as session:
+            return [ensure_album(session, places, name=name, exclude=exclude).name]
+
+    def predictor(self, album_id: int | None) -> Predictor:
+        """Load the model that was asked for, else the one that the album is searched with.
+
+        Raises:
+            UnknownModel, WeightsError.
+            VersionConflict: the album's own model is not to be found.
+        """
+        if self.model is not None:
+            return self._load(self.model)
+        serving = None if album_id is None else versions.serving(self.catalog, album_id)
+        default = self.settings.model
+        if serving is None or serving.model == default:
+            return self._load(default)
+        if fits(self._load(default), serving.fingerprints):
+            return self._load(default)
+        try:
+            return self._load(serving.model)
+        except (UnknownModel, WeightsError) as error:
+            raise VersionConflict(
+                f"the album is searched with {serving.model}, whose weights are not known here: "
+                f"name their file with --model, or change to {default} with --model {default}"
+            ) from error
+
+    def index(self, album: str, only: Only | None = None) -> IndexReport:
+        """Bring an album up to date and say how it stands; quietly where nothing was to do."""
+        with self.catalog.reading() as session:
+            album_id = album_named(session, album).id
+        with ProgressLine(album, quiet=self.quiet) as line:
+            report = index_album(
+                self.settings,
+                album,
+                self.predictor(album_id),
+                catalog=self.catalog,
+                progress=line.show,
+                should_stop=self.stop.asked,
+                confirm_deletions=self.confirm_deletions,
+                retry_failed=self.retry_failed,
+                only=only,
+            )
+        if only is None or report.encoded or _changes(report):
+            self._say(index_output.summary(report))
+        return report
+
+    def watch(self, albums: Sequence[str]) -> None:
+        """Index what changes, until stopped; with --json, a line of JSON for each look."""
+        sys.stderr.write(f"watching {', '.join(albums)}; Ctrl-C ends it\n")
+        for album, only in watch_albums(self.catalog, albums, stop=self.stop.event):
+            report = self.index(album, only)
+            if self.quiet:
+                typer.echo(json.dumps(report.to_json()))
+                sys.stdout.flush()
+
+    def verify(self) -> dict[str, Any]:
+        """Verify every feature, then encode again what was lost, each album with its own model."""
+        store = FeatureStore.open(self.settings, self.catalog)
+        with ProgressLine("features", quiet=self.quiet) as line:
+            report = verify(
+                self.catalog,
+                store,
+                progress=lambda done, total: line.count("verifying files", done, total),
+                should_stop=self.stop.asked,
+            )
+        with self.catalog.reading() as session:
+            albums = select(Album.id, Album.name).where(Album.id.in_(report.albums))
+            names: dict[int, str] = {row[0]: row[1] for row in session.execute(albums)}
+        again = 0
+        for album_id, name in names.items():
+            with ProgressLine(name, quiet=self.quiet) as line:
+                again += index_album(
+                    self.settings,
+                    name,
+                    self.predictor(album_id),
+                    catalog=self.catalog,
+                    progress=line.show,
+                    should_stop=self.stop.asked,
+                    scan=False,
+                ).encoded
+        self._say(index_output.verified(report, again))
+        return {
+            "segments": report.segments,
+            "rows": report.rows,
+            "damaged": [{"path": path, "reason": reason} for path, reason in report.damaged],
+            "photos": report.photos,
+            "lost_rows": report.lost_rows,
+            "encoded_again": again,
+            "attached": report.attached,
+        }
+
+    def compact(self) -> dict[str, Any]:
+        """Merge small segments."""
+        store = FeatureStore.open(self.settings, self.catalog)
+        merged = maintenance.compact(self.catalog, store, should_stop=self.stop.asked)
+        self._say(
+            [
+                f"merged {merged.merged:,} feature files into {merged.made:,} "
+                f"({merged.rows:,} rows, {merged.dropped:,} dropped)"
+            ]
+        )
+        return merged.__dict__
+
+    def collect(self) -> dict[str, Any]:
+        """Remove rows and files that nothing needs."""
+        store = FeatureStore.open(self.settings, self.catalog)
+        forgotten = maintenance.forget_unneeded(self.catalog)
+        removed = maintenance.collect(self.catalog, store)
+        kept = f", {removed.kept_for_readers} kept for readers" * bool(removed.kept_for_readers)
+        self._say([f"removed {removed.files:,} files ({removed.bytes / 1e6:,.1f} MB){kept}"])
+        return {**removed.__dict__, "rows": forgotten}
+
+    def stats(self) -> dict[str, Any]:
+        """Count what the library holds."""
+        stats = library_stats(self.catalog, FeatureStore.open(self.settings, self.catalog))
+        self._say(index_output.stats_lines(stats))
+        return stats.to_json()
+
+    def _load(self, name: str) -> Predictor:
+        if name not in self._loaded:
+            self._loaded[name] = load_predictor(name, device=self.settings.device)
+        return self._loaded[name]
+
+    def _say(self, lines: Any) -> None:
+        if not self.quiet:
+            typer.echo("\n".join(lines))
+
+
+def _changes(report: IndexReport) -> int:
+    scan = report.scan
+    return 0 if scan is None else scan.new + scan.changed + scan.moved + scan.missing
