@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
 
@@ -36,7 +35,7 @@ def number(n: int, r: Random) -> str:
     return str(n) if r.random() < 0.12 else lexicon.NUMBERS[n]
 
 
-class NounPhrases(ABC):
+class NounPhrases:
     """Puts descriptions into words; a subclass words the phrases that they are part of."""
 
     def __init__(self, r: Random) -> None:
@@ -49,9 +48,9 @@ class NounPhrases(ABC):
         """An indefinite article, unless terse."""
         return words if self.terse else article(words)
 
-    @abstractmethod
     def phrase(self, p: Program) -> str:
         """A phrase of training.programs in words."""
+        raise NotImplementedError
 
     def noun_phrase(self, d: Program, plural: bool, noun: str = "", no_post: bool = False) -> str:
         """A description in words, without determiner.
