@@ -10,6 +10,8 @@ from model import checkpoint
 from model.calibration import Calibration, path_beside
 from model.config import ReLAConfig, SwinConfig
 from model.errors import UnknownModel, WeightsError
+from model.precision import HeadDtype, keep_freed_memory
+from model.precision import head_dtype as dtype_of
 from model.predictor import Predictor
 from model.rela import RelaNetwork
 from model.text import TextEncoder
@@ -89,7 +91,13 @@ def weights_of(name: str) -> Path:
     return path
 
 
-def load_predictor(name: str, *, device: str = "cpu", random_seed: int | None = None) -> Predictor:
+def load_predictor(
+    name: str,
+    *,
+    device: str = "cpu",
+    random_seed: int | None = None,
+    head_dtype: HeadDtype = "float32",
+) -> Predictor:
     """Load a model with its text encoder and calibration.
 
     Args:
@@ -97,6 +105,7 @@ def load_predictor(name: str, *, device: str = "cpu", random_seed: int | None = 
         device: "cpu" or a CUDA device.
             `NAME+FOLDER` takes prefilter vectors from a dual encoder (`model.dual_encoder`).
         random_seed: random weights instead of trained ones, for tests and timings.
+        head_dtype: the precision that the head judges in, see `model.precision`.
     Raises:
         UnknownModel, WeightsError: see `weights_of` and `model.checkpoint.load`.
     """
@@ -104,8 +113,12 @@ def load_predictor(name: str, *, device: str = "cpu", random_seed: int | None = 
         name, _, dual = name.partition("+")
         from model.dual_encoder import with_dual_encoder  # transformers' towers load slowly
 
-        predictor = load_predictor(name, device=device, random_seed=random_seed)
+        predictor = load_predictor(
+            name, device=device, random_seed=random_seed, head_dtype=head_dtype
+        )
         return with_dual_encoder(predictor, dual, device=device)
+    keep_freed_memory()
+    dtype = dtype_of(head_dtype, torch.device(device))
     base, _, suffix = name.partition(":random-")
     if suffix:
         if not suffix.isdecimal():
@@ -117,10 +130,12 @@ def load_predictor(name: str, *, device: str = "cpu", random_seed: int | None = 
             torch.manual_seed(random_seed)
             network = RelaNetwork(config)
         text = TextEncoder(config.text, random_seed=random_seed)
-        return Predictor(network, text, None, device, name=f"{base}:random-{random_seed}")
+        name = f"{base}:random-{random_seed}"
+        return Predictor(network, text, None, device, name=name, head_dtype=dtype)
     path = weights_of(name)
     network = checkpoint.load(path)
     beside = path_beside(path)
     calibration = Calibration.load(beside) if beside.is_file() else Calibration()
     text = TextEncoder(network.config.text)
-    return Predictor(network, text, calibration, device, name=network.config.name)
+    name = network.config.name
+    return Predictor(network, text, calibration, device, name=name, head_dtype=dtype)

@@ -29,7 +29,9 @@ from model.rla import HeadOutput
 from model.text import TextEncoder
 
 TIERS = ("tokens", "masks", "vectors", "pyramid")
-JUDGE_BATCH = 64  # fixed and padded, so that a photo's judgement never depends on its neighbours
+# Fixed and padded, so that a photo's judgement never depends on its neighbours; 200 candidates,
+# the default, fill whole batches.
+JUDGE_BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class Predictor:
         text: its frozen text encoder.
         calibration: how its no-target logits are read.
         device: "cpu" or a CUDA device.
-        head_dtype: bfloat16 judges about twice as fast where the processor has it, and moves p by
-            up to a hundredth; float32 is the same on every processor.
+        head_dtype: bfloat16 judges about twice as fast where the processor multiplies it, and moves
+            p by a hundredth at most. Either gives the same bits each time on one machine.
     """
 
     def __init__(

@@ -111,14 +111,20 @@ class RegionLanguageLayer(nn.Module):
         return mixed.transpose(1, 2).flatten(2)
 
     def _attend_one(self, queries: Tensor, keys: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """`attend` for one expression: (M, N, C), (T, C), (T, C), (T,) -> (M, N, C)."""
-        heads = self.word_heads
-        q = queries.flatten(0, 1).unflatten(-1, (heads, -1)).transpose(0, 1)  # (h, M N, C/h)
-        k = keys.unflatten(-1, (heads, -1)).permute(1, 2, 0)  # (h, C/h, T)
-        scores = (q @ k).float().masked_fill(~mask, float("-inf"))  # (h, M N, T)
-        values = words.unflatten(-1, (heads, -1)).transpose(0, 1)  # (h, T, C/h)
-        mixed = scores.softmax(-1).to(values.dtype) @ values  # (h, M N, C/h)
-        return mixed.transpose(0, 1).flatten(1).unflatten(0, queries.shape[:2])
+        """`attend` for one expression: (M, N, C), (T, C), (T, C), (T,) -> (M, N, C).
+
+        A head's keys and values are rows that are zero outside its channels, so all heads of all
+        photos take two products; and the softmax runs down columns, since a row of T is short.
+        """
+        heads, count = self.word_heads, len(words)
+        owner = torch.arange(heads, device=words.device).repeat_interleave(
+            words.shape[1] // heads
+        )  # (C,)
+        own = (owner == torch.arange(heads, device=words.device)[:, None]).to(words.dtype)[:, None]
+        k, v = (own * keys).flatten(0, 1), (own * words).flatten(0, 1)  # (h T, C)
+        scores = (k @ queries.flatten(0, 1).T).unflatten(0, (heads, count)).float()  # (h, T, M N)
+        weights = scores.masked_fill(~mask[:, None], float("-inf")).softmax(1).to(v.dtype)
+        return (weights.flatten(0, 1).T @ v).unflatten(0, queries.shape[:2])
 
     def hear(self, sums: Tensor, queries: Tensor | None, words: Tensor, mask: Tensor) -> Tensor:
         """The share that sees the expression: -> F_r (M, N, C)."""

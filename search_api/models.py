@@ -34,9 +34,7 @@ class Models:
         if self._default is None:
             with self._loading:
                 if self._default is None:
-                    self._default = load_predictor(
-                        self._settings.model, device=self._settings.device
-                    )
+                    self._default = self._load(self._settings.model)
         return self._default
 
     def named(self, name: str) -> Predictor:
@@ -50,7 +48,7 @@ class Models:
         with self._loading:
             if (known := self._others.get(name)) is not None:
                 return known
-        return load_predictor(name, device=self._settings.device)
+        return self._load(name)
 
     def that_made(self, name: str, fingerprints: Mapping[str, str]) -> Predictor:
         """The network whose cached features carry these fingerprints.
@@ -66,7 +64,7 @@ class Models:
             known = self._others.get(name)
             if known is None or not fits(known, fingerprints):
                 try:
-                    known = load_predictor(name, device=self._settings.device)
+                    known = self._load(name)
                 except ModelError as error:
                     raise _mismatch(name, self.default.name) from error
                 if not fits(known, fingerprints):
@@ -75,6 +73,10 @@ class Models:
                 while len(self._others) > MODELS_KEPT - 1:
                     self._others.popitem(last=False)
             return known
+
+    def _load(self, name: str) -> Predictor:
+        settings = self._settings
+        return load_predictor(name, device=settings.device, head_dtype=settings.head_dtype)
 
     def words(self, predictor: Predictor, expression: str) -> Words:
         """Word features of one expression; those of recent expressions are kept."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.predictor import Words
+from model.predictor import JUDGE_BATCH, Words
 from search_api import runs, verifier
 from search_api.coverage import Coverage, Note, Stopwatch
 from search_api.decisions import CONFIDENCE_DIGITS, Decision
@@ -20,10 +20,11 @@ from search_api.photos import by_id
 from search_api.query import WHOLE_SET, Query
 from search_api.verifier import Verification
 
-BATCH = 64
+BATCH = JUDGE_BATCH
 # The exhaustive mode judges this many of the prefilter's best first, so that hits come at once;
-# the rest goes in the order of the store, where reading is fastest.
-HEAD_START = 256
+# the rest goes in the order of the store, where reading is fastest, and in larger steps.
+HEAD_START = 5 * BATCH
+LATER_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,10 @@ def search(
             coverage=planned,
         )
     tally = _Tally(engine, query, run_id, planned, threshold, watch, notes, verification)
-    batch = BATCH if verification is None else verifier.BATCH
+    batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
-        for plan, rows in _interleaved(plans, batch):
+        for plan, rows in _interleaved(plans, batch, later):
             if time_limit_s is not None and watch.elapsed_s > time_limit_s:
                 tally.stop(
                     f"The search was stopped after {time_limit_s:g} s; it verified "
@@ -363,13 +364,16 @@ def _best_of_all(
     return [(rows[scores >= cut], scores[scores >= cut]) for rows, scores in ranked]
 
 
-def _interleaved(plans: list[_Plan], batch: int) -> Iterator[tuple[_Plan, np.ndarray]]:
-    """Batches in turns, so that every album's best come early."""
+def _interleaved(plans: list[_Plan], batch: int, later: int) -> Iterator[tuple[_Plan, np.ndarray]]:
+    """Batches in turns, so that every album's best come early; after them ``later`` at once."""
     longest = max((len(plan.rows) for plan in plans), default=0)
-    for start in range(0, longest, batch):
+    start = 0
+    while start < longest:
+        end = start + (batch if start < HEAD_START else batch * later)
         for plan in plans:
             if start < len(plan.rows):
-                yield plan, plan.rows[start : start + batch]
+                yield plan, plan.rows[start:end]
+        start = end
 
 
 def _notes(views: list[View], query: Query) -> tuple[Note, ...]:

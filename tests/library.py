@@ -20,6 +20,7 @@ from indexer.store import FeatureStore
 from indexer.tables import Photo
 from model.build import load_predictor
 from model.config import ReLAConfig
+from model.precision import HeadDtype
 from model.predictor import Predictor
 from search_api.engine import Engine
 
@@ -75,17 +76,27 @@ class Library:
 
 
 def make_library(
-    folder: Path, count: int = 24, *, seed: int = 1, config: ReLAConfig = TINY
+    folder: Path,
+    count: int = 24,
+    *,
+    seed: int = 1,
+    config: ReLAConfig = TINY,
+    head_dtype: HeadDtype = "auto",
 ) -> Library:
     """Paint, index, and give each photo a date, a camera, a place."""
-    settings = Settings(home=folder / "home", decode_workers=1, model=_weights(folder, config))
+    settings = Settings(
+        home=folder / "home",
+        decode_workers=1,
+        model=_weights(folder, config),
+        head_dtype=head_dtype,
+    )
     photos = folder / "photos"
     for number in range(count):
         suffix = ("jpg", "png", "webp")[number % 3]
         shape = ((96, 72), (72, 96), (80, 80))[number % 5 % 3]
         paint(photos / f"{2020 + number % 3}" / f"{number:03d}.{suffix}", number, shape)
     catalog = Catalog.open(settings)
-    predictor = load_predictor(settings.model)
+    predictor = load_predictor(settings.model, head_dtype=head_dtype)
     engine = Engine(settings, catalog, FeatureStore.open(settings, catalog), predictor)
     library = Library(settings, photos, engine, predictor)
     library.add_album(photos, "small")

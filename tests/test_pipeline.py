@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from library import EXPRESSION, Library, make_library, paint
 from sqlalchemy import insert, select, update
+from tiny_model import TINY
 
 from indexer.errors import UnknownAlbum
 from indexer.tables import Album, CalibrationRow, Photo
 from model.calibration import Calibration
 from model.masks import from_rle
+from model.precision import HeadDtype
 from search_api import pipeline, runs
 from search_api.engine import Engine
 from search_api.errors import BadCursor, NotIndexed, StillRunning, UnknownRun
@@ -136,6 +139,32 @@ def passes(photo: object, filters: Filters) -> bool:
     names = {"jpg": "jpeg"}
     wanted = {names.get(name.lower(), name.lower()) for name in filters.formats}
     return not wanted or p.format.lower() in wanted
+
+
+@pytest.mark.parametrize("head_dtype", ["float32", "bfloat16"])
+def test_photo_is_decided_alike_in_every_batch_and_order(
+    tmp_path: Path, head_dtype: HeadDtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TINY, rla_layers=3, word_heads=2, pooling="attention")
+    library = make_library(tmp_path, config=config, head_dtype=head_dtype)
+    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+    everything = ask(library, mode="exhaustive", threshold=0.0)
+    decided = dict(everything.matched_pairs())
+    assert len(decided) == 24
+    logits = {d.photo_id: d.no_target_logit for d in everything.matched}
+    for batch, start, values in (
+        (5, 10, {"mode": "exhaustive"}),
+        (1, 3, {"mode": "exhaustive", "filters": {"orientation": "portrait"}}),
+        (7, 99, {"candidates": 11}),
+        (50, 99, {"candidates": 4, "filters": {"formats": ["png"]}}),
+    ):
+        monkeypatch.setattr(pipeline, "BATCH", batch)
+        monkeypatch.setattr(pipeline, "HEAD_START", start)
+        found = ask(library, threshold=0.0, **values)
+        assert found.coverage.verified == found.coverage.matched > 0
+        assert {d.photo_id: d.no_target_logit for d in found.matched}.items() <= logits.items()
+        assert set(found.matched_pairs()) <= decided.items()
+    library.engine.close()
 
 
 @settings(

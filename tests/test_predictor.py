@@ -13,13 +13,26 @@ from PIL import Image
 from model import checkpoint, packing
 from model.build import load_predictor
 from model.calibration import Calibration
-from model.errors import ExpressionError, ModelVersionMismatch, UnknownModel, WeightsError
+from model.errors import (
+    ExpressionError,
+    ModelError,
+    ModelVersionMismatch,
+    UnknownModel,
+    WeightsError,
+)
 from model.masks import from_logits, from_rle, iou
-from model.predictor import Predictor
+from model.precision import head_dtype
+from model.predictor import JUDGE_BATCH, Predictor
 from model.preprocess import to_pixels, upright
 from model.rela import RelaNetwork, mask_logits
+from model.rla import RegionLanguageLayer
 from model.text import MAX_TOKENS, TextEncoder, clean
 from tests.tiny_model import TINY, write_tiny_model
+
+EXPRESSIONS = [
+    "person", "dog on the left", "everyone except the man in white", "red ball", "two cats",
+    "woman with a hat", "kid in blue", "the biggest thing", "animal", "foreground",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +61,61 @@ def test_photo_encoded_from_its_cached_pyramid_gives_the_same_records(tiny: Pred
             assert np.abs(a - b).max() <= 0.02 * np.abs(a).max() + 1e-6
 
 
-def test_judgement_does_not_depend_on_neighbours(tiny: Predictor) -> None:
-    tokens = tiny.encode(_photos(70, 64))["tokens"]
-    words = tiny.read(["kid in blue"])
-    together = tiny.judge(tokens, words)
-    for index in (0, 1, 63, 64, 69):
-        alone = tiny.judge(tokens[index : index + 1], words)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_judgement_does_not_depend_on_neighbours(text: TextEncoder, dtype: torch.dtype) -> None:
+    torch.manual_seed(5)
+    config = replace(TINY, rla_layers=3, word_heads=2, pooling="attention")
+    predictor = Predictor(RelaNetwork(config), text, head_dtype=dtype)
+    photos = JUDGE_BATCH + 6
+    tokens = predictor.encode(_photos(photos, 64))["tokens"]
+    words = predictor.read(["kid in blue"])
+    together = predictor.judge(tokens, words)
+    for index in (0, 1, JUDGE_BATCH - 1, JUDGE_BATCH, photos - 1):
+        alone = predictor.judge(tokens[index : index + 1], words)
         assert alone.no_target_logit[0] == together.no_target_logit[index]
         assert (alone.coefficients[0] == together.coefficients[index]).all()
-    assert len(tiny.judge(tokens[:0], words)) == 0
+        assert (alone.minimap[0] == together.minimap[index]).all()
+    assert len(predictor.judge(tokens[:0], words)) == 0
+
+
+def test_judging_in_bfloat16_moves_a_confidence_by_a_hundredth_at_most() -> None:
+    exact = load_predictor("rela-mini", head_dtype="float32")
+    fast = load_predictor("rela-mini", head_dtype="bfloat16")
+    records = exact.encode(_drawn(JUDGE_BATCH, exact.input_size))
+    overlaps = []
+    for expression in EXPRESSIONS:
+        words = exact.read([expression])
+        one, two = exact.judge(records["tokens"], words), fast.judge(records["tokens"], words)
+        assert np.abs(exact.confidence(one) - fast.confidence(two)).max() <= 1e-2
+        for i in range(0, JUDGE_BATCH, 10):
+            first = exact.render(records["masks"][i], one[i], 300, 200)
+            second = fast.render(records["masks"][i], two[i], 300, 200)
+            if first.area > 60:
+                overlaps.append(iou(first.array, second.array))
+    assert float(np.mean(overlaps)) >= 0.99
+
+
+def test_precision_is_chosen_by_what_the_processor_multiplies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = torch.device("cpu")
+    for able, dtype in (({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert head_dtype("auto", here) == dtype
+    assert head_dtype("float32", here) == torch.float32
+    with pytest.raises(ModelError, match="auto, float32 or bfloat16"):
+        head_dtype("float16", here)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_one_expression_attends_as_many_do(heads: int) -> None:
+    torch.manual_seed(3)
+    layer = RegionLanguageLayer(replace(TINY, word_heads=heads))
+    queries, words = torch.randn(5, 16, 16), torch.randn(1, 7, 16)
+    mask = torch.tensor([[True] * 5 + [False] * 2])
+    one = layer.attend(queries, words, mask)
+    many = layer.attend(queries, words.expand(5, -1, -1), mask.expand(5, -1))
+    assert torch.allclose(one, many, atol=1e-6)
 
 
 def test_expression_is_encoded_alike_alone_and_in_company(tiny: Predictor) -> None:
@@ -108,10 +167,7 @@ def test_caching_changes_no_decision(
     predictor = Predictor(network, text)
     pixels = _drawn(21, config.input_size)
     records = predictor.encode(pixels)
-    words = predictor.read(
-        ["person", "dog on the left", "everyone except the man in white", "red ball", "two cats",
-         "woman with a hat", "kid in blue", "the biggest thing", "animal", "foreground"]
-    )  # fmt: skip
+    words = predictor.read(EXPRESSIONS)
     with torch.inference_mode():
         x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
         encoded = network.decode(network.pyramid(x))
