@@ -61,6 +61,7 @@ class JobView:
     state: str
     phase: str | None
     parameters: dict[str, Any]
+    expression: str | None  # what a matte job cuts out
     done: int
     total: int | None
     failed: int
@@ -360,6 +361,7 @@ def _view(job: Job, album: str | None, workers: int) -> JobView:
         state=job.state,
         phase=job.phase,
         parameters=dict(job.parameters),
+        expression=_expression(job.parameters),
         done=job.done,
         total=job.total,
         failed=job.failed,
@@ -374,6 +376,11 @@ def _view(job: Job, album: str | None, workers: int) -> JobView:
         heartbeat_at=job.heartbeat_at,
         result=job.result,
     )
+
+
+def _expression(parameters: Mapping[str, Any]) -> str | None:
+    found = parameters.get("expression") or parameters.get("query", {}).get("expression")
+    return str(found) if found else None
 
 
 def _active_key(kind: str, album_id: int | None, parameters: Mapping[str, Any]) -> str:

@@ -322,6 +322,7 @@ class JobOut(BaseModel):
     id: int
     kind: str
     album: str | None
+    expression: str | None = Field(description="What a matte job cuts out.")
     state: Literal["queued", "running", "paused", "cancelling", "cancelled", "failed", "done"]
     phase: str | None
     done: int
@@ -395,6 +396,9 @@ class SessionOut(BaseModel):
     name: str
     scopes: list[str]
     keys_required: bool = Field(description="False on loopback, where nobody has to sign in.")
+    server_folders: bool = Field(
+        description="Whether admins may let albums scan folders of the server."
+    )
 
 
 class Health(BaseModel):

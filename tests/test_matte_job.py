@@ -170,6 +170,7 @@ def test_api_cuts_out_a_selection_and_streams_its_zip(library: Library) -> None:
         started = client.post("/v1/matte", json=body)
         assert started.status_code == 202, started.text
         job = started.json()["id"]
+        assert started.json()["expression"] == EXPRESSION
         assert client.get(f"/v1/jobs/{job}/cutouts.zip").status_code == 409
         run_job(library.settings, library.engine.catalog, job, models(library))
         answer = client.get(f"/v1/jobs/{job}/cutouts.zip")

@@ -65,7 +65,11 @@ def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
         crop=request.crop,
         mask_only=request.mask_only,
     )
-    parameters: dict[str, Any] = {"run": run.id, "options": asdict(options)}
+    parameters: dict[str, Any] = {
+        "run": run.id,
+        "expression": run.expression,
+        "options": asdict(options),
+    }
     if request.photos is not None:
         parameters["photos"] = sorted(set(request.photos))
     job = jobs.create(server.engine.catalog, "matte", album_id=run.album_id, parameters=parameters)

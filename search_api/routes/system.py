@@ -8,7 +8,7 @@ from sqlalchemy import select
 from indexer import versions
 from indexer.tables import Album, ModelVersion
 from search_api.deps import PrincipalDep, Reader, ServerDep
-from search_api.keys import authenticate
+from search_api.keys import Principal, authenticate
 from search_api.problems import documented
 from search_api.schemas import Health, ModelList, ModelOut, SessionIn, SessionOut
 from search_api.sessions import COOKIE
@@ -71,7 +71,7 @@ def list_models(server: Server) -> list[ModelOut]:
 @router.get("/session", response_model=SessionOut, responses=documented(401), tags=["session"])
 def get_session(server: ServerDep, who: PrincipalDep) -> SessionOut:
     """Who is asking, and whether a key is needed at all."""
-    return SessionOut(name=who.name, scopes=sorted(who.scopes), keys_required=server.keys_required)
+    return _session_of(who, server)
 
 
 @router.post(
@@ -94,7 +94,16 @@ def open_session(key: SessionIn, server: ServerDep, response: Response) -> Sessi
         path="/",
     )
     response.headers["Cache-Control"] = "no-store"
-    return SessionOut(name=who.name, scopes=sorted(who.scopes), keys_required=server.keys_required)
+    return _session_of(who, server)
+
+
+def _session_of(who: Principal, server: Server) -> SessionOut:
+    return SessionOut(
+        name=who.name,
+        scopes=sorted(who.scopes),
+        keys_required=server.keys_required,
+        server_folders=server.limits.allow_server_folders,
+    )
 
 
 @router.delete("/session", status_code=204, tags=["session"])
