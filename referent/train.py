@@ -42,6 +42,10 @@ def train(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that render.")] = os.cpu_count() or 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    loaders: Annotated[
+        int | None,
+        typer.Option(help="Processes that draw batches; default: none on the CPU, 4 for a GPU."),
+    ] = None,
 ) -> None:
     """Train a model by a recipe; Ctrl-C saves the run, the same command goes on with it.
 
@@ -64,6 +68,7 @@ def train(
         limit_minutes=limit_minutes,
         workers=workers,
         device=device,
+        loaders=loaders if loaders is not None else 4 * (device != "cpu"),
     )
     typer.echo(f"averaged weights: {path}")
 

@@ -72,6 +72,48 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(
         assert torch.equal(value, second.average[name]), name
 
 
+def test_batches_drawn_ahead_train_the_same_weights(shards: Shards, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=4, accumulate=2)
+    between = Trainer(recipe, shards, tmp_path / "between")
+    between.run()
+    first = Trainer(recipe, shards, tmp_path / "ahead", loaders=1)
+    assert not first.run(should_stop=lambda: first.step == 2)
+    second = Trainer(recipe, shards, tmp_path / "ahead", loaders=1)
+    assert second.run()
+    for name, value in between.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name]), name
+
+
+def test_muon_moves_matrices_adamw_the_rest_and_a_resumed_run_has_both(
+    shards: Shards, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, steps=4, optimizer="muon", ria_rate=0.5, backbone_rate=0.1)
+    whole = Trainer(recipe, shards, tmp_path / "whole")
+    adamw, muon = whole.optimizers
+    moved = {id(p) for group in muon.param_groups for p in group["params"]}
+    matrices = {n for n, p in whole.module.named_parameters() if id(p) in moved}
+    assert "network.head.layers.0.word_query.weight" in matrices
+    assert not any("readout" in n or "query_features" in n or "bias" in n for n in matrices)
+    factors = {
+        n: group["factor"]
+        for optimizer in (adamw, muon)
+        for group in optimizer.param_groups
+        for n, p in whole.module.named_parameters()
+        if any(p is q for q in group["params"])
+    }
+    assert len(factors) == sum(p.requires_grad for p in whole.module.parameters())
+    for name, factor in factors.items():
+        wanted = 0.1 if ".backbone." in name else 0.5 if ".ria." in name else 1.0
+        assert factor == wanted, name
+    whole.run()
+    first = Trainer(recipe, shards, tmp_path / "parts")
+    assert not first.run(should_stop=lambda: first.step == 2)
+    second = Trainer(recipe, shards, tmp_path / "parts")
+    assert second.run()
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name]), name
+
+
 @pytest.mark.timeout(900)
 def test_two_processes_have_the_losses_of_one(folder: Path, shards: Shards, tmp_path: Path) -> None:
     torch.set_num_threads(1)

@@ -67,6 +67,10 @@ class Recipe:
     """Peak; half a cosine follows a linear warm-up."""
     backbone_rate: float = 1.0
     """Factor on it for Swin; 0.1 where Swin starts from trained weights."""
+    ria_rate: float = 1.0
+    """Factor on it for the region decoder, whose norms come after its sums."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Muon takes the matrices and leaves the rest to AdamW."""
     warmup: int = 300
     """Steps of the warm-up."""
     weight_decay: float = 0.05

@@ -100,6 +100,7 @@ def run_recipe(
     limit_minutes: float | None = None,
     workers: int = 1,
     device: str = "cpu",
+    loaders: int = 0,
 ) -> Path:
     """Run or resume.
 
@@ -109,6 +110,7 @@ def run_recipe(
         start: what to begin with, see `training.starting`; None leaves it to the recipe.
         limit_minutes: stop and save after so long.
         workers: processes that render.
+        loaders: processes that draw batches ahead of the steps.
     Returns:
         The averaged weights, fp16.
     Raises:
@@ -132,7 +134,7 @@ def run_recipe(
         tokens = None
         if recipe.stage == "head":
             tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
-        trainer = Trainer(recipe, source, folder, device, begin, tokens)
+        trainer = Trainer(recipe, source, folder, device, begin, tokens, loaders)
         _train(trainer, limit_minutes, wished)
     return trainer.weights
 

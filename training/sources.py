@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ def source_of(
     """The sampler of a data set, for one of `world` processes."""
     if isinstance(data, Shards):
         return Sampler(data, recipe, config.regions_per_side, rank, world)
+    text = deepcopy(text).cpu()  # the processes that draw batches have no GPU
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         return sentence_vectors(*text(texts))

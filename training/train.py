@@ -11,7 +11,7 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from model.errors import WeightsError
 from model.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Batch, Source
+from training.batches_ahead import batches_ahead
 from training.losses import total, weight_of
+from training.optimizers import optimizers_of
 from training.recipe import Recipe
 from training.region_targets import Targets
 from training.run_log import RunLog
@@ -53,6 +55,7 @@ class Trainer:
         device: "cpu" or "cuda".
         start: weights to begin with; a run that is resumed ignores them.
         source: batches to train on instead of those that `shards` gives, such as a dump's.
+        loaders: processes that draw batches ahead of the steps; 0 draws them between steps.
     """
 
     def __init__(
@@ -63,8 +66,9 @@ class Trainer:
         device: str = "cpu",
         start: Path | None = None,
         source: Source | None = None,
+        loaders: int = 0,
     ) -> None:
-        self.recipe, self.folder = recipe, folder
+        self.recipe, self.folder, self.loaders = recipe, folder, loaders
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         if self.world > 1 and not dist.is_initialized():
@@ -79,12 +83,13 @@ class Trainer:
         self.sampler = source or source_of(
             shards, recipe, network.config, self.text, self.rank, self.world
         )
+        self._ahead: Iterator[Batch] | None = None
         self.log = RunLog(folder)
         self._freeze()
         self.wrapped: nn.Module = self.module
         if self.world > 1:
             self.wrapped = DistributedDataParallel(self.module, find_unused_parameters=True)
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.learning_rate, fused=True)
+        self.optimizers = optimizers_of(self.module, recipe)
         self.average = {n: p.detach().clone() for n, p in self._state()}
         self.step = 0
         self.elapsed_s = 0.0
@@ -100,22 +105,6 @@ class Trainer:
             for part in (net.backbone, net.pixel_decoder, net.ria):
                 part.requires_grad_(False)
 
-    def _groups(self) -> list[dict[str, Any]]:
-        r = self.recipe
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, p in self.module.named_parameters():
-            if p.requires_grad:
-                decays = p.ndim > 1 and "relative_position" not in name and "query" not in name
-                groups.setdefault((decays, ".backbone." in name), []).append(p)
-        return [
-            {
-                "params": params,
-                "weight_decay": r.weight_decay if decays else 0.0,
-                "factor": r.backbone_rate if backbone else 1.0,
-            }
-            for (decays, backbone), params in groups.items()
-        ]
-
     def _state(self) -> list[tuple[str, Tensor]]:
         state = self.module.network.state_dict()
         return [(n, p) for n, p in state.items() if p.is_floating_point()]
@@ -127,6 +116,15 @@ class Trainer:
             return r.learning_rate * (step + 1) / r.warmup
         done = min(1.0, (step - r.warmup) / max(1, r.steps - r.warmup))
         return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def _batch(self, number: int) -> Batch:
+        """A batch of the run; with loaders, batches are to be asked for in order."""
+        if not self.loaders:
+            return self.sampler.batch(number)
+        if self._ahead is None:
+            end = self.recipe.steps * self.recipe.accumulate
+            self._ahead = batches_ahead(self.sampler, range(number, end), self.loaders)
+        return next(self._ahead)
 
     def _words(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Word features of a batch's texts, cut to the longest of them."""
@@ -143,11 +141,12 @@ class Trainer:
     def advance(self) -> dict[str, float]:
         """Take one optimizer step; returns the losses of its whole batch."""
         r = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.step) * group["factor"]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate(self.step) * group["factor"]
         sums: dict[str, float] = {}
         for part in range(r.accumulate):
-            batch = to(self.sampler.batch(self.step * r.accumulate + part), self.device)
+            batch = to(self._batch(self.step * r.accumulate + part), self.device)
             features, mask = self._words(batch)
             later = part + 1 < r.accumulate and isinstance(self.wrapped, DistributedDataParallel)
             with self.wrapped.no_sync() if later else contextlib.nullcontext():  # type: ignore[operator]
@@ -158,8 +157,9 @@ class Trainer:
             for name, value in shown.items():
                 sums[name] = sums.get(name, 0.0) + value / r.accumulate
         nn.utils.clip_grad_norm_(self.module.parameters(), r.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.module.zero_grad(set_to_none=True)
         self.step += 1
         decay = min(r.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -230,7 +230,7 @@ class Trainer:
         state = {
             "module": self.module.state_dict(),
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "rng": torch.get_rng_state(),
@@ -249,7 +249,8 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.module.load_state_dict(state["module"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
             self.average = {n: v.to(self.device) for n, v in state["average"].items()}
             self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as e:
