@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ import faiss as _faiss
 import numpy as np
 
 from indexer import vector_file
+from indexer.codes import Codes, dot, fold
 from indexer.errors import DamagedSegment
 from indexer.settings import Settings
 from indexer.snapshot import Snapshot
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 # The file is rebuilt when more photos than this, and than this share, are not covered by it.
 UNCOVERED_ROWS = 2000
 UNCOVERED_SHARE = 0.2
-SCAN_VECTORS = 4096
 # FAISS's own list search keeps a heap; beyond so many results our scan of the lists is quicker.
 HEAP_RESULTS_MAX = 20_000
 LISTS_MIN = 64
@@ -47,39 +46,6 @@ class HasVectors(Protocol):
 
     def vectors_of(self, records: np.ndarray) -> np.ndarray:
         """Return float32 (B, V, D) of records (B,)."""
-
-
-@dataclass
-class _Codes:
-    """8 bit codes (M, D) and the table that turns a query into scores of them."""
-
-    codes: np.ndarray
-    low: np.ndarray
-    step: np.ndarray
-    vectors: int
-    """V, vectors a photo."""
-
-    def scores(self, query: np.ndarray, out: np.ndarray) -> None:
-        """Write the inner product of the query (D,) with every code's vector to ``out`` (M,)."""
-        weights, constant = _fold(query, self.low, self.step)
-        _dot(self.codes, weights, constant, out)
-
-
-def _fold(query: np.ndarray, low: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.float32]:
-    """Turn sum(q * (low + (code + 0.5) * step)) into sum(w * code) + constant."""
-    weights = (query * step).astype(np.float32)
-    return weights, np.float32((query * (low + 0.5 * step)).sum())
-
-
-def _dot(codes: np.ndarray, weights: np.ndarray, constant: np.float32, out: np.ndarray) -> None:
-    """Write codes (M, D) uint8 . weights (D,) + constant to out (M,), a small block at a time."""
-    buffer = np.empty((min(SCAN_VECTORS, len(codes)), codes.shape[1]), np.float32)
-    for start in range(0, len(codes), SCAN_VECTORS):
-        block = codes[start : start + SCAN_VECTORS]
-        plain = buffer[: len(block)]
-        np.copyto(plain, block)
-        np.dot(plain, weights, out=out[start : start + len(block)])
-    out += constant
 
 
 class Prefilter:
@@ -201,7 +167,7 @@ class Prefilter:
                 next_row += len(used)
         return row_of, extra
 
-    def _encode(self, extra: dict[str, np.ndarray]) -> _Codes | None:
+    def _encode(self, extra: dict[str, np.ndarray]) -> Codes | None:
         """Turn rows outside the file into 8 bit codes in memory."""
         blocks = []
         for path, positions in extra.items():
@@ -215,7 +181,7 @@ class Prefilter:
         low = values.min(0)
         step = np.maximum((values.max(0) - low) / 255.0, 1e-9)
         codes = np.clip((values - low) / step - 0.5, 0, 255).round().astype(np.uint8)
-        return _Codes(codes, low, step, blocks[0].shape[1])
+        return Codes(codes, low, step, blocks[0].shape[1])
 
     def _refresh(self) -> None:
         """Take up a file that another process has swapped in."""
@@ -255,7 +221,7 @@ class Prefilter:
             flat = np.empty(manifest.rows * manifest.vectors, np.float32)
             codes = faiss.rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
             codes = codes.reshape(-1, manifest.dimensions)  # (rows * V, D)
-            _Codes(codes, *self._table, manifest.vectors).scores(query, flat)
+            Codes(codes, *self._table, manifest.vectors).scores(query, flat)
             return flat.reshape(manifest.rows, manifest.vectors).max(1)
         wanted = np.zeros(manifest.rows, bool)
         inside = row_of[(row_of >= 0) & (row_of < manifest.rows)]
@@ -292,14 +258,14 @@ class Prefilter:
             chosen = list(range(self._index.nlist))
         flat = np.full(manifest.rows * manifest.vectors, -np.inf, np.float32)
         stored = self._index.invlists
-        weights, constant = _fold(query, *self._table)
+        weights, constant = fold(query, *self._table)
         for number in chosen:
             size = stored.list_size(number)
             if not size:
                 continue
             codes = faiss.rev_swig_ptr(stored.get_codes(number), size * manifest.dimensions)
             out = np.empty(size, np.float32)
-            _dot(codes.reshape(size, manifest.dimensions), weights, constant, out)
+            dot(codes.reshape(size, manifest.dimensions), weights, constant, out)
             flat[faiss.rev_swig_ptr(stored.get_ids(number), size)] = out
         scores = flat.reshape(manifest.rows, manifest.vectors).max(1)
         scores[~wanted] = -np.inf

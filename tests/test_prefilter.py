@@ -11,6 +11,7 @@ from fake_predictor import FakePredictor
 
 from indexer import prefilter, vector_file
 from indexer.catalog import Catalog
+from indexer.codes import dot
 from indexer.owner import new_owner
 from indexer.prefilter import Prefilter
 from indexer.settings import Settings
@@ -220,3 +221,20 @@ def test_empty_album_finds_nothing(library: Library) -> None:
     assert found.kind == "none"
     indices, scores = found.search(np.ones(12, np.float32), 5)
     assert len(indices) == len(scores) == 0
+
+
+@pytest.mark.parametrize("rows", [1, 1023, 40_000])
+def test_scores_are_the_same_however_many_cores_share_the_codes(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = np.random.default_rng(rows)
+    codes = dice.integers(0, 256, (rows, 24), np.uint8)
+    weights = dice.normal(size=24).astype(np.float32)
+    found = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        out = np.empty(rows, np.float32)
+        dot(codes, weights, np.float32(0.5), out)
+        found.append(out)
+    assert np.allclose(found[0], codes @ weights + 0.5, rtol=1e-4, atol=1e-2)
+    assert all(np.array_equal(found[0], other) for other in found[1:])
