@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from indexer.catalog import Catalog
 from indexer.clock import clock
 from indexer.errors import PlaceLost
-from indexer.jobs import FINISHED, KINDS, settle_cancelled
+from indexer.jobs import FINISHED, KINDS, UNFINISHED, settle_cancelled
 from indexer.owner import is_gone
 from indexer.tables import Job, JobSlot
 
@@ -221,16 +221,25 @@ def finish(
     result: dict[str, Any] | None = None,
     message: str | None = None,
 ) -> bool:
-    """End a running job as done or failed; False where it was paused, cancelled or ended before.
+    """End a running job as done or failed, and give the place back.
 
-    A place that was lost in the meantime ends nothing.
+    Returns:
+        False where it was paused, cancelled or ended before. A place that was lost in the meantime
+        ends nothing.
     """
     assert state in FINISHED
     with catalog.session() as session:
-        mine = select(JobSlot.slot).where(*_mine(place), JobSlot.lease_until > clock()).exists()
+        held = session.scalar(
+            update(JobSlot)
+            .where(*_mine(place), JobSlot.lease_until > clock())
+            .values(lease_owner=None, lease_until=None, woken_at=clock())
+            .returning(JobSlot.slot)
+        )
+        if held is None:
+            return False
         ended = session.scalar(
             update(Job)
-            .where(Job.id == place.job_id, Job.state == "running", mine)
+            .where(Job.id == place.job_id, Job.state == "running")
             .values(
                 state=state,
                 result=result,
@@ -291,8 +300,13 @@ def free_places_of_the_dead(catalog: Catalog) -> int:
     they do, since only the machine itself can know.
     """
     with catalog.reading() as session:
+        unfinished = select(Job.id).where(Job.state.in_(UNFINISHED))
         owners = set(
-            session.scalars(select(JobSlot.lease_owner).where(JobSlot.lease_until > clock()))
+            session.scalars(
+                select(JobSlot.lease_owner).where(
+                    JobSlot.job_id.in_(unfinished), JobSlot.lease_until > clock()
+                )
+            )
         )
     dead = [owner for owner in owners if is_gone(owner)]
     if not dead:

@@ -222,7 +222,7 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_state_id", "state", "id"),
-        Index("ix_jobs_album_id_kind", "album_id", "kind"),
+        Index("ix_jobs_album_id_id", "album_id", "id"),
     )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))

@@ -33,14 +33,18 @@ def free_port() -> int:
 
 
 def wait_until(
-    condition: Callable[[], bool], *, timeout_s: float = 60.0, what: str = "the condition"
+    condition: Callable[[], bool],
+    *,
+    timeout_s: float = 60.0,
+    every_s: float = 0.05,
+    what: str = "the condition",
 ) -> float:
     """Wait, and return how long it took."""
     started = time.monotonic()
     while not condition():
         if time.monotonic() - started > timeout_s:
             raise TimeoutError(f"{what} did not come true within {timeout_s:.0f} s")
-        time.sleep(0.05)
+        time.sleep(every_s)
     return time.monotonic() - started
 
 

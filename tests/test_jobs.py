@@ -14,6 +14,7 @@ from indexer import jobs, slots
 from indexer.catalog import Catalog
 from indexer.clock import clock
 from indexer.errors import JobConflict, JobParametersInvalid, PlaceLost, UnknownJob
+from indexer.job_failures import note_album_failures
 from indexer.owner import new_owner
 from indexer.tables import Album, Job, JobFailure, JobSlot, Photo, Root
 
@@ -297,6 +298,26 @@ def test_one_worker_leads_and_another_takes_over_when_it_is_silent(catalog: Cata
             assert now
     with slots.leading(catalog, second) as free:
         assert free
+
+
+def test_every_failed_photo_of_an_album_is_named_once(catalog: Catalog) -> None:
+    album = make_album(catalog, photos=4)
+    job = jobs.create(catalog, "index", album_id=album).id
+    with catalog.session() as session:
+        failed = session.scalars(select(Photo).order_by(Photo.id).limit(3)).all()
+        for photo, attempts in zip(failed, (0, 1, 3), strict=True):
+            photo.status, photo.error, photo.attempts = "failed", "no image", attempts
+        jobs.note_failure(session, job, failed[0].id, "its worker was quicker")
+        names = [photo.id for photo in failed]
+    for _ in range(2):
+        with catalog.session() as session:
+            note_album_failures(session, job, album)
+    found = jobs.failures(catalog, job)
+    assert [(one.photo_id, one.reason, one.attempts) for one in found] == [
+        (names[0], "its worker was quicker", 1),
+        (names[1], "no image", 1),
+        (names[2], "no image", 3),
+    ]
 
 
 def test_failures_go_with_their_job(catalog: Catalog) -> None:

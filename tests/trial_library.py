@@ -98,7 +98,6 @@ class Library:
     ) -> None:
         self.folder = folder
         self.redis = redis
-        self.retried = False
         self.postgres = postgres
         self.environment = {
             "REFERENT_HOME": str(folder / "home"),
@@ -157,7 +156,7 @@ class Library:
             except Exception:  # the trial may have stopped the database
                 return False
 
-        wait_until(is_over, timeout_s=timeout_s, what=f"the end of job {job}")
+        wait_until(is_over, timeout_s=timeout_s, every_s=0.2, what=f"the end of job {job}")
         return jobs.get(self.catalog, job)
 
     def faults(self) -> list[str]:
@@ -212,13 +211,14 @@ class Library:
         self.catalog.close()
 
 
-def undisturbed(folder: Path, photos: Path) -> Index:
+def undisturbed(folder: Path, photos: Path, model: str = "stand-in") -> Index:
     """The index that one process makes of an album when nothing happens to it."""
     from workers.inprocess import run_job
     from workers.models import Models
 
-    library = Library(folder, photos)
-    models = Models(load=stand_in)  # type: ignore[arg-type]
+    library = Library(folder, photos, model)
+    load = stand_in if model == "stand-in" else None
+    models = Models(load=load)  # type: ignore[arg-type]
     try:
         done = run_job(library.settings, library.catalog, library.job(), models)
         assert done.state == "done", done

@@ -12,6 +12,7 @@ from indexer import claims, ingest, jobs, scan, slots, versions
 from indexer.catalog import count_by_status
 from indexer.encoding import Ingest, Tally
 from indexer.errors import UnknownAlbum
+from indexer.job_failures import note_album_failures
 from indexer.settings import MEBIBYTE
 from indexer.tables import Album, FeatureRow, Photo, Segment
 from search_api.models import fits
@@ -252,8 +253,8 @@ def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -
     """Statuses, prefilter, and the job's report."""
     version = ingest.finish(turn.settings, turn.catalog, encoded.version, predictor)
     report_progress(turn, album_id, encoded.wanted)
-    note_album_failures(turn, album_id)
-    with turn.catalog.reading() as session:
+    with turn.catalog.session() as session:
+        note_album_failures(session, turn.job.id, album_id)
         counts = count_by_status(session, album_id)
     result: dict[str, Any] = {
         **counts,
@@ -274,19 +275,3 @@ def _note_failures(turn: Turn, tally: Tally) -> None:
             jobs.note_failure(session, turn.place.job_id, photo_id, reason)
     for photo_id, path, reason in fresh:
         log.warning("photo failed", photo_id=photo_id, path=path, reason=reason)
-
-
-def note_album_failures(turn: Turn, album_id: int) -> None:
-    """Make the report name every failed photo, whichever worker met it."""
-    known = {
-        one.photo_id for one in jobs.failures(turn.catalog, turn.place.job_id, limit=1_000_000)
-    }
-    query = select(Photo.id, Photo.error, Photo.attempts).where(
-        Photo.album_id == album_id, Photo.status == "failed", Photo.deleted_at.is_(None)
-    )
-    with turn.catalog.session() as session:
-        for photo_id, error, attempts in session.execute(query).all():
-            if photo_id not in known:
-                jobs.note_failure(
-                    session, turn.place.job_id, photo_id, error or "unknown", max(1, attempts)
-                )

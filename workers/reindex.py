@@ -15,10 +15,11 @@ from typing import Any
 from indexer import ingest, jobs, maintenance, slots, statuses, versions
 from indexer.catalog import Catalog, count_by_status
 from indexer.errors import JobConflict
+from indexer.job_failures import note_album_failures
 from indexer.settings import Settings
 from indexer.store import FeatureStore
 from workers.errors import ReindexRefused
-from workers.indexing import Encoded, album_of, encode, note_album_failures, report_progress
+from workers.indexing import Encoded, album_of, encode, report_progress
 from workers.work import MORE, WAIT, Outcome, Turn
 
 
@@ -46,7 +47,8 @@ def reindex(turn: Turn) -> Outcome:
         if version.state != "serving":
             return MORE  # photos were added meanwhile: they belong to the new version as well
         report_progress(turn, album_id, encoded.wanted)
-        note_album_failures(turn, album_id)
+        with turn.catalog.session() as session:
+            note_album_failures(session, turn.job.id, album_id)
         result = _described(turn.catalog, version, before)
         if parameters.get("drop_old"):
             result |= drop_old(turn.settings, turn.catalog, album_id)
@@ -79,8 +81,8 @@ def _roll_back(turn: Turn, album_id: int) -> Outcome:
     wanted = versions.wanted_tiers(version.fingerprints, keep_pyramid=False)
     with catalog.session() as session:
         statuses.settle(session, version, wanted)
+        note_album_failures(session, turn.job.id, album_id)
     report_progress(turn, album_id, wanted)
-    note_album_failures(turn, album_id)
     return Outcome("done", _described(catalog, version, before))
 
 
