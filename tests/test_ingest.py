@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -534,79 +534,6 @@ def test_killed_runs_lose_nothing_and_leave_nothing(settings: Settings, tmp_path
 def test_thirty_kills_at_random_instants_lose_nothing(settings: Settings, tmp_path: Path) -> None:
     for seed in range(5):
         kill_and_compare(tmp_path / str(seed), kills=6, seed=seed, photos=48)
-
-
-# -- the command -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def command(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Run ``referent ARGUMENTS`` in this process with the fake model; (status, out, err)."""
-    from referent import index_run, main
-
-    monkeypatch.setattr(index_run, "load_predictor", lambda name, device: FakePredictor(name))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["referent", *map(str, arguments)])
-        try:
-            main.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
-
-
-def test_command_indexes_and_says_how_the_album_stands(
-    command: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
-    import json
-
-    folder = folder_of(tmp_path / "holidays", 4)
-    (folder / "broken.jpg").write_bytes(b"no photo")
-    photo(folder / "raw" / "x.jpg", 9)
-    status, out, _ = command("index", folder, "--exclude", "raw")
-    assert status == 0
-    assert "holidays: 4 indexed, 1 failed of 5 photos (4 encoded" in out
-    assert "failed: broken.jpg is " in out
-    status, out, _ = command("index", folder, "--json")
-    report = json.loads(out)["albums"][0]
-    assert (report["indexed"], report["failed"], report["total"]) == (4, 1, 5)
-    assert report["encoded"] == 0
-    status, out, _ = command("index", "--stats", "--verify", "--compact", "--gc")
-    assert status == 0
-    assert "0 damaged" in out
-    assert "bytes a photo" in out
-    assert "holidays: 5 photos, 4 indexed, 1 failed" in out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["index", "/no/such/folder"], "no such folder: /no/such/folder"),
-        (["index", "--album", "nowhere"], "no album is named 'nowhere'"),
-    ],
-)
-def test_command_names_what_is_wrong(
-    command: Callable[..., tuple[int, str, str]], arguments: list[str], message: str
-) -> None:
-    status, _, err = command(*arguments)
-    assert status == 2
-    assert err.startswith("error: ")
-    assert message in err
-
-
-def test_unknown_model_is_refused_before_anything_is_read(
-    settings: Settings, tmp_path: Path
-) -> None:
-    from model.build import load_predictor
-    from model.errors import UnknownModel
-
-    with pytest.raises(UnknownModel, match="rela-mini"):
-        load_predictor("rela-huge")
 
 
 # -- the real network --------------------------------------------------------------------------
