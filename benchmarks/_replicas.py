@@ -1,0 +1,114 @@
+"""Albums of any size out of a small real one: tokens and vectors with noise, masks shared."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from indexer.catalog import Catalog
+from indexer.owner import new_owner
+from indexer.snapshot import open_snapshot
+from indexer.store import FeatureStore, Part
+from indexer.tables import Album, FeatureRow, Photo, Root
+from model.predictor import Predictor
+
+BLOCK = 5000
+COPIED = ("tokens", "vectors")
+
+
+def grow(
+    catalog: Catalog, store: FeatureStore, predictor: Predictor, real: str, name: str, size: int
+) -> None:
+    """Make an album of `size` photos out of the records of the album `real`."""
+    dice = np.random.default_rng(size)
+    with catalog.session() as session:
+        originals = session.execute(
+            select(Photo.content_hash, Photo.width, Photo.height)
+            .join(Album)
+            .where(Album.name == real, Photo.status == "indexed")
+            .order_by(Photo.id)
+        ).all()
+        real_id = session.scalars(select(Album.id).where(Album.name == real)).one()
+        album = Album(name=name, settings={})
+        session.add(album)
+        session.flush()
+        root = Root(album_id=album.id, path=f"/nowhere/{name}".encode(), mounts=[])
+        session.add(root)
+        session.flush()
+        album_id, root_id = album.id, root.id
+        masks = _places_of_masks(session, predictor.fingerprints["masks"])
+    with open_snapshot(catalog, store, real_id, predictor.fingerprints) as snapshot:
+        rows = np.arange(len(snapshot))
+        records = {tier: snapshot.gather(tier, rows).copy() for tier in COPIED}
+    for start in range(0, size, BLOCK):
+        chosen = np.arange(start, min(size, start + BLOCK)) % len(originals)
+        hashes = [f"{size:08x}{start + i:032x}" for i in range(len(chosen))]
+        store.commit(
+            [
+                Part(
+                    tier,
+                    predictor.fingerprints[tier],
+                    records[tier].dtype,
+                    hashes,
+                    noisy(records[tier][chosen], dice),
+                )
+                for tier in COPIED
+            ],
+            new_owner(),
+        )
+        photos = [
+            {
+                "album_id": album_id, "root_id": root_id,
+                "path": f"{start + i:07d}.jpg".encode(), "content_hash": digest,
+                "size": 1, "mtime_ns": 0, "inode": 0, "format": "JPEG",
+                "width": originals[at].width, "height": originals[at].height,
+                "status": "indexed", "seen_at": 0.0, "added_at": 0.0,
+            }
+            for i, (digest, at) in enumerate(zip(hashes, chosen, strict=True))
+        ]  # fmt: skip
+        # Mask features are far larger; a copy's row points at those of its original.
+        features = [
+            {
+                "fingerprint": predictor.fingerprints["masks"],
+                "content_hash": digest,
+                "segment_id": masks[originals[at].content_hash][0],
+                "position": masks[originals[at].content_hash][1],
+            }
+            for digest, at in zip(hashes, chosen, strict=True)
+        ]
+        with catalog.session() as session:
+            session.execute(insert(Photo), photos)
+            session.execute(insert(FeatureRow), features)
+
+
+def _places_of_masks(session: Session, fingerprint: str) -> dict[str, tuple[int, int]]:
+    rows = session.scalars(select(FeatureRow).where(FeatureRow.fingerprint == fingerprint))
+    return {row.content_hash: (row.segment_id, row.position) for row in rows}
+
+
+def noisy(records: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+    """Records that differ a little from their originals."""
+    out = records.copy()
+    for field in out.dtype.names or ():
+        values = out[field]
+        if values.dtype == np.int8:
+            noise = dice.integers(-2, 3, values.shape, np.int8)
+            out[field] = np.clip(values.astype(np.int16) + noise, -127, 127).astype(np.int8)
+        elif values.dtype == np.float16:
+            noise = dice.standard_normal(values.shape, np.float32) * np.float32(0.02)
+            out[field] = (values.astype(np.float32) + noise).astype(np.float16)
+    return out
+
+
+def drop_pages(folder: Path) -> None:
+    """Ask the system to forget what it holds of the feature files, as after a restart."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            descriptor = os.open(file, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
