@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, Response
 
-from indexer.decode import Decoder
 from indexer.settings import Settings
 from search_api import keys
 from search_api.engine import Engine
@@ -26,7 +25,7 @@ from search_api.problems import Problem, install
 from search_api.routes import albums, exports, jobs, marks, matte, photos, search, system
 from search_api.server_settings import MEBIBYTE, ServerSettings
 from search_api.sessions import Sessions
-from search_api.state import CHECK_SIDE_PX, Server
+from search_api.state import Server
 
 STATIC = Path(__file__).parent / "static"
 # Thumbnails, masks and uploads wait for each other, not for searches.
@@ -72,6 +71,7 @@ def create_app(
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
+        server.open()
         if warm_up:
             threading.Thread(target=server.warm_up, name="warm-up", daemon=True).start()
         else:
@@ -83,7 +83,7 @@ def create_app(
                 async with lifespan(server):
                     yield
         finally:
-            server.decoder.close()
+            server.close()
             if own_engine:
                 engine.close()
 
@@ -130,7 +130,6 @@ def _server(
         searches=searches,
         pictures=Slots(max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s),
         metrics=Metrics(engine.catalog, searches),
-        decoder=Decoder(settings, CHECK_SIDE_PX, workers=1),
     )
 
 

@@ -19,7 +19,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from indexer.tables import Hit, Photo
+from indexer.tables import Hit, Photo, SearchRun
+from search_api.errors import UnknownRun
 
 MAX_GLOB_CHARS = 200
 
@@ -124,7 +125,14 @@ class Filters(BaseModel):
             scope: further conditions on ``Photo``, such as the album.
         Returns:
             int64 (n,).
+        Raises:
+            UnknownRun: the earlier search run is not kept (any more).
         """
+        if self.run is not None and session.get(SearchRun, str(self.run)) is None:
+            raise UnknownRun(
+                "There is no search run of this id (any more) to search among; search again.",
+                field="filters.run",
+            )
         where = and_(*scope, *self.clauses())
         if self.path is None:
             ids = session.scalars(select(Photo.id).where(where).order_by(Photo.id))

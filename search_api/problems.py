@@ -40,6 +40,7 @@ STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (indexer_errors.FolderError, 422),
     (indexer_errors.FeatureStoreError, 409),
     (indexer_errors.CatalogError, 503),
+    (indexer_errors.DecoderBroken, 503),
     (indexer_errors.NoSpaceLeft, 507),
     (model_errors.ExpressionError, 422),
     (model_errors.PhotoError, 422),
@@ -179,6 +180,22 @@ def _clean(text: str) -> str:
 
 def _kebab(name: str) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+
+def documented_events(description: str, names: tuple[str, ...], example: str) -> dict[str, Any]:
+    """OpenAPI response of a stream of server-sent events; its schema is that of one event."""
+    event = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"type": "string", "enum": list(names)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+    }
+    return {
+        "description": description,
+        "content": {"text/event-stream": {"schema": event, "example": example}},
+    }
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

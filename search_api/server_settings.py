@@ -69,6 +69,9 @@ class ServerSettings(BaseSettings):
         le=3600,
         description="A search that takes longer stops and returns what it has, marked as stopped.",
     )
+    job_stream_s: float = Field(
+        default=60.0, gt=0, le=3600, description="A job's stream of events is cut after this long."
+    )
     kept_runs: int = Field(
         default=2000, ge=1, description="Search runs that the history keeps; older ones are pruned."
     )

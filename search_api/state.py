@@ -36,13 +36,22 @@ class Server:
     searches: Slots
     pictures: Slots
     metrics: Metrics
-    decoder: Decoder
     ready: threading.Event = field(default_factory=threading.Event)
     thumbnails: ByteCache = field(init=False)
+    decoder: Decoder = field(init=False)
     _searches_done: int = 0
 
     def __post_init__(self) -> None:
         self.thumbnails = ByteCache(self.limits.thumbnail_cache_mib * MEBIBYTE)
+        self.open()
+
+    def open(self) -> None:
+        """Be ready to check uploads; also after `close`. Processes start with the first upload."""
+        self.decoder = Decoder(self.engine.settings, CHECK_SIDE_PX, workers=1)
+
+    def close(self) -> None:
+        """End the decoder's processes."""
+        self.decoder.close()
 
     def ended(self, mode: str, done: Done) -> None:
         """Count an ended search, and prune old ones now and then."""

@@ -15,25 +15,19 @@ from search_api import runs
 from search_api.answers import query_of
 from search_api.photos import by_id
 from search_api.pipeline import Done, Event, Found, Progress, Started, search
-from search_api.problems import status_of
+from search_api.problems import documented_events, status_of
 from search_api.schemas import CoverageOut, HitOut, NoteOut, RunOut, SearchRequest
 from search_api.shown import ShownHit
 from search_api.state import Server
 
-EVENTS: dict[str, Any] = {
-    "description": "The answer, or a stream of events when the client accepts one.",
-    "content": {
-        "text/event-stream": {
-            "schema": {"type": "string"},
-            "example": (
-                'event: started\ndata: {"run": "0d7c...", "coverage": {"total": 10000}}\n\n'
-                'event: hit\ndata: {"rank": null, "photo": {"id": 12}, "confidence": 0.97}\n\n'
-                'event: progress\ndata: {"coverage": {"verified": 64, "matched": 1}}\n\n'
-                'event: done\ndata: {"run": {"id": "0d7c...", "state": "done"}}\n\n'
-            ),
-        }
-    },
-}
+EVENTS = documented_events(
+    "The answer, or a stream of events when the client accepts one.",
+    ("started", "hit", "progress", "done", "problem"),
+    'event: started\ndata: {"run": "0d7c...", "coverage": {"total": 10000}}\n\n'
+    'event: hit\ndata: {"rank": null, "photo": {"id": 12}, "confidence": 0.97}\n\n'
+    'event: progress\ndata: {"coverage": {"verified": 50, "matched": 1}}\n\n'
+    'event: done\ndata: {"run": {"id": "0d7c...", "state": "done"}}\n\n',
+)
 
 
 class EventStream(StreamingResponse):

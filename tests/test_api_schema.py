@@ -27,7 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenApiSc
     app = create_app(
         library.settings,
         host="127.0.0.1",
-        limits=ServerSettings(require_keys=True),
+        limits=ServerSettings(require_keys=True, job_stream_s=0.1),
         engine=library.engine,
         warm_up=False,
     )
@@ -37,13 +37,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenApiSc
 
 def violations(schema: OpenApiSchema, key: str, mode: GenerationMode, examples: int) -> list[str]:
     """Call every operation with generated requests; what went against the document."""
-    found = []
+    found, requests = [], 0
     for result in schema.get_all_operations():
         operation = result.ok()
 
         @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=SLOW)
         @given(case=operation.as_strategy(generation_mode=mode))
         def call(case: Case) -> None:
+            nonlocal requests
+            requests += 1
             case.call_and_validate(headers={"x-api-key": key})
 
         try:
@@ -52,6 +54,7 @@ def violations(schema: OpenApiSchema, key: str, mode: GenerationMode, examples: 
             pass  # an operation without parameters has no negative requests
         except (Exception, ExceptionGroup) as error:
             found.append(f"{operation.label}: {error}")
+    print(f"{requests} requests")
     return found
 
 
@@ -78,11 +81,16 @@ def test_api_answers_as_its_document_says_along_chains_of_requests(
 ) -> None:
     schema, key = served
 
+    requests = 0
+
     class Chain(schema.as_state_machine()):  # type: ignore[misc]
         def get_call_kwargs(self, case: Case) -> dict[str, object]:
+            nonlocal requests
+            requests += 1
             return {"headers": {"x-api-key": key}}
 
     Chain.TestCase.settings = settings(
         max_examples=100, stateful_step_count=8, deadline=None, suppress_health_check=SLOW
     )
     Chain.TestCase().runTest()
+    print(f"{requests} requests")

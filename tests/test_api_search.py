@@ -250,6 +250,17 @@ def test_album_is_made_filled_by_upload_indexed_by_a_job_and_removed(
     assert not list((library.settings.home / "uploads").glob("*/*.png"))
 
 
+def test_uploads_are_checked_again_after_the_server_was_stopped_and_started(
+    own: tuple[TestClient, Library, list[str]],
+) -> None:
+    client, library, _ = own
+    photo = next(library.photos.rglob("*.png")).read_bytes()
+    files = [("files", ("again.png", photo))]
+    assert client.post("/v1/albums/1/photos", files=files).json()["files"][0]["path"]
+    with TestClient(client.app, base_url=HERE) as second:
+        assert second.post("/v1/albums/1/photos", files=files).json()["files"][0]["path"]
+
+
 def test_searches_beyond_the_limit_are_told_when_to_come_back(
     own: tuple[TestClient, Library, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

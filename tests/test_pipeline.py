@@ -199,6 +199,13 @@ def test_search_within_an_earlier_run_looks_only_at_its_matches(library: Library
     assert set(ids(second)) == set(ids(first))
 
 
+def test_search_within_a_run_that_is_gone_is_an_error_not_an_empty_answer(
+    library: Library,
+) -> None:
+    with pytest.raises(UnknownRun, match="no search run"):
+        ask(library, filters={"run": "00000000-0000-4000-8000-000000000000"})
+
+
 @pytest.mark.parametrize(
     ("pattern", "matching", "other"),
     [

@@ -96,6 +96,7 @@ def test_nothing_found_leaves_with_one_and_says_how_many_were_verified(referent:
         (["dog", "--gps", "1,2"], "--gps"),
         (["dog", "--taken-from", "yesterday"], "--taken-from"),
         (["dog", "--run", "12"], "--run"),
+        (["dog", "--run", "00000000-0000-4000-8000-000000000000"], "no search run"),
     ],
 )
 def test_error_leaves_with_two_and_one_line(

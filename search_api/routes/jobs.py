@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import anyio
 from fastapi import APIRouter, Path, Query
@@ -18,7 +18,7 @@ from indexer.jobs import JobView
 from search_api.albums import album_id_of
 from search_api.cursors import MAX_POSITION, make_cursor, read_cursor
 from search_api.deps import Reader, ServerDep, Writer
-from search_api.problems import documented
+from search_api.problems import documented, documented_events
 from search_api.schemas import (
     AlbumName,
     Cursor,
@@ -43,15 +43,11 @@ _ACTIONS: dict[Action, Callable[[Catalog, int], JobView]] = {
 
 # How often the catalog is asked while somebody watches.
 WATCH_S = 0.5
-JOB_EVENTS: dict[str, Any] = {
-    "description": "Events `job` while it goes on, `done` at its end; the data is the job.",
-    "content": {
-        "text/event-stream": {
-            "schema": {"type": "string"},
-            "example": 'event: job\ndata: {"id": 3, "state": "running", "done": 120}\n\n',
-        }
-    },
-}
+JOB_EVENTS = documented_events(
+    "Events `job` while it goes on, `done` at its end; the data is the job.",
+    ("job", "done"),
+    'event: job\ndata: {"id": 3, "state": "running", "done": 120}\n\n',
+)
 
 
 def _out(job: JobView) -> JobOut:
@@ -120,25 +116,21 @@ def get_job(job_id: JobId, server: ServerDep, who: Reader) -> JobOut:
     response_class=StreamingResponse,
     responses={200: JOB_EVENTS, **documented(401, 403, 404, 422)},
 )
-def watch_job(
-    job_id: JobId,
-    server: ServerDep,
-    who: Reader,
-    seconds: Annotated[
-        int, Query(ge=1, le=60, description="End the stream after this; a browser reconnects.")
-    ] = 20,
-) -> StreamingResponse:
-    """A job's progress as server-sent events, one whenever something changed, until it ends."""
+def watch_job(job_id: JobId, server: ServerDep, who: Reader) -> StreamingResponse:
+    """A job's progress as server-sent events, one whenever something changed, until it ends.
+
+    The stream of a job that does not end is cut now and then; a browser reconnects by itself.
+    """
     catalog = server.engine.catalog
     first = jobs.get(catalog, job_id)
     return StreamingResponse(
-        _changes(catalog, first, seconds),
+        _changes(catalog, first, server.limits.job_stream_s),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _changes(catalog: Catalog, job: JobView, seconds: int) -> AsyncIterator[str]:
+async def _changes(catalog: Catalog, job: JobView, seconds: float) -> AsyncIterator[str]:
     until = time.monotonic() + seconds
     shown: JobView | None = None
     while True:
