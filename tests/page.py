@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 from library import EXPRESSION, Library
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from servers import free_port
 from sqlalchemy import select
 
@@ -31,6 +32,7 @@ CHROMIUM_FLAGS = [
 ]  # fmt: skip
 # A page that waits longer than this for anything is broken, even on a machine at its limits.
 PATIENCE_MS = float(os.environ.get("REFERENT_TEST_PATIENCE_S", "60")) * 1000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @contextmanager
@@ -44,6 +46,42 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+class Visit:
+    """A fresh context's page at an address; an error in a script or against the CSP is raised."""
+
+    def __init__(self, browser: Browser, address: str, **context: Any) -> None:
+        self.context = browser.new_context(**context)
+        self.address, self.wrong = address, list[str]()
+
+    def __enter__(self) -> Page:
+        self.context.set_default_timeout(PATIENCE_MS)
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", lambda m: self.wrong.append(m.text) if "Policy" in m.text else None)
+        page.goto(self.address)
+        return page
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.context.close()
+        assert kind is not None or not self.wrong, self.wrong
+
+
+def search(page: Page, expression: str = EXPRESSION, album: str = "small") -> None:
+    """Search an album and wait for the end."""
+    page.locator(f"#album option[value={album}]").wait_for(state="attached")
+    page.select_option("#album", album)
+    page.fill("#expression", expression)
+    page.keyboard.press("Enter")
+    expect(page.locator("#live")).to_contain_text(re.compile(r" m?s$"))
+
+
+def matched(page: Page) -> int:
+    """How many photos match, as the page says."""
+    found = re.search(r"([\d,]+) match", page.inner_text("#live"))
+    assert found is not None
+    return int(found[1].replace(",", ""))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from axe_core_python.sync_playwright import Axe
 from library import EXPRESSION, Library, make_library, paint
-from page import PATIENCE_MS, chromium, let_match, serving
+from page import Visit, chromium, let_match, matched, search, serving
 from playwright.sync_api import Browser, Page, Route, expect
 
 from search_api import pipeline
@@ -19,7 +19,6 @@ from search_api.keys import create_key
 pytestmark = pytest.mark.browser
 PHOTOS = 18
 MANY = 110
-expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -57,42 +56,8 @@ def address(library: Library) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
     """The page at its start; an error in a script or against the CSP fails the test."""
-    with opened(browser, address) as page:
+    with Visit(browser, address) as page:
         yield page
-
-
-class opened:
-    """A fresh context's page at an address, whose errors are raised at the end."""
-
-    def __init__(self, browser: Browser, address: str, **context: object) -> None:
-        self.context = browser.new_context(**context)  # type: ignore[arg-type]
-        self.address, self.wrong = address, list[str]()
-
-    def __enter__(self) -> Page:
-        self.context.set_default_timeout(PATIENCE_MS)
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", lambda m: self.wrong.append(m.text) if "Policy" in m.text else None)
-        page.goto(self.address)
-        return page
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.context.close()
-        assert kind is not None or not self.wrong, self.wrong
-
-
-def search(page: Page, expression: str = EXPRESSION, album: str = "small") -> None:
-    expect(page.locator("#album option")).to_have_count(4)
-    page.select_option("#album", album)
-    page.fill("#expression", expression)
-    page.keyboard.press("Enter")
-    expect(page.locator("#live")).to_contain_text(re.compile(r" m?s$"))
-
-
-def matched(page: Page) -> int:
-    found = re.search(r"([\d,]+) match", page.inner_text("#live"))
-    assert found is not None
-    return int(found[1].replace(",", ""))
 
 
 def test_search_streams_hits_into_the_grid_with_a_live_line_and_outlines(page: Page) -> None:
@@ -191,6 +156,8 @@ def test_large_results_come_page_by_page_as_one_scrolls(page: Page) -> None:
     tiles = page.locator("#grid .tile")
     assert tiles.count() < MANY
     scroll_until(page, MANY)
+    # A browser would scroll back down to where it was, and the next page would come by itself.
+    page.evaluate("history.scrollRestoration = 'manual'")
     page.reload()
     expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
     expect(tiles.first).to_be_visible()
@@ -291,39 +258,13 @@ def test_keyboard_alone_searches_moves_and_opens(page: Page) -> None:
     expect(page.locator("#keys")).to_be_visible()
 
 
-def test_album_is_made_filled_indexed_and_searched(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("upload")
-    library = make_library(folder, 3)
-    paint(folder / "new.png", 7)
-    (folder / "broken.jpg").write_bytes(b"not a photo")
-    with serving(library) as address, opened(browser, address) as page:
-        page.click("#open-library")
-        page.get_by_label("Name of the new album").fill("fresh")
-        page.get_by_role("button", name="Make album").click()
-        card = page.locator(".card-item", has_text="fresh")
-        card.locator("input[type=file]").set_input_files(
-            [folder / "new.png", folder / "broken.jpg"]
-        )
-        expect(card.get_by_role("status")).to_contain_text("1 photo taken, 1 refused")
-        expect(card.locator(".refused")).to_contain_text("broken.jpg")
-        page.click("#tab-jobs")
-        expect(page.locator(".job.done", has_text="index fresh")).to_be_visible()
-        page.click("#tab-models")
-        expect(page.locator("#panel")).to_contain_text("rela-atom")
-        page.click("#tab-albums")
-        expect(page.locator(".card-item", has_text="fresh")).to_contain_text("1 photo searchable")
-    library.engine.close()
-
-
 def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
     browser: Browser, library: Library
 ) -> None:
     key = create_key(library.engine.catalog, "a reader", ["read"])
     with (
         serving(library, require_keys=True) as address,
-        opened(browser, address) as page,
+        Visit(browser, address) as page,
     ):
         page.fill("#key", "rf_1_wrong")
         page.get_by_role("button", name="Sign in").click()
@@ -333,9 +274,16 @@ def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
         expect(page.locator("#sign-in")).to_be_hidden()
         search(page)
         assert page.evaluate("document.cookie") == ""
+        expect(page.locator("#exports")).to_be_visible()
+        expect(page.locator("#cut")).to_be_hidden()
+        page.locator("#grid .open").first.click()
+        expect(page.locator("#lightbox .verdict")).to_be_visible()
+        expect(page.locator("#lightbox .marks")).to_have_count(0)
+        page.keyboard.press("Escape")
         page.click("#open-library")
         expect(page.locator(".card-item")).to_have_count(3)
         expect(page.get_by_role("button", name="Make album")).to_have_count(0)
+        expect(page.get_by_text("Add a folder of the server")).to_have_count(0)
         page.keyboard.press("Escape")
         page.click("#account")
         expect(page.locator("#sign-in")).to_be_visible()
@@ -346,19 +294,31 @@ def test_page_has_no_serious_accessibility_violation(
     browser: Browser, address: str, scheme: str
 ) -> None:
     context = {"color_scheme": scheme, "reduced_motion": "reduce"}
-    with opened(browser, address, **context) as page:
+    with Visit(browser, address, **context) as page:
         expect(page.locator("#album option")).to_have_count(4)
         found = violations(page)
         search(page)
         page.locator("#minimum").fill("0")
         page.click("#filters-toggle")
+        page.locator("#grid .tile").first.hover()
+        page.locator("#grid .pick").first.click()
+        page.locator("#grid .open").nth(1).press("y")
+        page.click("#exports summary")
         found += violations(page)
+        page.click("#cut")
+        expect(page.locator("#preview svg")).to_be_visible()
+        found += violations(page)
+        page.keyboard.press("Escape")
         page.click("#open-library")
         expect(page.locator(".card-item")).to_have_count(3)
+        found += violations(page)
+        page.click("#tab-jobs")
+        expect(page.locator(".start-job")).to_be_visible()
         found += violations(page)
         page.keyboard.press("Escape")
         page.locator("#grid .open").first.click()
         expect(page.locator("#lightbox .outline")).to_be_visible()
+        expect(page.locator("#lightbox .marks")).to_be_visible()
         found += violations(page)
     assert not found, "\n".join(found)
 
@@ -375,10 +335,18 @@ def violations(page: Page) -> list[str]:
 
 def test_phone_has_nothing_beside_the_screen(browser: Browser, address: str) -> None:
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
-    with opened(browser, address, **phone) as page:
+    with Visit(browser, address, **phone) as page:
         search(page)
         page.click("#filters-toggle")
+        page.locator("#grid .pick").first.tap()
+        page.click("#exports summary")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        box = page.locator("#export-list").bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360
+        page.click("#cut")
+        expect(page.locator("#preview svg")).to_be_visible()
+        assert page.evaluate("document.getElementById('cutouts').scrollWidth") <= 360
+        page.keyboard.press("Escape")
         page.locator("#grid .open").first.click()
         expect(page.locator("#lightbox .verdict")).to_be_visible()
         assert page.evaluate("document.getElementById('lightbox').scrollWidth") <= 360

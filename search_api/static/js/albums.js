@@ -1,9 +1,9 @@
 // Albums: make one, fill it, index it again, remove it.
 
 import * as api from "./api.js";
-import { h, toast } from "./dom.js";
+import { ask, h, toast } from "./dom.js";
 import { plural } from "./format.js";
-import { may } from "./session.js";
+import { may, mayAddFolders } from "./session.js";
 
 // One request carries at most this much; the server's own limits lie above.
 const FILES_AT_ONCE = 20;
@@ -25,7 +25,7 @@ export function albumsPanel(panel, host) {
   } }, name, h("button", { class: "primary", type: "submit" }, "Make album"));
   const draw = async () => {
     try {
-      const { albums } = await api.get("/v1/albums");
+      const { albums } = await api.get(`/v1/albums${may("admin") ? "?roots=true" : ""}`);
       list.replaceChildren(...albums.map((album) => card(album, host, draw)));
       if (!albums.length) list.append(h("li", { class: "hint" }, "There is no album yet."));
     } catch (error) {
@@ -76,7 +76,7 @@ function card(album, host, draw) {
     }
   };
   const drop = async () => {
-    if (!confirm(`Remove the album “${album.name}” from the library? Uploaded photos go with it; folders stay as they are.`)) return;
+    if (!(await ask(`Remove “${album.name}”?`, "The album leaves the library and uploaded photos go with it. Folders of the server stay as they are.", "Remove"))) return;
     try {
       await api.remove(`/v1/albums/${album.id}`);
       await draw();
@@ -94,7 +94,8 @@ function card(album, host, draw) {
       may("write") ? h("button", { type: "button", class: "small", onclick: () => picker.click() }, "Upload photos") : null,
       may("write") ? h("button", { type: "button", class: "small", onclick: index }, "Index again") : null,
       may("admin") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": `Remove ${album.name}` }, "Remove") : null),
-    may("admin") ? folderForm(album, host) : null,
+    album.roots?.length ? h("details", { class: "folder" }, h("summary", {}, plural(album.roots.length, "folder")), h("ul", { class: "roots" }, album.roots.map((root) => h("li", {}, root)))) : null,
+    mayAddFolders() ? folderForm(album, host) : null,
     picker, said, refused);
   if (may("write")) {
     element.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("drop"); });

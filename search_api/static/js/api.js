@@ -45,6 +45,7 @@ const withBody = (method, body) => ({
 
 export const get = async (path, options) => (await send(path, options)).json();
 export const post = async (path, body, options) => (await send(path, { ...withBody("POST", body), ...options })).json();
+export const put = async (path, body) => (await send(path, withBody("PUT", body))).json();
 export const act = async (path) => (await send(path, { method: "POST" })).json();
 export const remove = async (path) => { await send(path, { method: "DELETE" }); };
 export const upload = async (path, form) => (await send(path, { method: "POST", body: form })).json();
@@ -69,6 +70,19 @@ export async function* searchEvents(body, signal) {
   }
 }
 
+/** Follow a job: `seen(job)` runs at each change and at its end. Returns what stops that. */
+export function watchJob(jobId, seen, lost) {
+  const source = new EventSource(`/v1/jobs/${jobId}/events`);
+  source.addEventListener("job", ({ data }) => seen(JSON.parse(data)));
+  source.addEventListener("done", ({ data }) => {
+    source.close();
+    seen(JSON.parse(data));
+  });
+  // A stream that ends before the job is opened again by the browser; only a refusal closes it.
+  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && lost());
+  return () => source.close();
+}
+
 /** A query string without what is empty. */
 export function query(values) {
   const kept = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
@@ -77,4 +91,5 @@ export function query(values) {
 
 export const thumbnail = (photoId, size) => `/v1/photos/${photoId}/thumbnail?size=${size}`;
 export const original = (photoId) => `/v1/photos/${photoId}/original`;
+export const cutOuts = (jobId) => `/v1/jobs/${jobId}/cutouts.zip`;
 export const ofHit = (runId, photoId, what) => `/v1/search/${runId}/hits/${photoId}/${what}`;

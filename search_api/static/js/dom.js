@@ -38,6 +38,19 @@ export function toast(text, kind = "info") {
   setTimeout(() => note.remove(), 5400);
 }
 
+/** Ask before something that cannot be taken back; whether the answer is yes. */
+export function ask(title, text, yes) {
+  const dialog = $("question");
+  $("question-title").textContent = title;
+  $("question-text").textContent = text;
+  $("question-yes").textContent = yes;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
 /** Whether a key press belongs to a text field. */
 export function isTyping(event) {
   const at = event.target;

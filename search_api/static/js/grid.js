@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { h, icon } from "./dom.js";
 import { percent } from "./format.js";
+import { badge, said } from "./marks.js";
 import { maskOf, outline } from "./masks.js";
 
 const STEP = 48;
@@ -10,19 +11,18 @@ const TILE_SIDE = devicePixelRatio > 1.2 ? 640 : 400;
 
 /**
  * Items are {photo, confidence, accepted, vanished} of a search, or {photo, similarity}.
- * `open(item)` shows one large, `similar(item)` asks for more like it.
+ * `open(item)` shows one large, `similar(item)` asks for more like it; `marks` are the verdicts on
+ * them, and with a `selection` photos can be chosen.
  */
 export class Grid {
-  constructor(list, { open, similar }) {
-    this.list = list;
-    this.open = open;
-    this.similar = similar;
+  constructor(list, { open, similar, marks, selection = null }) {
+    Object.assign(this, { list, open, similar, marks, selection });
     this.items = [];
     this.tiles = new Map();
     this.runId = null;
     this.shown = STEP;
     this.seen = new IntersectionObserver((entries) => this.come(entries), { rootMargin: "300px" });
-    list.addEventListener("keydown", (event) => this.move(event));
+    list.addEventListener("keydown", (event) => this.onKey(event));
   }
 
   clear(runId) {
@@ -51,6 +51,31 @@ export class Grid {
     return true;
   }
 
+  /** Show on each tile whether it is chosen and what was said of it. */
+  drawStates() {
+    for (const tile of this.tiles.values()) this.drawState(tile);
+  }
+
+  drawState(tile) {
+    const { item } = tile;
+    const chosen = this.selection?.has(item.photo.id) ?? false;
+    const verdict = this.marks.of(item);
+    tile.classList.toggle("chosen", chosen);
+    tile.querySelector(".pick")?.setAttribute("aria-pressed", String(chosen));
+    if ((tile.dataset.verdict ?? null) === verdict) return;
+    tile.querySelector(".verdict-badge")?.remove();
+    delete tile.dataset.verdict;
+    if (verdict) {
+      tile.dataset.verdict = verdict;
+      tile.querySelector(".open").append(badge(verdict));
+    }
+    tile.querySelector(".open").setAttribute("aria-label", tile.spoken + said(verdict));
+  }
+
+  pick(item, event) {
+    this.selection.toggle(item.photo.id, event.shiftKey ? this.items.map((each) => each.photo.id) : null);
+  }
+
   focus(item) {
     this.tiles.get(item.photo.id)?.querySelector(".open").focus();
   }
@@ -63,23 +88,25 @@ export class Grid {
     const name = photo.path.split("/").pop();
     const isHit = item.confidence !== undefined;
     const score = isHit ? percent(item.confidence) : item.similarity.toFixed(2);
-    const said = isHit
+    const spoken = isHit
       ? `${name}, ${item.accepted ? "confidence" : "rejected, confidence"} ${score}`
       : `${name}, similarity ${score}`;
     const image = h("img", { src: api.thumbnail(photo.id, TILE_SIDE), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
-    const frame = h("button", { class: "open", type: "button", "aria-label": said, onclick: () => this.open(item) },
+    const frame = h("button", { class: "open", type: "button", "aria-label": spoken, onclick: () => this.open(item) },
       image,
-      h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? `rejected · ${score}` : score));
+      h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? h("span", { class: "word" }, "rejected · ") : null, score));
     const tile = h("li", { class: "tile", vars: { "--ratio": Math.min(2.6, Math.max(0.5, ratio)).toFixed(4) } },
       frame,
+      this.selection && isHit ? h("button", { class: "pick", type: "button", title: "Select (x)", "aria-label": `Select ${name}`, "aria-pressed": "false", "aria-keyshortcuts": "x", onclick: (event) => this.pick(item, event) }, icon("check")) : null,
       h("button", { class: "like", type: "button", title: "More like this", "aria-label": `More like ${name}`, onclick: () => this.similar(item) }, icon("similar")));
     image.addEventListener("load", () => tile.classList.add("loaded"), { once: true });
     image.addEventListener("error", () => {
       tile.classList.add("gone");
       frame.append(h("span", { class: "gone-text" }, `${name} cannot be shown: the file is gone or damaged`));
     }, { once: true });
-    tile.item = item;
+    Object.assign(tile, { item, spoken });
     this.tiles.set(photo.id, tile);
+    this.drawState(tile);
     if (isHit && item.accepted) this.seen.observe(tile);
     return tile;
   }
@@ -97,9 +124,15 @@ export class Grid {
     }
   }
 
-  move(event) {
+  onKey(event) {
     const tile = document.activeElement?.closest?.(".tile");
-    if (!tile || !event.key.startsWith("Arrow")) return;
+    if (!tile || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key.startsWith("Arrow")) this.move(event, tile);
+    else if (event.key.toLowerCase() === "x" && this.selection && tile.querySelector(".pick")) this.pick(tile.item, event);
+    else if (tile.item.confidence !== undefined) this.marks.onKey(event.key, tile.item);
+  }
+
+  move(event, tile) {
     const tiles = [...this.list.children];
     const at = tiles.indexOf(tile);
     let next = at + { ArrowRight: 1, ArrowLeft: -1 }[event.key];

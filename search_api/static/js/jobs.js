@@ -1,22 +1,29 @@
-// Jobs: how far they are, and the means to pause, resume, cancel and retry them.
+// Jobs: how far they are, and the means to start, pause, resume, cancel and retry them.
 
 import * as api from "./api.js";
-import { h, toast } from "./dom.js";
+import { h, icon, toast } from "./dom.js";
 import { ago, count, duration, plural } from "./format.js";
 import { may } from "./session.js";
 
 const EVERY_MS = 1500;
 const ACTIONS = {
-  queued: [["cancel", "Cancel"]],
-  running: [["pause", "Pause"], ["cancel", "Cancel"]],
-  paused: [["resume", "Resume"], ["cancel", "Cancel"]],
+  queued: [["pause", "Pause"], ["cancel", "Cancel job"]],
+  running: [["pause", "Pause"], ["cancel", "Cancel job"]],
+  paused: [["resume", "Resume"], ["cancel", "Cancel job"]],
   failed: [["retry", "Retry"]],
   cancelled: [["retry", "Retry"]],
 };
+// What one can start here: its label, and what the API is told.
+const STARTS = [
+  ["Index what is missing", { kind: "index" }],
+  ["Index everything anew", { kind: "index", which: "all" }],
+  ["Re-index with a model", { kind: "reindex" }],
+  ["Check the features", { kind: "verify" }],
+  ["Tidy up the store", { kind: "compact" }],
+];
 
 export function jobsPanel(panel) {
   const list = h("ul", { class: "cards" });
-  panel.append(list);
   let timer = null;
   let left = false;
   const items = new Map();
@@ -45,6 +52,7 @@ export function jobsPanel(panel) {
     }
     if (!left) timer = setTimeout(draw, EVERY_MS);
   };
+  panel.append(...[may("write") ? startForm(draw) : null, list].filter(Boolean));
   draw();
   return () => {
     left = true;
@@ -52,38 +60,87 @@ export function jobsPanel(panel) {
   };
 }
 
-function replace(old, made) {
-  const focused = old.contains(document.activeElement) ? document.activeElement.textContent : null;
-  old.replaceWith(made);
-  if (focused) [...made.querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
-}
-
-function card(job, draw) {
-  const share = job.state === "done" ? 1 : job.total ? job.done / job.total : 0;
-  const far = job.total ? `${count(job.done)} of ${count(job.total)}` : count(job.done);
-  const facts = [far];
-  if (job.state === "running" && job.rate) facts.push(`${job.rate.toFixed(1)} photos/s`);
-  if (job.state === "running" && job.seconds_left) facts.push(`${duration(job.seconds_left)} left`);
-  if (job.failed) facts.push(`${count(job.failed)} failed`);
-  facts.push(ago(job.finished_at ?? job.started_at ?? job.created_at));
-  const act = (action) => async () => {
+/** Choose a job, an album and, to re-index, a model. */
+function startForm(draw) {
+  const select = (label, options) => h("select", { "aria-label": label }, options.map(([name, value]) => h("option", { value }, name)));
+  const what = select("What to do", STARTS.map(([label], i) => [label, i]));
+  const album = select("Album to work on", []);
+  const model = select("Model to index with", []);
+  model.hidden = true;
+  what.addEventListener("change", () => { model.hidden = STARTS[what.value][1].kind !== "reindex"; });
+  const form = h("form", { class: "start-job", hidden: true, onsubmit: async (event) => {
+    event.preventDefault();
+    const body = { ...STARTS[what.value][1], album: album.value };
+    if (body.kind === "reindex") body.model = model.value;
     try {
-      await api.act(`/v1/jobs/${job.id}/${action}`);
+      await api.post("/v1/jobs", body);
       await draw();
     } catch (error) {
       toast(error.message, "bad");
     }
-  };
-  return h("li", { class: `card-item job ${job.state}` },
-    h("div", { class: "card-head" }, h("h3", {}, `${job.kind} ${job.album ?? ""}`), h("span", { class: "tag" }, job.state === "running" && job.phase ? job.phase : job.state)),
-    h("div", { class: "progress", role: "progressbar", "aria-label": `Job ${job.id}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share * 100) }, h("i", { vars: { "--done": share } })),
-    h("p", { class: "hint" }, facts.join(" · ")),
-    job.message ? h("p", { class: "hint" }, job.message) : null,
-    job.failed ? failures(job) : null,
-    may("write") && ACTIONS[job.state] ? h("div", { class: "actions" }, ACTIONS[job.state].map(([action, label]) => h("button", { type: "button", class: "small", onclick: act(action) }, label))) : null);
+  } }, what, album, model, h("button", { class: "primary", type: "submit" }, "Start"));
+  Promise.all([api.get("/v1/albums"), api.get("/v1/models")]).then(([{ albums }, { models }]) => {
+    album.append(...albums.map(({ name }) => h("option", { value: name }, name)));
+    model.append(...[...new Set(models.map(({ name }) => name))].map((name) => h("option", { value: name }, name)));
+    form.hidden = !albums.length;
+  }).catch((error) => toast(error.message, "bad"));
+  return form;
 }
 
-function failures(job) {
+function replace(old, made) {
+  const focused = old.contains(document.activeElement) ? document.activeElement.textContent : null;
+  const open = old.querySelector("details")?.open;
+  old.replaceWith(made);
+  if (open && made.querySelector("details")) made.querySelector("details").open = true;
+  if (focused) [...made.querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
+}
+
+function card(job, draw) {
+  return h("li", { class: `card-item job ${job.state}` },
+    h("div", { class: "card-head" }, h("h3", {}, title(job)), h("span", { class: "tag" }, job.state === "running" && job.phase ? job.phase : job.state)),
+    meter(job),
+    h("p", { class: "hint" }, [...progress(job), ago(job.finished_at ?? job.started_at ?? job.created_at)].join(" · ")),
+    job.message ? h("p", { class: "hint" }, job.message) : null,
+    job.failed ? failures(job) : null,
+    h("div", { class: "actions" }, actions(job, draw),
+      job.kind === "matte" && job.result?.written ? h("a", { class: "small", href: api.cutOuts(job.id), download: `cutouts-${job.id}.zip` }, icon("download"), `Zip of ${plural(job.result.written, "cut-out")}`) : null));
+}
+
+function title(job) {
+  if (job.expression) return `Cut out “${job.expression}”`;
+  return `${job.kind} ${job.album ?? ""}`;
+}
+
+/** A bar of how far a job is. */
+export function meter(job) {
+  const share = job.state === "done" ? 1 : job.total ? job.done / job.total : 0;
+  return h("div", { class: "progress", role: "progressbar", "aria-label": `Job ${job.id}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share * 100) }, h("i", { vars: { "--done": share } }));
+}
+
+/** How far a job is, how fast, what failed: a few words each. */
+export function progress(job) {
+  const facts = [job.total ? `${count(job.done)} of ${count(job.total)}` : count(job.done)];
+  if (job.state === "running" && job.rate) facts.push(`${job.rate.toFixed(1)} photos/s`);
+  if (job.state === "running" && job.seconds_left) facts.push(`${duration(job.seconds_left)} left`);
+  if (job.failed) facts.push(`${count(job.failed)} failed`);
+  return facts;
+}
+
+/** Buttons for what may be done with a job now; `acted(job)` runs after each. */
+export function actions(job, acted) {
+  if (!may("write")) return null;
+  const possible = ACTIONS[job.state] ?? (job.state === "done" && job.failed ? [["retry", "Retry what failed"]] : []);
+  return possible.map(([action, label]) => h("button", { type: "button", class: "small", onclick: async () => {
+    try {
+      await acted(await api.act(`/v1/jobs/${job.id}/${action}`));
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  } }, label));
+}
+
+/** The photos that a job could not handle, fetched when one looks. */
+export function failures(job) {
   const list = h("ul", { class: "refused" });
   return h("details", { ontoggle: async (event) => {
     if (!event.target.open || list.children.length) return;

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { $, h, icon, toast } from "./dom.js";
 import { bytes, clockTime, count, percent } from "./format.js";
 import { maskOf, outline } from "./masks.js";
+import { may } from "./session.js";
 import { Zoom } from "./zoom.js";
 
 const SIDE = 2048;
@@ -12,9 +13,9 @@ const BROWSER_SHOWS = new Set(["JPEG", "PNG", "WEBP", "GIF", "AVIF"]);
 const VIEWS = [["photo", "Photo"], ["mask", "Mask"], ["minimap", "Minimap"]];
 
 export class Lightbox {
-  constructor({ similar, closed }) {
-    this.similar = similar;
-    this.closed = closed;
+  /** `similar(item, options)` asks for more like it, `cut(item)` cuts it out, `closed(item)` runs at the end. */
+  constructor({ similar, cut, closed }) {
+    Object.assign(this, { similar, cut, closed });
     this.dialog = $("lightbox");
     this.view = "photo";
     this.paper = h("div", { class: "paper" });
@@ -60,7 +61,7 @@ export class Lightbox {
   turnTo(item) {
     this.item = item;
     const at = this.items.indexOf(item);
-    if (at > this.items.length - 5 && this.search.cursor) {
+    if (at > this.items.length - 5 && this.search.hasMore) {
       this.search.nextPage().then(() => { this.items = item.accepted ? this.search.visible() : this.items; this.drawPlace(); });
     }
     this.zoom.reset();
@@ -74,7 +75,7 @@ export class Lightbox {
     this.paper.replaceChildren(this.image);
     this.sharp = false;
     this.mask = null;
-    const judged = this.runId !== null && item.confidence !== undefined;
+    const judged = this.judged();
     this.views.hidden = !judged;
     this.views.querySelector("[data-view=mask]").disabled = !item.accepted;
     if (judged && item.accepted) this.loadMask(item);
@@ -85,6 +86,15 @@ export class Lightbox {
     for (const neighbour of [this.items[at + 1], this.items[at - 1]]) {
       if (neighbour) new Image().src = api.thumbnail(neighbour.photo.id, SIDE);
     }
+  }
+
+  /** A verdict came or changed. */
+  drawMarks() {
+    if (this.dialog.open && this.judged()) this.drawAbout();
+  }
+
+  judged() {
+    return this.runId !== null && this.item.confidence !== undefined;
   }
 
   drawPlace() {
@@ -140,20 +150,24 @@ export class Lightbox {
       rows.push(["Mask", `${percent(share)} of the photo`]);
       if (this.mask.box) rows.push(["Box", this.mask.box.join(", ")]);
     }
+    const focused = this.about.contains(document.activeElement) ? document.activeElement.textContent : null;
     this.about.replaceChildren(...[
       this.verdict(),
+      this.judged() && this.search.run ? this.search.marks.buttons(item) : null,
       item.vanished ? h("p", { class: "note" }, "The file is gone since it was indexed.") : null,
       h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
       h("div", { class: "actions" },
         runId && item.accepted ? this.like("More like this referent", { region: true }) : null,
         this.like("More like this photo", { region: false }),
-        this.like("Duplicates", { region: false, duplicates: true })),
+        this.like("Duplicates", { region: false, duplicates: true }),
+        runId && item.accepted && this.search.run && may("write") ? h("button", { type: "button", class: "small", onclick: () => this.cut(item) }, icon("cut"), "Cut out") : null),
       h("div", { class: "actions" },
         runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "mask.png"), "Mask", `${stem(photo)}-mask.png`) : null,
         runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "overlay.jpg"), "Overlay", `${stem(photo)}-overlay.jpg`) : null,
         runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "mask.json"), "COCO", `${stem(photo)}-mask.json`) : null,
         item.vanished ? null : this.link(api.original(photo.id), "Original", photo.path.split("/").pop())),
     ].filter(Boolean));
+    if (focused) [...this.about.querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
   }
 
   verdict() {
@@ -194,7 +208,7 @@ export class Lightbox {
     const view = VIEWS[Number(event.key) - 1]?.[0];
     if (does) does();
     else if (view && !this.views.hidden && !this.views.querySelector(`[data-view=${view}]`).disabled) this.show(view);
-    else return;
+    else if (!this.judged() || !this.search.run || !this.search.marks.onKey(event.key, this.item)) return;
     event.preventDefault();
   }
 }

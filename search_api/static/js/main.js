@@ -1,14 +1,17 @@
 // Puts the page together: the form, what is in the address, keys.
 
 import * as api from "./api.js";
+import { Cutouts } from "./cutouts.js";
 import { $, h, isTyping, toast } from "./dom.js";
 import { installDrawer, openDrawer } from "./drawer.js";
+import { installExports } from "./exports.js";
 import { filters, installFilters, within } from "./filters.js";
 import { Lightbox } from "./lightbox.js";
 import { Search } from "./search.js";
 import { installSession } from "./session.js";
 import { watchServer } from "./status.js";
 import { installTheme } from "./theme.js";
+import { installVerifier, loadVerifiers, verification } from "./verifier.js";
 
 const EXAMPLES = [
   "kid in blue",
@@ -19,7 +22,9 @@ const EXAMPLES = [
   "an elephant riding a bicycle",
 ];
 
+const cutouts = new Cutouts();
 const lightbox = new Lightbox({
+  cut: (item) => cutouts.open(search.run, { photos: [item.photo.id], number: 1, sample: item }),
   similar: (item, options) => moreLike(item, options),
   closed: (item) => search.grid.focus(item),
 });
@@ -27,6 +32,7 @@ const search = new Search({
   open: (item, items) => lightbox.open(item, items, search),
   similar: (item) => moreLike(item, { region: item.confidence !== undefined && item.accepted }),
   changed: remember,
+  marked: () => lightbox.drawMarks(),
 });
 
 function ask() {
@@ -36,9 +42,8 @@ function ask() {
     return;
   }
   document.activeElement?.blur();
-  const request = { expression, mode: new FormData($("ask")).get("mode"), filters: filters() };
+  const request = { expression, mode: new FormData($("ask")).get("mode"), filters: filters(), ...verification() };
   if ($("album").value) request.album = $("album").value;
-  if ($("verifier").value) request.verifier = $("verifier").value;
   scrollTo({ top: 0 });
   search.start(request);
 }
@@ -69,13 +74,6 @@ async function openAddress() {
   $("expression").value = search.request.expression;
   $("album").value = search.request.album ?? "";
   document.querySelector(`[name=mode][value=${search.request.mode}]`).checked = true;
-}
-
-/** Offer the released networks that were imported here; none, and there is nothing to choose. */
-async function loadVerifiers() {
-  const { verifiers } = await api.get("/v1/models");
-  $("verifier").replaceChildren(h("option", { value: "" }, "Cached features"), ...verifiers.map((name) => h("option", { value: name }, name)));
-  $("verifier-choice").hidden = !verifiers.length;
 }
 
 async function loadAlbums() {
@@ -115,6 +113,7 @@ function onKey(event) {
   if (event.key === "Escape") {
     if (inDialog) return;
     if (search.state === "running") search.stop();
+    else if (search.selection.size) search.selection.clear();
     else document.activeElement?.blur();
     return;
   }
@@ -141,6 +140,8 @@ function onKey(event) {
 function install() {
   installTheme();
   installFilters(() => {});
+  installExports();
+  installVerifier();
   try {
     if (localStorage.getItem("referent-masks") === "off") toggleMasks();
   } catch {
@@ -160,6 +161,13 @@ function install() {
     $("expression").focus();
   });
   $("masks").addEventListener("click", toggleMasks);
+  $("cut").addEventListener("click", async () => {
+    try {
+      cutouts.open(search.run, await search.chosen());
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  });
   $("within").addEventListener("click", () => {
     within(search.runId);
     $("filters").hidden = false;

@@ -3,9 +3,14 @@
 import * as api from "./api.js";
 import { $, h, toast } from "./dom.js";
 import { drawEmpty } from "./empty.js";
-import { count, duration, plural } from "./format.js";
+import { drawExports } from "./exports.js";
+import { count } from "./format.js";
 import { filters, setFilters } from "./filters.js";
 import { Grid } from "./grid.js";
+import { drawLive } from "./live.js";
+import { Marks } from "./marks.js";
+import { Selection } from "./selection.js";
+import { may } from "./session.js";
 import { drawSlider } from "./slider.js";
 
 // More hits than this are paged from the server instead of kept from the stream.
@@ -14,32 +19,45 @@ const PAGE = 100;
 const REJECTED = 24;
 // Tiles are added when the end of the grid is this near to the window.
 const NEAR_PX = 900;
-const SPOKEN_EVERY_MS = 1500;
+// After one stops a search, the server ends its run within moments.
+const ENDS_WITHIN_MS = 20000;
 
 export class Search {
-  constructor({ open, similar, changed }) {
-    this.grid = new Grid($("grid"), { open: (item) => open(item, this.visible()), similar });
-    this.near = new Grid($("near-grid"), { open: (item) => open(item, this.nearest()), similar });
+  constructor({ open, similar, changed, marked }) {
+    this.marks = new Marks(() => {
+      for (const grid of [this.grid, this.near]) grid.drawStates();
+      this.drawActions();
+      marked();
+    });
+    this.selection = new Selection(() => {
+      this.grid.drawStates();
+      this.drawActions();
+    });
+    const { marks, selection } = this;
+    this.grid = new Grid($("grid"), { open: (item) => open(item, this.visible()), similar, marks, selection });
+    this.near = new Grid($("near-grid"), { open: (item) => open(item, this.nearest()), similar, marks });
     this.changed = changed;
     this.minimum = null;
     this.reset();
     $("stop").addEventListener("click", () => this.stop());
     $("minimum").addEventListener("input", () => this.setMinimum(Number($("minimum").value) / 100));
     $("minimum-reset").addEventListener("click", () => this.setMinimum(null));
+    $("unselect").addEventListener("click", () => this.selection.clear());
     new IntersectionObserver(() => this.more(), { rootMargin: `${NEAR_PX}px` }).observe($("sentinel"));
   }
 
   reset() {
     this.abort?.abort();
     this.abort = null;
+    clearInterval(this.ticking);
     this.runId = null;
     this.run = null;
     this.request = null;
     this.kind = "search";
     this.hits = [];
     this.rejected = [];
-    this.cursor = null;
-    this.paged = false;
+    // How far this run was paged; what is fetched for an earlier one finds another object here.
+    this.pages = { cursor: null, fetching: null, ended: true };
     this.state = "idle";
     this.coverage = { total: 0, filtered: 0, prefiltered: 0, verified: 0, matched: 0 };
     this.threshold = 0.5;
@@ -47,6 +65,8 @@ export class Search {
     this.elapsed = 0;
     this.notes = [];
     this.askedForNear = false;
+    this.marks.clear();
+    this.selection.clear();
     this.grid.clear(null);
     this.near.clear(null);
   }
@@ -60,6 +80,7 @@ export class Search {
     const abort = new AbortController();
     this.abort = abort;
     this.draw();
+    this.ticking = setInterval(() => this.draw(), 1000);
     try {
       for await (const [name, data] of api.searchEvents({ ...request, rejected: REJECTED }, abort.signal)) {
         if (this.abort !== abort) return;
@@ -99,43 +120,50 @@ export class Search {
     this.notes = run.notes;
     this.state = run.state;
     this.elapsed = (performance.now() - this.began) / 1000;
+    clearInterval(this.ticking);
     if (order.length > this.hits.length) {
-      this.paged = true;
       this.hits = [];
+      this.pages.ended = false;
       await this.page();
     } else {
       const rank = new Map(order.map((photoId, i) => [photoId, i]));
       this.hits.sort((a, b) => rank.get(a.photo.id) - rank.get(b.photo.id));
     }
-    if (rejected) await this.loadRejected();
+    await Promise.all([rejected ? this.loadRejected() : null, this.marks.load(run.id)]);
   }
 
   /** Open a run of the history again. */
   async reopen(runId) {
     this.reset();
+    const { pages } = this;
+    pages.ended = false;
     this.state = "opening";
+    this.draw();
     try {
-      this.run = await api.get(`/v1/search/${runId}`);
+      const run = await api.get(`/v1/search/${runId}`);
+      if (pages !== this.pages) return;
+      this.run = run;
       this.runId = runId;
       this.request = { expression: this.run.expression, album: this.run.album, mode: this.run.mode, filters: this.run.filters };
-      Object.assign(this, { coverage: this.run.coverage, notes: this.run.notes, threshold: this.run.threshold ?? 0.5, state: this.run.state, paged: true });
+      Object.assign(this, { coverage: this.run.coverage, notes: this.run.notes, threshold: this.run.threshold ?? 0.5, state: this.run.state });
       this.elapsed = (this.run.timings_ms.total ?? 0) / 1000;
       setFilters(this.run.filters);
       this.grid.clear(runId);
       this.near.clear(runId);
       this.changed(runId);
       await this.page();
-      await this.loadRejected();
+      await Promise.all([this.loadRejected(), this.marks.load(runId)]);
     } catch (error) {
-      this.fail(error);
+      if (pages === this.pages) this.fail(error);
     }
-    this.draw();
+    if (pages === this.pages) this.draw();
   }
 
   /** Rank photos by how much they resemble one; nothing is verified. */
   async similar(item, { region, duplicates = false, album = null }) {
     const runId = region ? this.runId : null;
     this.reset();
+    const { pages } = this;
     this.kind = duplicates ? "duplicates" : "similar";
     this.source = item;
     this.region = runId !== null;
@@ -147,13 +175,14 @@ export class Search {
       if (runId) body.run = runId;
       if (album) body.album = album;
       const found = await api.post("/v1/similar", body);
+      if (pages !== this.pages) return;
       this.hits = found.photos;
       this.state = "done";
       this.elapsed = (performance.now() - this.began) / 1000;
     } catch (error) {
-      this.fail(error);
+      if (pages === this.pages) this.fail(error);
     }
-    this.draw();
+    if (pages === this.pages) this.draw();
   }
 
   stop() {
@@ -161,13 +190,32 @@ export class Search {
     this.state = "stopped";
     this.abort?.abort();
     this.abort = null;
+    clearInterval(this.ticking);
     this.elapsed = (performance.now() - this.began) / 1000;
     this.hits.sort((a, b) => b.confidence - a.confidence);
     this.draw();
+    if (this.runId) this.waitForEnd().catch((error) => toast(error.message, "bad"));
+  }
+
+  /** A search that was stopped here ends on the server a moment later; then it can be marked, exported, cut out. */
+  async waitForEnd() {
+    const { runId } = this;
+    for (const began = performance.now(); performance.now() - began < ENDS_WITHIN_MS;) {
+      const run = await api.get(`/v1/search/${runId}`);
+      if (runId !== this.runId) return;
+      if (run.state !== "running") {
+        this.run = run;
+        await this.marks.load(runId);
+        this.draw();
+        return;
+      }
+      await new Promise((resolve) => { setTimeout(resolve, 250); });
+    }
   }
 
   fail(error) {
     if (error.name === "AbortError") return;
+    clearInterval(this.ticking);
     this.abort = null;
     this.state = "failed";
     const wait = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
@@ -175,24 +223,30 @@ export class Search {
     this.draw();
   }
 
+  get hasMore() {
+    return !this.pages.ended;
+  }
+
+  /** Fetch the run's next hits, if there are any. */
   async page() {
-    if (this.loading || (this.cursor === null && this.hits.length)) return;
-    this.loading = true;
-    const runId = this.runId;
-    try {
-      const found = await api.get(`/v1/search/${runId}/hits${api.query({ size: PAGE, cursor: this.cursor })}`);
-      if (runId !== this.runId) return;
-      this.hits.push(...found.hits);
-      this.cursor = found.next_cursor;
-    } finally {
-      this.loading = false;
-    }
+    const { pages } = this;
+    if (pages.ended) return;
+    pages.fetching ??= this.fetchPage(pages).finally(() => { pages.fetching = null; });
+    await pages.fetching;
+  }
+
+  async fetchPage(pages) {
+    const found = await api.get(`/v1/search/${this.runId}/hits${api.query({ size: PAGE, cursor: pages.cursor })}`);
+    if (pages !== this.pages) return;
+    this.hits.push(...found.hits);
+    pages.cursor = found.next_cursor;
+    pages.ended = found.next_cursor === null;
   }
 
   async loadRejected() {
-    const runId = this.runId;
+    const { runId, pages } = this;
     const found = await api.get(`/v1/search/${runId}/hits${api.query({ size: 100, rejected: true })}`);
-    if (runId === this.runId) this.rejected = found.hits;
+    if (pages === this.pages) this.rejected = found.hits;
   }
 
   /** While the end of the grid is near: show more tiles, then fetch more pages. */
@@ -204,7 +258,7 @@ export class Search {
 
   /** Fetch the next page of a run; false when there is none or it is on its way. */
   async nextPage() {
-    if (!this.paged || this.cursor === null || this.loading) return false;
+    if (!this.runId || this.pages.ended || this.pages.fetching || !this.hits.length) return false;
     try {
       await this.page();
     } catch (error) {
@@ -223,6 +277,22 @@ export class Search {
   nearest() {
     if (this.minimum !== null) return this.rejected.filter((hit) => hit.confidence >= this.minimum);
     return this.askedForNear ? this.rejected : [];
+  }
+
+  /** What is to be cut out: `photos` null is every match; `sample` is one of them. */
+  async chosen() {
+    const { selection } = this;
+    if (selection.size) {
+      const photos = [...selection.photos];
+      return { photos, number: photos.length, sample: this.hits.find((hit) => selection.has(hit.photo.id)) };
+    }
+    if (this.minimum === null || this.minimum <= this.threshold) {
+      return { photos: null, number: this.coverage.matched, sample: this.hits[0] };
+    }
+    // Hits come best first: beyond the first that is too low there is none to be had.
+    while (this.hasMore && this.hits.at(-1).confidence >= this.minimum) await this.page();
+    const shown = this.visible();
+    return { photos: shown.map((hit) => hit.photo.id), number: shown.length, sample: shown[0] };
   }
 
   /** Show hits from this confidence on; null goes back to the calibrated decision. */
@@ -244,15 +314,13 @@ export class Search {
     document.body.classList.toggle("running", running);
     $("bar").hidden = this.state === "idle";
     $("stop").hidden = !running || this.kind !== "search";
-    $("within").hidden = running || this.kind !== "search" || !this.hits.length;
     $("confidence").hidden = this.kind !== "search" || this.state === "failed";
-    $("asked").textContent = this.request ? `“${this.request.expression}”` : "";
-    $("live").textContent = this.liveLine();
-    this.speak();
+    drawLive(this);
     const share = this.coverage.prefiltered ? this.coverage.verified / this.coverage.prefiltered : 0;
     $("progress").setAttribute("aria-valuenow", String(Math.round(share * 100)));
     $("progress").firstElementChild.style.setProperty("--done", share.toFixed(4));
     drawSlider(this);
+    this.drawActions();
     this.drawNotes();
     this.grid.show(this.visible());
     const nearest = this.nearest();
@@ -262,28 +330,17 @@ export class Search {
     requestAnimationFrame(() => this.more());
   }
 
-  liveLine() {
-    const { verified, prefiltered, matched } = this.coverage;
-    if (this.state === "failed") return "The search did not work.";
-    if (this.kind !== "search") {
-      const what = this.kind === "duplicates" ? "Duplicates of" : this.region ? "More like what was found in" : "More like";
-      const name = this.source.photo.path.split("/").pop();
-      if (this.state === "running") return `${what} ${name} …`;
-      return `${what} ${name}: ${plural(this.hits.length, "photo")}, ranked by resemblance; nothing was verified.`;
-    }
-    const line = `verified ${count(verified)} of ${count(this.state === "done" ? this.coverage.total : prefiltered)}, ${count(matched)} match`;
-    const shown = this.minimum === null ? "" : `, ${count(this.visible().length)} shown`;
-    if (this.state === "running") return line;
-    const took = this.elapsed ? ` · ${duration(this.elapsed)}` : "";
-    return `${line}${shown}${this.state === "stopped" ? " · stopped" : ""}${took}`;
-  }
-
-  /** Tell the line to screen readers, but not dozens of times a second. */
-  speak() {
-    const now = performance.now();
-    if (this.state === "running" && now - (this.spokenAt ?? 0) < SPOKEN_EVERY_MS) return;
-    this.spokenAt = now;
-    if ($("spoken").textContent !== $("live").textContent) $("spoken").textContent = $("live").textContent;
+  /** What can be done with all that was found: cut it out, export it, search within it. */
+  drawActions() {
+    const ended = this.run !== null && this.run.state !== "running" && this.kind === "search" && this.state !== "failed";
+    const { size } = this.selection;
+    const fewer = this.minimum !== null && this.minimum > this.threshold;
+    $("bar-actions").hidden = !ended || !(fewer ? this.visible() : this.hits).length;
+    document.body.classList.toggle("selecting", size > 0);
+    $("unselect").hidden = !size;
+    $("cut").hidden = !may("write");
+    $("cut-label").textContent = size ? `Cut out ${count(size)} selected` : fewer ? "Cut out what is shown" : this.coverage.matched === 1 ? "Cut out the match" : `Cut out all ${count(this.coverage.matched)}`;
+    if (ended) drawExports(this.run, this.marks.size > 0);
   }
 
   drawNotes() {

@@ -3,9 +3,10 @@
 import * as api from "./api.js";
 import { $, toast } from "./dom.js";
 
-let session = { name: "", scopes: [], keys_required: false };
+let session = { name: "", scopes: [], keys_required: false, server_folders: false };
 
 export const may = (scope) => session.scopes.includes(scope);
+export const mayAddFolders = () => may("admin") && session.server_folders;
 
 /** Find out who we are, asking for a key if need be; `ready` runs after each sign-in. */
 export async function installSession(ready) {

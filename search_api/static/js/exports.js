@@ -1,0 +1,37 @@
+// A search's matches for other programs: a menu of downloads.
+
+import * as api from "./api.js";
+import { $, h } from "./dom.js";
+
+const FORMS = [
+  ["coco.json", "COCO", "masks and boxes, JSON"],
+  ["grefcoco.zip", "gRefCOCO", "references and instances, zip"],
+  ["hits.csv", "CSV", "a line a match, for spreadsheets"],
+  ["sheet.jpg", "Contact sheet", "the best matches on one picture"],
+];
+
+export function installExports() {
+  const menu = $("exports");
+  const close = () => { menu.open = false; };
+  addEventListener("click", (event) => { if (!menu.contains(event.target)) close(); });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && menu.open) {
+      event.stopPropagation();
+      close();
+      menu.firstElementChild.focus();
+    }
+  });
+  $("export-list").addEventListener("click", close);
+}
+
+/** Offer an ended run's exports; verdicts of its album too, once there are some. */
+export function drawExports(run, marked) {
+  const key = `${run.id} ${marked}`;
+  if ($("exports").dataset.of === key) return;
+  $("exports").dataset.of = key;
+  const item = (href, name, label, text) => h("li", {}, h("a", { href, download: name }, h("b", {}, label), h("span", {}, text)));
+  const stem = run.expression.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
+  const items = FORMS.map(([file, label, text]) => item(`/v1/search/${run.id}/${file}`, `${stem}-${file}`, label, text));
+  if (marked && run.album) items.push(item(`/v1/marks/grefcoco.zip${api.query({ album: run.album })}`, `${run.album}-marks.zip`, "Marks of the album", "right and wrong ones, gRefCOCO zip"));
+  $("export-list").replaceChildren(...items);
+}

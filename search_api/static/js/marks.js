@@ -1,0 +1,92 @@
+// Verdicts of people on a search's decisions: right, wrong, wrong mask; missed for a rejected photo.
+
+import * as api from "./api.js";
+import { h, icon, toast } from "./dom.js";
+import { may } from "./session.js";
+
+// Verdict, key, symbol, what its button says; those of a match, then that of a rejected photo.
+const OF_MATCH = [
+  ["right", "y", "check", "Right"],
+  ["wrong", "n", "close", "Wrong"],
+  ["wrong_mask", "b", "mask", "Wrong mask"],
+];
+const OF_REJECTED = [["missed", "y", "flag", "Missed: it is there"]];
+const SAID = { right: "right", wrong: "wrong", wrong_mask: "wrong mask", missed: "missed" };
+const SYMBOLS = Object.fromEntries([...OF_MATCH, ...OF_REJECTED].map(([verdict, , symbol]) => [verdict, symbol]));
+
+const choices = (item) => (item.accepted ? OF_MATCH : OF_REJECTED);
+
+export class Marks {
+  /** `changed` runs whenever verdicts came or changed. */
+  constructor(changed) {
+    this.changed = changed;
+    this.clear();
+  }
+
+  clear() {
+    this.runId = null;
+    this.verdicts = new Map();
+  }
+
+  get size() {
+    return this.verdicts.size;
+  }
+
+  of(item) {
+    return this.verdicts.get(item.photo.id) ?? null;
+  }
+
+  /** Fetch what people said of this run's photos, in whichever run of its expression. */
+  async load(runId) {
+    this.runId = runId;
+    try {
+      const { marks } = await api.get(`/v1/search/${runId}/marks`);
+      if (runId !== this.runId) return;
+      this.verdicts = new Map(marks.map((mark) => [mark.photo, mark.verdict]));
+      this.changed();
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  }
+
+  /** Keep a verdict; the same one again takes it back. */
+  async put(item, verdict) {
+    const path = api.ofHit(this.runId, item.photo.id, "mark");
+    const before = this.of(item);
+    this.set(item, before === verdict ? null : verdict);
+    try {
+      if (before === verdict) await api.remove(path);
+      else await api.put(path, { verdict });
+    } catch (error) {
+      this.set(item, before);
+      toast(error.message, "bad");
+    }
+  }
+
+  set(item, verdict) {
+    if (verdict) this.verdicts.set(item.photo.id, verdict);
+    else this.verdicts.delete(item.photo.id);
+    this.changed();
+  }
+
+  /** What a key press says of a judged photo; true when it is a verdict's key. */
+  onKey(key, item) {
+    const choice = choices(item).find(([, its]) => its === key);
+    if (!choice || !this.runId || !may("write")) return false;
+    this.put(item, choice[0]);
+    return true;
+  }
+
+  /** Buttons for a photo's verdict, or what was said where one may not change it. */
+  buttons(item) {
+    const chosen = this.of(item);
+    if (!may("write")) return chosen ? h("p", { class: "hint" }, `Marked as ${SAID[chosen]}.`) : null;
+    return h("div", { class: "marks", role: "group", "aria-label": "Is this decision right?" }, choices(item).map(([verdict, key, symbol, label]) =>
+      h("button", { type: "button", class: `small toggle ${verdict}`, "aria-pressed": String(verdict === chosen), "aria-keyshortcuts": key, onclick: () => this.put(item, verdict) }, icon(symbol), label)));
+  }
+}
+
+/** A small sign of a verdict for a tile's corner. */
+export const badge = (verdict) => h("span", { class: `verdict-badge ${verdict}`, title: `Marked as ${SAID[verdict]}` }, icon(SYMBOLS[verdict]));
+
+export const said = (verdict) => (verdict ? `, marked as ${SAID[verdict]}` : "");
