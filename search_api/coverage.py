@@ -35,9 +35,12 @@ class Coverage:
         """One honest sentence about this coverage, for people."""
         verified = f"{self.verified:,} of {self.total:,} photos were verified"
         if self.matched:
-            return f"{self.matched:,} match; {verified}."
+            match = "1 photo matches" if self.matched == 1 else f"{self.matched:,} match"
+            return f"{match}; {verified}."
         if self.filtered == 0:
             return f"Nothing to search: none of {self.total:,} photos is indexed and passes."
+        if self.verified < self.prefiltered:
+            return f"Nothing found before the search was stopped; {verified}."
         if self.verified < self.filtered:
             return (
                 f"Nothing in the {self.verified:,} likeliest of {self.filtered:,} photos matches; "

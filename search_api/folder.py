@@ -50,7 +50,7 @@ def write_folder(
 ) -> Written:
     """Write ``overlays/``, ``masks/`` (album and subfolders kept) and a contact sheet.
 
-    A photo that cannot be read is left out and named; the others are written.
+    A photo that cannot be read is named and has only a mask; the others are written.
 
     Args:
         hits: matched ones, then rejected ones if any; rejected ones are only on the sheet.
@@ -66,15 +66,16 @@ def write_folder(
         folder.mkdir(parents=True, exist_ok=True)
         for hit, decision in hits:
             try:
-                drawn = overlay(engine, hit.photo, decision, masks_fingerprint, OVERLAY_SIDE_PX)
-                if hit.accepted:
+                if hit.accepted:  # its mask needs no pixels, so it is written of a lost photo too
                     mask, _ = render(engine, hit.photo, decision, masks_fingerprint)
-                    target = _below(folder / "overlays", hit.photo, ".jpg")
-                    drawn.save(target, "JPEG", quality=JPEG_QUALITY + 6)
-                    overlays.append(target)
                     target = _below(folder / "masks", hit.photo, ".png")
                     target.write_bytes(mask_png(mask.array))
                     masks.append(target)
+                drawn = overlay(engine, hit.photo, decision, masks_fingerprint, OVERLAY_SIDE_PX)
+                if hit.accepted:
+                    target = _below(folder / "overlays", hit.photo, ".jpg")
+                    drawn.save(target, "JPEG", quality=JPEG_QUALITY + 6)
+                    overlays.append(target)
             except ReferentError as error:
                 failures.append((hit.photo.path, str(error)))
             else:

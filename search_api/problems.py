@@ -50,6 +50,26 @@ STATUS: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+# What a request calls the thing that an error of the lower folders is about.
+FIELD: tuple[tuple[type[BaseException], str], ...] = (
+    (indexer_errors.UnknownAlbum, "album"),
+    (indexer_errors.UnknownJob, "job_id"),
+    (model_errors.ExpressionError, "expression"),
+    (model_errors.UnknownModel, "model"),
+)
+# In words, what pydantic says in its own terms.
+_IN_WORDS = {
+    "extra_forbidden": "there is no such field; leave it out or correct its name",
+    "missing": "is missing; give it",
+    "string_pattern_mismatch": "must be text that is not empty and holds no NUL character",
+    "model_attributes_type": "must be a JSON object, sent with Content-Type: application/json",
+}
+_HTTP_IN_WORDS = {
+    404: "There is nothing at this path; /v1/openapi.json lists what there is.",
+    405: "This path does not take this method; the header Allow names those that it takes.",
+}
+
+
 class FieldProblem(BaseModel):
     """One field of a request that cannot be used."""
 
@@ -127,7 +147,9 @@ async def _on_referent_error(request: Request, error: Exception) -> JSONResponse
         headers["WWW-Authenticate"] = 'ApiKey realm="referent"'
     if status == 503:
         headers["Retry-After"] = "5"
-    name = getattr(error, "field", None)
+    name = getattr(error, "field", None) or next(
+        (field for kind, field in FIELD if isinstance(error, kind)), None
+    )
     fields = [FieldProblem(field=name, message=str(error))] if name else None
     return problem_response(
         request, status, _kebab(type(error).__name__), str(error), fields=fields, headers=headers
@@ -137,8 +159,7 @@ async def _on_referent_error(request: Request, error: Exception) -> JSONResponse
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fields = [
-        FieldProblem(field=".".join(str(part) for part in each["loc"]), message=_message(each))
-        for each in error.errors()[:20]
+        FieldProblem(field=_field(each), message=_message(each)) for each in error.errors()[:20]
     ]
     first = fields[0] if fields else FieldProblem(field="body", message="cannot be read")
     detail = f"{first.field}: {first.message}"
@@ -148,11 +169,14 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
+    detail = str(error.detail)
+    if detail == phrase:  # starlette's own, which says no more than the status
+        detail = _HTTP_IN_WORDS.get(error.status_code, detail)
     return problem_response(
         request,
         error.status_code,
         _kebab(phrase.replace(" ", "")),
-        str(error.detail),
+        detail,
         headers=dict(error.headers or {}),
     )
 
@@ -164,13 +188,20 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _field(error: dict[str, Any]) -> str:
+    """Where it stands; of a body that is no JSON pydantic tells the character as a field."""
+    where = error["loc"][:1] if error["type"] == "json_invalid" else error["loc"]
+    return ".".join(str(part) for part in where)
+
+
 def _message(error: dict[str, Any]) -> str:
-    """What is wrong with one field; a pattern is told in words."""
+    """What is wrong with one field, and what would be right."""
+    if error["type"] == "json_invalid":
+        reason = error.get("ctx", {}).get("error", "it cannot be read")
+        return f"is not valid JSON, at character {error['loc'][-1]}: {reason}"
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "expression":
         return "must hold at least one letter or digit, such as: kid in blue"
-    if error["type"] == "string_pattern_mismatch":
-        return "must be text that is not empty and holds no NUL character"
-    return str(error["msg"]).removeprefix("Value error, ")
+    return _IN_WORDS.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
 
 
 def _clean(text: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from search_api import runs
 from search_api.engine import Engine, View
-from search_api.errors import NotIndexed
+from search_api.errors import NotFound, NotIndexed
 from search_api.filters import Filters
 from search_api.photos import PhotoInfo, by_id, one_photo
 
@@ -47,6 +47,25 @@ def similar(
         UnknownPhoto, UnknownRun, UnknownAlbum.
         NotIndexed: the photo has no features.
     """
+    try:
+        return _ranked(
+            engine, photo_id, run_id, album, filters or Filters(), duplicates=duplicates, size=size
+        )
+    except NotFound as error:  # here the photo and the run are fields of the request
+        error.field = {"photo_id": "photo", "run_id": "run"}.get(error.field or "", error.field)
+        raise
+
+
+def _ranked(
+    engine: Engine,
+    photo_id: int,
+    run_id: str | None,
+    album: str | None,
+    filters: Filters,
+    *,
+    duplicates: bool,
+    size: int,
+) -> list[Similar]:
     photo = one_photo(engine.catalog, photo_id)
     home = engine.view(photo.album_id)
     row = home.rows_of(np.array([photo_id])) if home is not None else np.empty(0, np.int64)
@@ -61,7 +80,7 @@ def similar(
     for view in engine.views(album):
         if view.predictor.fingerprints["vectors"] != home.predictor.fingerprints["vectors"]:
             continue  # another space: its numbers mean nothing here
-        scored += _scores(engine, view, wanted, filters or Filters())
+        scored += _scores(engine, view, wanted, filters)
     scored = [(score, each) for score, each in scored if each != photo_id]
     scored.sort(key=lambda pair: (-pair[0], pair[1]))
     photos = by_id(engine.catalog, (each for _, each in scored[: size * 4]))

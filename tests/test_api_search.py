@@ -173,6 +173,36 @@ def test_problem_names_the_field_and_what_would_be_right(client: TestClient) -> 
     assert "body.filters.gps.west" in [each["field"] for each in problem["errors"]]
 
 
+@pytest.mark.parametrize(
+    ("content", "field", "told"),
+    [
+        (b'{"expression": "dog"', "body", "is not valid JSON, at character 20"),
+        (b'{"expression": "dog", "albun": "x"}', "body.albun", "correct its name"),
+        (b'{"expression": "dog", "album": "x"}', "album", "small"),
+        (b"{}", "body.expression", "is missing"),
+        (b"[]", "body", "application/json"),
+    ],
+)
+def test_problem_says_in_words_what_to_correct(
+    client: TestClient, content: bytes, field: str, told: str
+) -> None:
+    answer = client.post(
+        "/v1/search", content=content, headers={"content-type": "application/json"}
+    ).json()
+    assert answer["errors"][0]["field"] == field
+    assert told in answer["errors"][0]["message"]
+
+
+def test_problems_name_the_fields_of_the_request_that_was_made(client: TestClient) -> None:
+    lost = "00000000-0000-4000-8000-000000000000"
+    for body, field in (({"photo": 999}, "photo"), ({"photo": 1, "run": lost}, "run")):
+        answer = client.post("/v1/similar", json=body)
+        assert answer.status_code == 404
+        assert [each["field"] for each in answer.json()["errors"]] == [field]
+    assert "openapi.json" in client.get("/v1/nothing").json()["detail"]
+    assert "Allow" in client.put("/v1/search").json()["detail"]
+
+
 def test_models_health_readiness_and_metrics(client: TestClient, library: Library) -> None:
     find(client, library)
     models = client.get("/v1/models").json()["models"]

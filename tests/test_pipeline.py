@@ -347,6 +347,7 @@ def test_search_stops_at_its_time_limit_and_says_so(library: Library) -> None:
     assert done.state == "stopped"
     assert done.coverage.verified == 0
     assert [note.code for note in done.notes] == ["stopped"]
+    assert "before the search was stopped; 0 of 24" in done.coverage.sentence()
 
 
 def test_nothing_found_says_how_many_photos_were_verified(

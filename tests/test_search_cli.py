@@ -125,6 +125,19 @@ def test_out_writes_overlays_masks_and_a_contact_sheet(
     assert "contact-sheet.jpg" in err
 
 
+def test_out_keeps_the_mask_of_a_photo_whose_file_is_gone_and_names_it(
+    referent: Terminal, library: Library, tmp_path: Path
+) -> None:
+    photo = next(library.photos.rglob("*.webp"))
+    away = photo.rename(tmp_path / "away.webp")
+    code, _, err = referent("search", EXPRESSION, "--threshold", "0", "--out", str(tmp_path / "o"))
+    away.rename(photo)
+    assert code == 0
+    assert f"not drawn: {photo.relative_to(library.photos)}" in err
+    assert len(list((tmp_path / "o" / "masks").rglob("*.png"))) == 8
+    assert len(list((tmp_path / "o" / "overlays").rglob("*.jpg"))) == 7
+
+
 def test_output_folder_that_cannot_be_written_is_an_error(
     referent: Terminal, tmp_path: Path
 ) -> None:
