@@ -6,10 +6,15 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from PIL import Image
+
+SHEET_NAME = "contact-sheet.jpg"
+SHEET_BACKGROUND = (22, 24, 29)
 
 # One target, several, an exclusion, and a thing that no photo shows.
 SEARCHES = (
@@ -27,8 +32,6 @@ def demo(
     photos: Annotated[int, typer.Option(help="Photos in the album.")] = 150,
 ) -> None:
     """Draw an album, index it, search it four times and show the answers as pictures."""
-    from PIL import Image
-
     album, library = out / "album", out / "library"
     environment = {**os.environ, "REFERENT_HOME": str(library.resolve())}
 
@@ -42,27 +45,32 @@ def demo(
 
     referent("synth", "--photos", str(photos), "--seed", "1", "--out", str(album))
     referent("index", str(album), "--album", "demo")
-    sheets = []
+    sheets = []  # the absent thing has one too: it says how many photos were verified
     for name, expression in SEARCHES:
         folder = out / "answers" / name
-        found = referent(
+        referent(
             "search", expression, "--album", "demo", "--mode", "exhaustive", "--top", "8",
             "--out", str(folder), allowed=(0, 1),
         )  # fmt: skip
-        if found == 0:
-            sheets.append(Image.open(folder / "contact-sheet.jpg").convert("RGB"))
-    if sheets:
-        width = max(sheet.width for sheet in sheets)
-        whole = Image.new("RGB", (width, sum(s.height for s in sheets)), (22, 24, 29))
-        y = 0
-        for sheet in sheets:
-            whole.paste(sheet, (0, y))
-            y += sheet.height
-        whole.save(out / "contact-sheet.jpg", quality=90)
-        typer.echo(f"\nanswers as pictures: {out / 'contact-sheet.jpg'}")
+        sheets.append(folder / SHEET_NAME)
+    stack(sheets).save(out / SHEET_NAME, quality=90)
+    typer.echo(f"\nanswers as pictures: {out / SHEET_NAME}")
     typer.echo(
         f"the web page: REFERENT_HOME={library} {Path(sys.executable).parent}/referent serve"
     )
+
+
+def stack(pictures: Sequence[Path]) -> Image.Image:
+    """Pictures below one another, as wide as the widest."""
+    opened = [Image.open(picture).convert("RGB") for picture in pictures]
+    whole = Image.new(
+        "RGB", (max(p.width for p in opened), sum(p.height for p in opened)), SHEET_BACKGROUND
+    )
+    y = 0
+    for picture in opened:
+        whole.paste(picture, (0, y))
+        y += picture.height
+    return whole
 
 
 demo.epilog = "Example: `referent demo --out demo`"  # type: ignore[attr-defined]
