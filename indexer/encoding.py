@@ -8,31 +8,24 @@ catalog: a worker may be killed at any instant, and the next one goes on where i
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from indexer import claims, statuses
+from indexer import claims, commits, statuses
 from indexer.batches import Batches, Outcome
 from indexer.catalog import Catalog
 from indexer.claims import Work
+from indexer.commits import Commits, Finished, Tally, path_of
 from indexer.decode import Decoded, Decoder
-from indexer.errors import LeaseLost
 from indexer.exif import PhotoFacts
 from indexer.owner import new_owner
 from indexer.settings import Settings
-from indexer.store import FeatureStore, Part, Written
+from indexer.store import FeatureStore
 from indexer.versions import Version, prepare, wanted_tiers
 
-# A commit costs some fsyncs and makes a segment a tier; a crash costs what was not committed.
-COMMIT_S = 3.0
-COMMIT_PHOTOS = 64
-COMMIT_BYTES = 64 * 1024 * 1024
 RENEW_S = claims.CLAIM_S / 4
 
 
@@ -57,28 +50,6 @@ class Encoder(Protocol):
 
     def vectors_of(self, records: np.ndarray) -> np.ndarray:
         """Return float32 (B, V, D) of vectors records (B,)."""
-
-
-@dataclass
-class Tally:
-    """What one worker did in one run."""
-
-    encoded: int = 0
-    failed: int = 0
-    lost: int = 0
-    """Encoded too slowly: another worker took them over."""
-    failures: list[tuple[int, str, str]] = field(default_factory=list)
-    """Photo id, path and reason."""
-
-
-@dataclass
-class _Item:
-    """One content on its way from the network to the store."""
-
-    work: Work
-    content_hash: str
-    facts: PhotoFacts | None
-    records: dict[str, np.void]
 
 
 class Ingest:
@@ -123,17 +94,17 @@ class Ingest:
         self.version: Version = prepare(
             catalog, album_id, predictor.name, predictor.fingerprints, _config(predictor)
         )
-        self.tally = Tally()
+        self._commits = Commits(self.store, self.version, self.wanted, predictor.dtypes, self.owner)
         self._own_decoder = decoder is None
         self._decoder = decoder or Decoder(settings, predictor.input_size)
         self._after = after
         self._chunk = self._batches.size * 2
-        self._pending: list[_Item] = []
-        self._failed: list[tuple[Work, str]] = []
         self._suspects: list[Work] = []
-        self._committed_at = time.monotonic()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self._writing: Future[None] | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """What this worker has committed so far."""
+        return self._commits.tally
 
     @property
     def after(self) -> int:
@@ -148,7 +119,7 @@ class Ingest:
 
     def close(self) -> None:
         """Give back claims and processes."""
-        self._writer.shutdown(wait=True)
+        self._commits.close()
         if self._own_decoder:
             self._decoder.close()
         claims.release(self.catalog, self.owner, self.key)
@@ -188,7 +159,7 @@ class Ingest:
         buffers: dict[frozenset[str], list[Decoded[Work]]] = {}
         with self._renewing():
             work = self._claimed(should_stop, is_over)
-            for decoded in self._decoder.decode((each, _path(each)) for each in work):
+            for decoded in self._decoder.decode((each, path_of(each)) for each in work):
                 if should_stop():
                     stopped = True
                     break
@@ -197,7 +168,6 @@ class Ingest:
             if not stopped:
                 self._encode_rest(buffers)
             self._commit()
-            self._wait_for_writer()
             progress(self.tally)
             suspects, self._suspects = self._suspects, []
             for each in suspects:
@@ -289,9 +259,9 @@ class Ingest:
     ) -> None:
         work = decoded.key
         if not decoded.ok:
-            self._failed.append((work, decoded.reason or "cannot be decoded"))
+            self._commits.fail(work, decoded.reason or "cannot be decoded")
         elif not work.missing:  # the features are there, only the facts were lost
-            self._pending.append(_Item(work, str(decoded.content_hash), decoded.facts, {}))
+            self._commits.add(Finished(work, str(decoded.content_hash), decoded.facts, {}))
         else:
             buffer = buffers.setdefault(work.missing, [])
             buffer.append(decoded)
@@ -317,15 +287,14 @@ class Ingest:
         """Encode and commit one content with no other in flight, for it may take us down."""
         if claims.try_alone(self.catalog, self.key, self.owner, work.content_hash):
             buffers: dict[frozenset[str], list[Decoded[Work]]] = {}
-            for decoded in self._decoder.decode([(work, _path(work))]):
+            for decoded in self._decoder.decode([(work, path_of(work))]):
                 self._take(decoded, buffers)
             self._encode_rest(buffers)
         else:
-            self._failed.append(
-                (work, f"took its worker down {claims.ALONE_MAX} times in a row, alone")
+            self._commits.fail(
+                work, f"took its worker down {claims.ALONE_MAX} times in a row, alone"
             )
         self._commit()
-        self._wait_for_writer()
 
     def _keep(
         self,
@@ -335,78 +304,22 @@ class Ingest:
         outcome: Outcome,
     ) -> None:
         if isinstance(outcome, Exception):
-            self._failed.append((work, f"the network fails on it ({outcome})"))
+            self._commits.fail(work, f"the network fails on it ({outcome})")
         else:
-            self._pending.append(_Item(work, content_hash, facts, outcome))
-
-    # -- committing ----------------------------------------------------------------------------
-
-    def _commit_if_due(self, progress: Callable[[Tally], None]) -> None:
-        size = sum(row.nbytes for row in self._pending[0].records.values()) if self._pending else 0
-        waited = time.monotonic() - self._committed_at
-        if (
-            waited >= COMMIT_S
-            or len(self._pending) >= COMMIT_PHOTOS
-            or size * len(self._pending) >= COMMIT_BYTES
-        ):
-            # As much work is claimed at once as takes about one commit's time.
-            rate = (len(self._pending) + len(self._failed)) / max(waited, 1e-3)
-            self._chunk = int(min(256, max(self._batches.size, rate * COMMIT_S)))
-            self._commit()
-            progress(self.tally)
+            self._commits.add(Finished(work, content_hash, facts, outcome))
 
     def _commit(self) -> None:
-        """Hand what is pending to the writing thread; waits for the commit before it."""
-        self._wait_for_writer()
-        items, self._pending = self._pending, []
-        failed, self._failed = self._failed, []
-        self._committed_at = time.monotonic()
-        if items or failed:
-            self._writing = self._writer.submit(self._write, items, failed)
+        """Write everything that is finished, and wait for it."""
+        self._commits.hand_over()
+        self._commits.wait()
 
-    def _wait_for_writer(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
-
-    def _write(self, items: Sequence[_Item], failed: Sequence[tuple[Work, str]]) -> None:
-        parts = self._parts(items)
-
-        def finish(session: Any, written: list[Written]) -> None:
-            done = [(each.work, each.content_hash, each.facts) for each in items]
-            statuses.record(session, self.version, self.wanted, done, failed)
-            claims.finish(session, self.key, [each.work.content_hash for each in items])
-            for work, reason in failed:
-                claims.fail(session, self.key, work.content_hash, reason)
-
-        try:
-            if parts:
-                self.store.commit(parts, self.owner, also=finish)
-            else:
-                with self.catalog.session() as session:
-                    finish(session, [])
-        except LeaseLost:
-            self.tally.lost += len(items)
-            return
-        self.tally.encoded += len(items)
-        self.tally.failed += len(failed)
-        for work, reason in failed:
-            self.tally.failures.append((work.photo_id, name_of(work), reason))
-
-    def _parts(self, items: Sequence[_Item]) -> list[Part]:
-        parts = []
-        for tier, fingerprint in self.wanted.items():
-            rows: dict[str, np.void] = {}
-            for item in items:
-                if tier in item.records:
-                    rows[item.content_hash] = item.records[tier]
-            if rows:
-                dtype = self.predictor.dtypes[tier]
-                block = np.zeros(len(rows), dtype)
-                for number, row in enumerate(rows.values()):
-                    block[number] = row
-                parts.append(Part(tier, fingerprint, dtype, list(rows), block))
-        return parts
+    def _commit_if_due(self, progress: Callable[[Tally], None]) -> None:
+        if self._commits.due:
+            # As much work is claimed at once as takes about one commit's time.
+            ahead = self._commits.rate * commits.COMMIT_S
+            self._chunk = int(min(256, max(self._batches.size, ahead)))
+            self._commits.hand_over()
+            progress(self.tally)
 
     @contextmanager
     def _renewing(self) -> Iterator[None]:
@@ -427,15 +340,6 @@ class Ingest:
         finally:
             over.set()
             thread.join()
-
-
-def _path(work: Work) -> bytes:
-    return work.folder + b"/" + work.path
-
-
-def name_of(work: Work) -> str:
-    """Return a printable path of a file, whatever bytes its name holds."""
-    return _path(work).decode(errors="backslashreplace")
 
 
 def _config(predictor: Encoder) -> Mapping[str, Any]:

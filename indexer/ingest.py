@@ -16,8 +16,9 @@ from sqlalchemy import func, select
 
 from indexer import claims, prefilter, statuses, versions
 from indexer.catalog import Catalog, album_named, count_by_status
+from indexer.commits import Tally
 from indexer.decode import Decoder
-from indexer.encoding import Encoder, Ingest, Tally
+from indexer.encoding import Encoder, Ingest
 from indexer.errors import IndexerError
 from indexer.maintenance import collect, compact
 from indexer.scan import ScanProgress, ScanReport, scan_album

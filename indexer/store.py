@@ -274,7 +274,7 @@ class FeatureStore:
     def oldest_reader(self) -> float | None:
         """Return when the oldest living reader started (database clock); None without readers."""
         oldest: float | None = None
-        for path in (self.folder / "readers").glob("[!.]*"):
+        for path in (self.folder / "readers").glob("*"):
             try:
                 with path.open("r+") as file:
                     try:
@@ -297,13 +297,12 @@ class ReaderLock:
         self._path = folder / uuid.uuid4().hex
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Locked before it has its final name, so that no collector sees it unlocked.
-            hidden = folder / f".{self._path.name}"
-            self._file = hidden.open("w+")
-            fcntl.flock(self._file, fcntl.LOCK_SH)
+            while self._file is None or not os.fstat(self._file.fileno()).st_nlink:
+                # Anew where a collector took the file for a dead reader's before it was locked.
+                self._file = self._path.open("w+")
+                fcntl.flock(self._file, fcntl.LOCK_SH)
             self._file.write(repr(started))
             self._file.flush()
-            hidden.rename(self._path)
         except OSError as error:
             # A library on a read-only disk has no collector either.
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):

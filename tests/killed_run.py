@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from fake_predictor import FakePredictor
 
-from indexer import encoding, ingest
+from indexer import commits, ingest, prefilter
 from indexer.settings import Settings
 
 
@@ -25,14 +25,23 @@ class Slow(FakePredictor):
 
 
 def main() -> None:
-    """Commit every few photos and merge often, so that every step is under way often."""
-    encoding.COMMIT_PHOTOS = 4
+    """Commit every few photos, merge and build FAISS's file each time: every step often."""
+    commits.COMMIT_PHOTOS = 4
     ingest.COMPACT_SEGMENTS = 4
+    prefilter.UNCOVERED_ROWS, prefilter.UNCOVERED_SHARE = 0, 0.0
     settings = Settings(home=Path(sys.argv[1]), encode_batch=2, decode_workers=1)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    report = ingest.index_album(settings, sys.argv[2], Slow())
-    sys.stdout.write(f"{report.indexed} {report.failed} {report.total} {report.seconds}\n")
+    said = ""
+
+    def say(word: str) -> None:
+        nonlocal said
+        if word != said:
+            said = word
+            sys.stdout.write(f"{word}\n")
+            sys.stdout.flush()
+
+    say("ready")
+    ingest.index_album(settings, sys.argv[2], Slow(), progress=lambda at: say(at.phase))
+    say("done")
 
 
 if __name__ == "__main__":

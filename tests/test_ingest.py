@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from albums import album, folder_of, photo
 from fake_predictor import FakePredictor
+from kills import Trial
 from sqlalchemy import func, select, update
 
-from indexer import encoding, maintenance, versions
+from indexer import commits, maintenance, versions
 from indexer.catalog import Catalog
 from indexer.decode import Decoder
 from indexer.errors import EncodingFailed, NoSpaceLeft
@@ -257,7 +258,7 @@ def test_new_model_is_built_beside_the_old_one_and_swapped_when_complete(
 def test_stopped_run_keeps_the_old_model_and_the_next_one_goes_on(
     lite: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "COMMIT_PHOTOS", 4)
+    monkeypatch.setattr(commits, "COMMIT_PHOTOS", 4)
     album(lite, "small", folder_of(tmp_path / "photos", 24))
     run(lite, FakePredictor())
     new = FakePredictor("2")
@@ -391,14 +392,15 @@ import sys
 from pathlib import Path
 from albums import album
 from fake_predictor import FakePredictor
-from indexer import encoding
+from kills import Trial
+from indexer import commits
 from indexer.catalog import Catalog
 from indexer.errors import NoSpaceLeft
 from indexer.ingest import index_album
 from indexer.settings import Settings
 from indexer.store import FeatureStore
 from indexer.verify import verify
-encoding.COMMIT_PHOTOS = 8
+commits.COMMIT_PHOTOS = 8
 class Big(FakePredictor):
     def __init__(self):
         super().__init__()
@@ -451,89 +453,10 @@ def test_features_that_cannot_be_written_are_said_so(
 # -- kill -9 -----------------------------------------------------------------------------------
 
 
-def start(home: Path) -> subprocess.Popen[str]:
-    """Begin a run in a process; returns when it is about to start."""
-    child = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "killed_run.py"), str(home), "small"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    return child
-
-
-def orphans(catalog: Catalog, store: FeatureStore) -> set[str]:
-    """Files of the store that nothing in the catalog names."""
-    with catalog.reading() as session:
-        known = set(session.scalars(select(Segment.path).where(Segment.state == "live")))
-    there = {
-        path.relative_to(store.folder).as_posix()
-        for path in store.folder.rglob("*")
-        if path.is_file() and "faiss" not in path.parts
-    }
-    spare = {path.name for path in store.folder.glob("faiss/*-*")}
-    return (there ^ known) | (spare if len(spare) > 1 else set())
-
-
-def kill_and_compare(tmp_path: Path, kills: int, seed: int, photos: int) -> None:
-    folder = folder_of(tmp_path / "photos", photos)
-    (folder / "broken.jpg").write_bytes(b"no photo")
-    shutil.copy(folder / "0000.jpg", folder / "twin.jpg")
-
-    def library(name: str) -> tuple[Settings, Catalog]:
-        settings = Settings(home=tmp_path / name)
-        catalog = Catalog.open(settings)
-        album(catalog, "small", folder)
-        return settings, catalog
-
-    def outcome(settings: Settings, catalog: Catalog) -> tuple[object, ...]:
-        store = FeatureStore.open(settings, catalog)
-        predictor = FakePredictor()
-        found = {}
-        for tier in ("tokens", "masks", "vectors"):
-            fingerprint = predictor.fingerprints[tier]
-            with catalog.reading() as session:
-                query = select(FeatureRow.content_hash).where(FeatureRow.fingerprint == fingerprint)
-                digests = sorted(session.scalars(query))
-            rows = store.fetch(fingerprint, digests, predictor.dtypes[tier])
-            found[tier] = dict(zip(digests, [row.tobytes() for row in rows], strict=True))
-        return found, statuses(catalog)
-
-    settings, catalog = library("undisturbed")
-    begun = time.monotonic()
-    assert start(settings.home).communicate()[0].startswith(f"{photos + 1} 1 {photos + 2} ")
-    seconds = time.monotonic() - begun
-    expected = outcome(settings, catalog)
-    rng = np.random.default_rng(seed)
-    settings, catalog = library("killed")
-    killed = 0
-    for _ in range(kills):
-        child = start(settings.home)
-        time.sleep(float(rng.uniform(0.0, 0.7 * seconds)))
-        killed += child.poll() is None
-        child.kill()
-        child.communicate()
-        # What is there is whole at every instant.
-        assert verify(catalog, FeatureStore.open(settings, catalog)).damaged == []
-    assert killed
-    assert start(settings.home).communicate()[0].startswith(f"{photos + 1} 1 {photos + 2} ")
-    store = FeatureStore.open(settings, catalog)
-    maintenance.collect(catalog, store)
-    assert orphans(catalog, store) == set()
-    assert outcome(settings, catalog) == expected
-
-
 def test_killed_runs_lose_nothing_and_leave_nothing(settings: Settings, tmp_path: Path) -> None:
-    kill_and_compare(tmp_path, kills=4, seed=1, photos=24)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_thirty_kills_at_random_instants_lose_nothing(settings: Settings, tmp_path: Path) -> None:
-    for seed in range(5):
-        kill_and_compare(tmp_path / str(seed), kills=6, seed=seed, photos=48)
+    trial = Trial(tmp_path, photos=24, seed=1)
+    trial.run(kills=4, in_finish=1)
+    trial.end()
 
 
 # -- the real network --------------------------------------------------------------------------

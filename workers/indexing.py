@@ -10,7 +10,8 @@ from sqlalchemy import delete, select, update
 
 from indexer import claims, ingest, jobs, scan, slots, versions
 from indexer.catalog import count_by_status
-from indexer.encoding import Ingest, Tally
+from indexer.commits import Tally
+from indexer.encoding import Ingest
 from indexer.errors import UnknownAlbum
 from indexer.job_failures import note_album_failures
 from indexer.settings import MEBIBYTE
