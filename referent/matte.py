@@ -80,7 +80,7 @@ def matte(
     zipped = out.suffix.lower() == ".zip"
     folder = (out.parent / f".{out.name}.parts" if zipped else out).absolute()
     if zipped:
-        _unpack(out, folder)
+        _unpack(out, folder, None if overwrite else expression)
     settings = Settings()
     with Catalog.open(settings) as catalog:
         job = jobs.create(
@@ -162,49 +162,48 @@ def _tell(result: dict[str, Any], failures: list[Any]) -> None:
         typer.echo(f"{one.path or 'a photo that is gone'}: {one.reason}", err=True)
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    """Lay out an earlier zip, so that only what is missing is made anew."""
+def _unpack(archive: Path, folder: Path, expression: str | None) -> None:
+    """Lay out an earlier zip of this expression, so that only what is missing is made anew."""
     import zipfile
 
     from search_api.errors import SearchError
-    from search_api.matte import MANIFEST, read_entries
+    from search_api.manifest import MANIFEST, read_entries, writing
+    from search_api.matte import refuse_other_expression
 
     if folder.exists() or not archive.exists():
         return
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as opened, writing(folder / MANIFEST):
             members = set(opened.namelist())
             if MANIFEST not in members:
                 raise SearchError(f"{archive} exists and is no zip of cut-outs; choose another")
             opened.extract(MANIFEST, folder)
+            if expression is not None:
+                refuse_other_expression(folder, expression, shown=archive)
             for name in read_entries(folder):
                 if name in members:
                     opened.extract(name, folder)
-    except (zipfile.BadZipFile, OSError) as error:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise SearchError(f"{archive} cannot be read ({error}); choose another file") from error
+        if isinstance(error, (zipfile.BadZipFile, OSError)):
+            raise SearchError(f"{archive} cannot be read ({error}); choose another file") from error
+        raise
 
 
 def _pack(folder: Path, archive: Path) -> None:
     """Make the zip of a folder, whole or not at all, and let the folder go."""
-    import errno
     import zipfile
 
-    from indexer.errors import NoSpaceLeft
     from search_api.archive import members
+    from search_api.manifest import writing
 
     part = archive.with_name(f".{archive.name}.part")
     try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as made:
+        with writing(archive), zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as made:
             for name, file in members(folder):
                 made.write(file, name)
-        part.replace(archive)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceLeft(
-                f"no space is left for {archive}; its parts lie in {folder}"
-            ) from error
-        raise
+            made.close()
+            part.replace(archive)
     finally:
         part.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ from zipstream import ZIP_STORED, ZipStream
 
 from indexer.jobs import JobView
 from indexer.settings import Settings
-from search_api.matte import MANIFEST, read_entries
+from search_api.manifest import MANIFEST, read_entries
 
 
 def folder_of_job(settings: Settings, job: JobView) -> Path:

@@ -1,27 +1,23 @@
-"""Cut-outs of a search run's matches: which, under what names, and the manifest that tells of each.
+"""Cut-outs of a search run's matches: which, under what names, and how each is written.
 
-Nothing here knows jobs or HTTP. A folder of cut-outs can be begun, cut off and gone on with: every
-photo's outcome is a line of a journal, and the manifest is made of it at the end.
+Nothing here knows jobs or HTTP.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import Image
 
 from indexer.content import content_hash
 from indexer.decode import limits_of
-from indexer.errors import NoSpaceLeft
 from indexer.picture import decode_upright, read_file
 from model.cutout import BackgroundError, Look, draw
 from model.errors import PhotoError, ReferentError
@@ -31,18 +27,16 @@ from search_api import runs
 from search_api.decisions import Decision
 from search_api.engine import Engine
 from search_api.errors import PhotoVanished, SearchError
+from search_api.manifest import JOURNAL, MANIFEST, Entry, note, read_entries, writing
 from search_api.photos import PhotoInfo, by_id, checked_file
 from search_api.runs import Run
 from search_api.shown import LIST_SIDE_PX, full_size_box, render
 
-MANIFEST = "manifest.json"
-JOURNAL = ".manifest.jsonl"
 _PAGE = 500
-Status = Literal["done", "failed", "skipped"]
 
 
 class OutputExists(SearchError):
-    """A file that we did not write stands where a cut-out would go."""
+    """The folder holds the cut-outs of another expression."""
 
 
 @dataclass(frozen=True)
@@ -71,26 +65,6 @@ class Options:
         except (OSError, Image.DecompressionBombError) as error:
             raise BackgroundError(f"{self.picture} cannot be a background: {error}") from error
         return Look(picture=picture, crop=self.crop, mask_only=self.mask_only)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the manifest; ``file`` is relative to it, ``box`` x, y, w, h in the photo.
-
-    ``key`` changes with everything that the file's pixels depend on.
-    """
-
-    photo: int
-    album: str
-    path: str
-    expression: str
-    confidence: float
-    box: tuple[int, int, int, int] | None
-    area: int | None
-    file: str
-    status: Status
-    reason: str | None
-    key: str
 
 
 @dataclass(frozen=True)
@@ -158,14 +132,47 @@ def name_files(photos: Iterable[PhotoInfo], suffix: str) -> dict[int, PurePosixP
     return chosen
 
 
-def cut_out(engine: Engine, run: Run, item: Item, options: Options, folder: Path) -> Entry:
-    """Cut one match out and write it, whole or not at all.
+def refuse_other_expression(folder: Path, expression: str, *, shown: Path | None = None) -> None:
+    """Keep the cut-outs of two expressions apart: a folder's manifest tells of one.
 
+    Args:
+        shown: what a person calls the folder.
+    Raises:
+        OutputExists: the folder is another expression's.
+    """
+    for entry in read_entries(folder).values():
+        if entry.expression != expression:
+            raise OutputExists(
+                f"{shown or folder} holds the cut-outs of {entry.expression!r}; choose another "
+                "place, or give --overwrite"
+            )
+
+
+def cut_out(
+    engine: Engine,
+    run: Run,
+    item: Item,
+    options: Options,
+    folder: Path,
+    before: Mapping[str, Entry],
+) -> Entry:
+    """Cut one match out and write it, whole or not at all; the journal tells of it.
+
+    Args:
+        before: what an earlier run made of each file.
     Returns:
         its line of the manifest; a photo that cannot be cut out is told of there.
     Raises:
         NoSpaceLeft, SearchError: nothing more can be written there.
     """
+    entry = _cut_out(engine, run, item, options, folder, before.get(str(item.file)))
+    note(folder, entry)
+    return entry
+
+
+def _cut_out(
+    engine: Engine, run: Run, item: Item, options: Options, folder: Path, earlier: Entry | None
+) -> Entry:
     entry = Entry(
         photo=item.photo.id,
         album=item.photo.album,
@@ -180,9 +187,12 @@ def cut_out(engine: Engine, run: Run, item: Item, options: Options, folder: Path
         key=item.key,
     )
     target = folder / item.file
-    if target.exists() and not options.overwrite:
+    unfinished = earlier is not None and earlier.status == "begun"
+    if target.exists() and not (options.overwrite or unfinished):
+        ours = earlier is not None and earlier.status == "done"
+        why = "was made with other options or of an earlier photo" if ours else "exists"
         return replace(
-            entry, status="skipped", reason="a file of this name exists; --overwrite replaces it"
+            entry, status="skipped", reason=f"a file of this name {why}; --overwrite replaces it"
         )
     try:
         picture, box, area = _picture(engine, run, item, options)
@@ -191,39 +201,9 @@ def cut_out(engine: Engine, run: Run, item: Item, options: Options, folder: Path
     entry = replace(entry, box=box, area=area)
     if picture is None:
         return replace(entry, reason="the mask is empty at the photo's size")
-    try:
-        _write(target, picture, options)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceLeft(
-                f"no space is left for {target}; free some and run the same command again, "
-                "it goes on where it stopped"
-            ) from error
-        raise SearchError(f"cannot write {target}: {error.strerror or error}") from error
+    note(folder, replace(entry, status="begun"))
+    _write(target, picture, options)
     return replace(entry, status="done")
-
-
-def read_entries(folder: Path) -> dict[str, Entry]:
-    """What an earlier run made of each file: the manifest, then the journal of a run cut off."""
-    found: dict[str, Entry] = {}
-    lines: list[Any] = []
-    with suppress(OSError, ValueError, AttributeError):
-        lines += json.loads((folder / MANIFEST).read_text("utf-8")).get("items", [])
-    try:
-        for line in (folder / JOURNAL).read_text("utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break  # the line that a kill cut short
-    except OSError:
-        pass
-    for values in lines:
-        try:
-            entry = Entry(**values)
-        except TypeError:
-            continue
-        found[entry.file] = entry
-    return found
 
 
 def finished(folder: Path, item: Item, before: dict[str, Entry]) -> Entry | None:
@@ -232,39 +212,6 @@ def finished(folder: Path, item: Item, before: dict[str, Entry]) -> Entry | None
     if entry is None or entry.key != item.key or entry.status != "done":
         return None
     return entry if (folder / item.file).is_file() else None
-
-
-def ours(folder: Path, item: Item, before: dict[str, Entry]) -> bool:
-    """Whether the file at an item's place is an earlier cut-out of ours, which may be replaced."""
-    entry = before.get(str(item.file))
-    return entry is not None and entry.status == "done"
-
-
-def note(folder: Path, entry: Entry) -> None:
-    """Add a line to the journal."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / JOURNAL).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(entry)) + "\n")
-
-
-def write_manifest(folder: Path, run: Run, options: Options, entries: Sequence[Entry]) -> Path:
-    """Write the manifest, and let the journal go."""
-    content = {
-        "expression": run.expression,
-        "album": run.album,
-        "run": run.id,
-        "coverage": run.coverage.as_json(),
-        "sentence": run.coverage.sentence(),
-        "options": asdict(options),
-        "items": [asdict(entry) for entry in entries],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / MANIFEST
-    part = path.with_name(MANIFEST + ".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=True), "utf-8")
-    part.replace(path)
-    (folder / JOURNAL).unlink(missing_ok=True)
-    return path
 
 
 def _picture(
@@ -308,16 +255,16 @@ def _write(target: Path, picture: Image.Image, options: Options) -> None:
         picture.save(data, "WEBP", quality=90, method=2, exact=False)
     else:
         picture.save(data, "PNG", compress_level=3)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(data.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(target):
+        part = target.with_name(target.name + ".part")
+        try:
+            with part.open("wb") as file:
+                file.write(data.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _plain(part: str) -> str:

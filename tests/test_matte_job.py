@@ -17,6 +17,7 @@ from test_search_cli import Terminal
 from indexer import jobs
 from search_api import matte
 from search_api.app import create_app
+from search_api.manifest import MANIFEST
 from search_api.photos import PhotoInfo, list_photos
 from search_api.pipeline import Done, collect
 from search_api.query import Query
@@ -59,14 +60,14 @@ def test_command_accounts_for_every_match_and_does_only_what_is_missing_again(
     words = ("matte", EXPRESSION, "--out", str(tmp_path / "out"), "--threshold", "0", "--json")
     code, out, _ = referent(*words)
     result = json.loads(out)
-    manifest = json.loads((tmp_path / "out" / matte.MANIFEST).read_text())
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
     items = manifest["items"]
     assert len(items) == result["matched"] == 6
     done = [item for item in items if item["status"] == "done"]
     assert result["written"] == len(done) > 0
     assert code == (0 if len(done) == 6 else 3)
     assert all(item["reason"] for item in items if item["status"] != "done")
-    assert files_of(tmp_path / "out") == {item["file"] for item in done} | {matte.MANIFEST}
+    assert files_of(tmp_path / "out") == {item["file"] for item in done} | {MANIFEST}
     for item in done:
         assert item["file"].startswith("small/202")  # subfolders are kept
         with Image.open(tmp_path / "out" / item["file"]) as picture:
@@ -88,10 +89,10 @@ def test_zip_holds_the_cut_outs_and_the_manifest(
     words = ("matte", EXPRESSION, "--out", str(archive), "--threshold", "0", "--mask-only")
     assert referent(*words)[0] in (0, 3)
     with zipfile.ZipFile(archive) as opened:
-        items = json.loads(opened.read(matte.MANIFEST))["items"]
+        items = json.loads(opened.read(MANIFEST))["items"]
         names = set(opened.namelist())
         stamp = {info.filename: info.CRC for info in opened.infolist()}
-    assert names == {i["file"] for i in items if i["status"] == "done"} | {matte.MANIFEST}
+    assert names == {i["file"] for i in items if i["status"] == "done"} | {MANIFEST}
     assert referent(*words)[0] in (0, 3)
     with zipfile.ZipFile(archive) as opened:
         assert {info.filename: info.CRC for info in opened.infolist()}.keys() == stamp.keys()
@@ -104,7 +105,7 @@ def test_nothing_found_leaves_with_one_and_says_what_was_verified(
     code, out, _ = referent("matte", EXPRESSION, "--out", str(tmp_path / "out"), "--threshold", "1")
     assert code == 1
     assert "Nothing in 6 photos matches; every one was verified." in out
-    assert not (tmp_path / "out" / matte.MANIFEST).exists()
+    assert not (tmp_path / "out" / MANIFEST).exists()
 
 
 def test_background_that_is_none_is_refused(referent: Terminal, tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_foreign_file_is_not_overwritten(library: Library, tmp_path: Path) -> No
     target = tmp_path / item.file
     target.parent.mkdir(parents=True)
     target.write_bytes(b"mine")
-    entry = matte.cut_out(library.engine, run, item, options, tmp_path)
+    entry = matte.cut_out(library.engine, run, item, options, tmp_path, {})
     assert entry.status == "skipped"
     assert target.read_bytes() == b"mine"
 
@@ -137,7 +138,7 @@ def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Pa
         job = run_job(library.settings, library.engine.catalog, job.id, models(library))
         assert job.state == "done"
         items = json.loads(
-            (library.settings.exports_dir / f"matte-{job.id}" / matte.MANIFEST).read_text()
+            (library.settings.exports_dir / f"matte-{job.id}" / MANIFEST).read_text()
         )["items"]
         reasons = {Path(item["path"]).name: item["reason"] or "" for item in items}
         assert "changed since it was indexed" in reasons[files[0].name]
@@ -178,7 +179,7 @@ def test_api_cuts_out_a_selection_and_streams_its_zip(library: Library) -> None:
         assert int(answer.headers["content-length"]) == len(answer.content)
         with zipfile.ZipFile(io.BytesIO(answer.content)) as opened:
             assert opened.testzip() is None
-            items = json.loads(opened.read(matte.MANIFEST))["items"]
+            items = json.loads(opened.read(MANIFEST))["items"]
         assert sorted(item["photo"] for item in items) == sorted(chosen)
         for bad in ({"background": "/etc/passwd"}, {"photos": []}, {"out": "/tmp"}):
             assert client.post("/v1/matte", json={"run": done.run_id, **bad}).status_code == 422

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from indexer import jobs
 from indexer.errors import JobParametersInvalid
 from indexer.store import FeatureStore
-from search_api import matte, pipeline, runs
+from search_api import manifest, matte, pipeline, runs
 from search_api.archive import folder_of_job
 from search_api.engine import Engine
 from search_api.query import Query
@@ -30,6 +30,8 @@ def cut_out_matches(turn: Turn) -> Outcome:
     folder = folder_of_job(turn.settings, turn.job)
     options = matte.Options(**parameters.get("options", {}))
     options.look()  # a background that cannot be used ends the job before its work
+    if turn.job.expression and not options.overwrite:
+        matte.refuse_other_expression(folder, turn.job.expression)
     store = FeatureStore.open(turn.settings, turn.catalog)
     engine = Engine(turn.settings, turn.catalog, store, turn.models.get(turn.settings.model))
     run_id = _run_of(turn, engine, folder)
@@ -37,21 +39,20 @@ def cut_out_matches(turn: Turn) -> Outcome:
         return _ended_early(turn)
     run = runs.load(turn.catalog, run_id)
     items = matte.plan(engine, run, options, parameters.get("photos"))
-    before = matte.read_entries(folder)
+    # With --overwrite only what this job itself wrote before a break need not be written again.
+    before = manifest.read_entries(folder, journal_only=options.overwrite)
     # What failed in an earlier turn of this job is not tried again in each of the next ones.
     told = {one.photo_id for one in jobs.failures(turn.catalog, turn.job.id, limit=1_000_000)}
-    entries: list[matte.Entry] = []
+    entries: list[manifest.Entry] = []
     failed = 0
     for item in items:
         entry = matte.finished(folder, item, before)
         if entry is None and item.photo.id in told:
             entry = before.get(str(item.file))
-        if entry is None or (options.overwrite and not _of_this_job(folder, item)):
+        if entry is None:
             if turn.is_over():
                 return _ended_early(turn)
-            mine = options.overwrite or matte.ours(folder, item, before)
-            entry = matte.cut_out(engine, run, item, replace(options, overwrite=mine), folder)
-            matte.note(folder, entry)
+            entry = matte.cut_out(engine, run, item, options, folder, before)
             if entry.status != "done":
                 with turn.catalog.session() as session:
                     jobs.note_failure(
@@ -61,7 +62,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
         failed += entry.status != "done"
         turn.report(done=len(entries) - failed, total=len(items), failed=failed)
     if items:
-        matte.write_manifest(folder, run, options, entries)
+        manifest.write_manifest(folder, run, asdict(options), entries)
     (folder / STATE).unlink(missing_ok=True)
     return Outcome("done", _result(run, folder, entries))
 
@@ -84,8 +85,8 @@ def _run_of(turn: Turn, engine: Engine, folder: Path) -> str | None:
     events = pipeline.search(engine, query, streaming=False)
     for event in events:
         if isinstance(event, pipeline.Done):
-            folder.mkdir(parents=True, exist_ok=True)
-            state.write_text(json.dumps({"job": turn.job.id, "run": event.run_id}), "utf-8")
+            with manifest.writing(state):
+                state.write_text(json.dumps({"job": turn.job.id, "run": event.run_id}), "utf-8")
             return event.run_id
         if isinstance(event, pipeline.Progress):
             at = event.coverage
@@ -96,16 +97,7 @@ def _run_of(turn: Turn, engine: Engine, folder: Path) -> str | None:
     raise AssertionError("a search ends with Done")
 
 
-def _of_this_job(folder: Path, item: matte.Item) -> bool:
-    """Whether this job has written the file already, after a break of its own."""
-    try:
-        lines = (folder / matte.JOURNAL).read_text("utf-8")
-    except OSError:
-        return False
-    return json.dumps(str(item.file)) in lines
-
-
-def _result(run: runs.Run, folder: Path, entries: list[matte.Entry]) -> dict[str, Any]:
+def _result(run: runs.Run, folder: Path, entries: list[manifest.Entry]) -> dict[str, Any]:
     return {
         "run": run.id,
         "folder": folder.name,
