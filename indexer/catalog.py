@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -206,11 +207,15 @@ def model_version(
     """The row of a model by name and fingerprints, made when it is new."""
     identity = json.dumps([name, dict(fingerprints)], sort_keys=True)
     key = hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
-    row = session.scalars(select(ModelVersion).where(ModelVersion.key == key)).one_or_none()
+    same = select(ModelVersion).where(ModelVersion.key == key)
+    row = session.scalars(same).one_or_none()
     if row is None:
-        row = ModelVersion(name=name, key=key, fingerprints=dict(fingerprints), config=dict(config))
-        session.add(row)
-        session.flush()
+        values = {"name": name, "key": key, "fingerprints": dict(fingerprints)}
+        on_sqlite = session.get_bind().dialect.name == "sqlite"
+        insert = sqlite.insert if on_sqlite else postgresql.insert
+        statement = insert(ModelVersion).values(**values, config=dict(config))
+        session.execute(statement.on_conflict_do_nothing())  # another worker was quicker
+        row = session.scalars(same).one()
     return row
 
 

@@ -201,6 +201,7 @@ def finish(
     *,
     store: FeatureStore | None = None,
     complete: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Version:
     """End a run: settle statuses, swap a complete new version in, merge segments, build FAISS.
 
@@ -209,6 +210,7 @@ def finish(
     Args:
         version: the run's index version (`Ingest.version`).
         complete: False when the run was stopped, so that nothing is swapped or merged.
+        should_stop: asked between the steps that only tidy up, which the next run makes up for.
     Returns:
         the version as it stands now.
     """
@@ -231,9 +233,10 @@ def finish(
                 .limit(1)
             )
         if (most or 0) >= COMPACT_SEGMENTS:
-            compact(catalog, store)
+            compact(catalog, store, should_stop=should_stop)
             collect(catalog, store)
-        _build_prefilter(catalog, store, version, predictor)
+        if not should_stop():
+            _build_prefilter(catalog, store, version, predictor)
     return version
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from indexer.catalog import Catalog
 from indexer.clock import clock
 from indexer.errors import PlaceLost
-from indexer.jobs import FINISHED, KINDS, UNFINISHED, settle_cancelled
+from indexer.jobs import FINISHED, KINDS, settle_cancelled
 from indexer.owner import is_gone
 from indexer.tables import Job, JobSlot
 
@@ -300,14 +300,8 @@ def free_places_of_the_dead(catalog: Catalog) -> int:
     they do, since only the machine itself can know.
     """
     with catalog.reading() as session:
-        unfinished = select(Job.id).where(Job.state.in_(UNFINISHED))
-        owners = set(
-            session.scalars(
-                select(JobSlot.lease_owner).where(
-                    JobSlot.job_id.in_(unfinished), JobSlot.lease_until > clock()
-                )
-            )
-        )
+        held = select(JobSlot.lease_owner).where(JobSlot.lease_owner.is_not(None))
+        owners = set(session.scalars(held))
     dead = [owner for owner in owners if is_gone(owner)]
     if not dead:
         return 0

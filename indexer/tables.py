@@ -252,6 +252,15 @@ class JobSlot(Base):
     """One worker's place in a job; its lease makes repeated messages for it do nothing."""
 
     __tablename__ = "job_slots"
+    __table_args__ = (
+        # Few are held, and every sweep looks for those whose holder is dead.
+        Index(
+            "ix_job_slots_held",
+            "lease_owner",
+            sqlite_where=text("lease_owner is not null"),
+            postgresql_where=text("lease_owner is not null"),
+        ),
+    )
     job_id: Mapped[int] = _owner("jobs.id", primary_key=True)
     slot: Mapped[int] = mapped_column(Integer, primary_key=True)
     lease_owner: Mapped[str | None] = mapped_column(String(64))

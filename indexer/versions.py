@@ -65,6 +65,8 @@ def prepare(
     version of another model is built beside (state building).
     """
     with catalog.session() as session:
+        # One worker at a time, or each would make a version of its own.
+        session.execute(select(Album.id).where(Album.id == album_id).with_for_update())
         model = model_version(session, name, fingerprints, config)
         row = session.scalars(
             select(IndexVersion)

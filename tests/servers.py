@@ -51,17 +51,24 @@ def wait_until(
 class OwnRedis:
     """A Redis server that keeps its data in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str] = ("redis-server", "--appendonly", "yes"),
+        password: str = "",
+    ) -> None:
         self.folder = folder
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        self._command = command
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [
-            "redis-server", "--port", str(self.port), "--bind", "127.0.0.1",
-            "--dir", str(self.folder), "--save", "", "--appendonly", "yes",
+            *self._command, "--port", str(self.port), "--bind", "127.0.0.1",
+            "--dir", str(self.folder), "--save", "",
         ]  # fmt: skip
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -74,7 +81,7 @@ class OwnRedis:
             return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=2)
+        return redis.Redis(port=self.port, password=self._password or None, socket_timeout=2)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -2,7 +2,8 @@
 
 Fault trials try the machinery round the network. The stand-in's features are means of the pixels'
 blocks, so that they can be compared bit by bit, and a worker that was killed is back in a second
-instead of importing PyTorch again. It takes TRIAL_DELAY_S for a batch, so that faults meet work.
+instead of importing PyTorch again. A batch takes it as many seconds as the file TRIAL_PACE says, so
+that faults meet work and the work that is left after them is done quickly.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from fake_predictor import FakePredictor
 
 from workers.models import Models
 
+QUICK_S = 0.02
+
 
 class SlowPredictor(FakePredictor):
     """Takes its time, and dies of the photo that TRIAL_POISON_PIXEL tells (its first three)."""
@@ -29,7 +32,8 @@ class SlowPredictor(FakePredictor):
     def encode(
         self, pixels: np.ndarray, tiers: Sequence[str] = ("tokens", "masks", "vectors")
     ) -> dict[str, np.ndarray]:
-        time.sleep(float(os.environ.get("TRIAL_DELAY_S", "0.02")))
+        pace = os.environ.get("TRIAL_PACE")
+        time.sleep(QUICK_S if pace is None else float(Path(pace).read_text() or QUICK_S))
         poison = os.environ.get("TRIAL_POISON_PIXEL")
         if poison is not None:
             wanted = np.array([int(value) for value in poison.split(",")], np.uint8)

@@ -19,6 +19,7 @@ import albums
 import pytest
 import yaml
 from servers import REPOSITORY, Fleet, OwnPostgres, OwnRedis, free_port, wait_until
+from sqlalchemy import create_engine, text
 from tiny_model import write_tiny_model
 
 SECRETS = {
@@ -110,10 +111,14 @@ class Stack:
     """The services of the file as processes on this machine."""
 
     def __init__(self, folder: Path, photos: Path, model: str) -> None:
-        self.redis, self.postgres = OwnRedis(folder / "redis"), OwnPostgres()
         self.services = compose(
             {**SECRETS, "REFERENT_PHOTOS": str(photos), "REFERENT_MODEL": model}
         )["services"]
+        # PostgreSQL is started by its image; Redis by a command of the file.
+        self.postgres = OwnPostgres()
+        self.redis = OwnRedis(
+            folder / "redis", self.services["redis"]["command"], SECRETS["REDIS_PASSWORD"]
+        )
         self.home = folder / "home"
         self.port = free_port()
         self.metrics_port = free_port()
@@ -125,6 +130,9 @@ class Stack:
         self.redis.start()
         self.postgres.create()
         self.postgres.start()
+        with create_engine(self.postgres.url, isolation_level="AUTOCOMMIT").connect() as server:
+            server.execute(text("create role referent login superuser"))
+            server.execute(text("create database referent owner referent"))
         self.environment = self._here(self.services["api"]["environment"])
         # As the file's first lines say: the API does not start for others without a key.
         made = subprocess.run(
@@ -144,12 +152,15 @@ class Stack:
 
     def _here(self, environment: dict[str, str]) -> dict[str, str]:
         """The service's environment with the addresses of this machine."""
-        changes = {
-            "REFERENT_HOME": str(self.home),
-            "REFERENT_DATABASE_URL": self.postgres.url,
-            "REFERENT_REDIS_URL": self.redis.url,
+        places = {
+            "postgres:5432": f"127.0.0.1:{self.postgres.port}",
+            "redis:6379": f"127.0.0.1:{self.redis.port}",
         }
-        assert changes.keys() <= environment.keys()
+        changes = {"REFERENT_HOME": str(self.home)}
+        for name in ("REFERENT_DATABASE_URL", "REFERENT_REDIS_URL"):
+            changes[name] = environment[name]
+            for there, here in places.items():
+                changes[name] = changes[name].replace(there, here)
         quick = {"REFERENT_SWEEP_S": "1", "REFERENT_DECODE_WORKERS": "1",
                  "REFERENT_DECODE_TIMEOUT_S": "60"}  # fmt: skip
         return {**{name: str(value) for name, value in environment.items()}, **changes, **quick}
@@ -160,16 +171,21 @@ class Stack:
 
     def healthy(self, name: str) -> bool:
         """What the service's own health check says."""
-        test = self.services[name]["healthcheck"]["test"]
-        assert test[0] == "CMD"
-        words = [word.replace(":8000", f":{self.port}") for word in test[1:]]
-        command = (
-            [sys.executable, "-m", "referent.main", *words[1:]]
-            if words[0] == "referent"
-            else [sys.executable, *words[1:]]
-        )
+        kind, *test = self.services[name]["healthcheck"]["test"]
+        if kind == "CMD-SHELL":
+            environment = {**self.services[name]["environment"], "PGHOST": "127.0.0.1"}
+            environment["PGPORT"] = str(self.postgres.port)
+            shell = test[0].replace("redis-cli", f"redis-cli -p {self.redis.port}")
+            command = ["/bin/sh", "-c", shell]
+        else:
+            environment = self.environment
+            words = [word.replace(":8000", f":{self.port}") for word in test]
+            python = [sys.executable, "-m", "referent.main"]
+            command = (
+                [*python, *words[1:]] if words[0] == "referent" else [sys.executable, *words[1:]]
+            )
         done = subprocess.run(
-            command, cwd=REPOSITORY, env={**os.environ, **self.environment}, capture_output=True,
+            command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True,
             check=False,
         )  # fmt: skip
         return done.returncode == 0
@@ -235,13 +251,21 @@ def test_services_index_an_album_and_a_search_makes_no_swin_call(
     found = stack.call("/v1/search", {"expression": "the red one", "album": "family",
                                       "mode": "exhaustive"})  # fmt: skip
     assert found["run"]["coverage"]["verified"] == 10
-    for name in ("api", "worker-encode", "worker-matte", "beat"):
+    for name in ("api", "worker-encode", "worker-matte", "beat", "postgres", "redis"):
         assert stack.healthy(name), name
     with urllib.request.urlopen(
         f"http://127.0.0.1:{stack.metrics_port}/metrics", timeout=10
     ) as answer:
         metrics = answer.read().decode()
     assert 'referent_photos_encoded_total{outcome="encoded"} 10.0' in metrics
+    library = stack.call("/metrics")
+    for figure in (
+        'referent_jobs{kind="index",state="done"} 1.0',
+        'referent_queue_messages{queue="encode"}',
+        'referent_cache_rows{tier="tokens"} 10.0',
+        'referent_search_stage_seconds_count{stage="',
+    ):
+        assert figure in library
     started = time.monotonic()
     for process in stack.fleet.processes:
         process.terminate()

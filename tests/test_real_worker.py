@@ -80,7 +80,7 @@ def test_worker_that_is_killed_in_mid_batch_costs_nothing(
     photos = make_photos(tmp_path / "photos", 80, broken=2)
     expected = undisturbed(tmp_path / "undisturbed", photos)
     library = Library(tmp_path, photos, redis=redis, database_url=postgres_url)
-    library.fleet.environment["TRIAL_DELAY_S"] = "0.2"
+    library.pace(0.2)
     try:
         library.start_beat()
         worker = library.start_worker("worker")
@@ -106,7 +106,7 @@ def test_worker_that_is_killed_in_mid_batch_costs_nothing(
 def test_pause_reaches_a_real_worker(tmp_path: Path, redis: OwnRedis, postgres_url: str) -> None:
     photos = make_photos(tmp_path / "photos", 120)
     library = Library(tmp_path, photos, redis=redis, database_url=postgres_url)
-    library.fleet.environment["TRIAL_DELAY_S"] = "0.5"
+    library.pace(0.5)
     try:
         library.start_beat()
         library.start_worker("worker")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import albums
@@ -180,6 +182,28 @@ def test_worker_that_began_before_a_swap_leaves_statuses_to_the_version_that_ser
         assert count_by_status(session, album)["new"] == 4
     assert run_job(settings, catalog, index, models).state == "done"
     assert found_by(catalog, settings, album) == ("old", 16)
+
+
+def test_workers_that_begin_together_build_one_version(catalog: Catalog, folder: Path) -> None:
+    album = albums.album(catalog, "family", folder)
+    for name, state in (("old", "serving"), ("new", "building")):
+        fingerprints = FakePredictor(name).fingerprints
+        together = threading.Barrier(4)
+
+        def prepare(
+            _: int,
+            name: str = name,
+            fingerprints: dict[str, str] = fingerprints,
+            together: threading.Barrier = together,
+        ) -> versions.Version:
+            together.wait()
+            return versions.prepare(catalog, album, name, fingerprints, {})
+
+        with ThreadPoolExecutor(4) as workers:
+            made = list(workers.map(prepare, range(4)))
+        assert {each.id for each in made} == {versions.versions(catalog, album)[0].id}
+        assert made[0].state == state
+    assert len(versions.versions(catalog, album)) == 2
 
 
 def test_photos_added_while_the_new_version_is_built_belong_to_it(

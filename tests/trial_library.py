@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from servers import Fleet, OwnPostgres, OwnRedis, wait_until
 from sqlalchemy import func, select
-from stand_in import stand_in
+from stand_in import QUICK_S, stand_in
 
 from indexer import jobs, maintenance, versions
 from indexer.catalog import Catalog, count_by_status
@@ -118,7 +118,9 @@ class Library:
         self.settings = self._settings()
         self.catalog = Catalog.open(self.settings)
         self.album = albums.album(self.catalog, "trial", photos)
-        self.fleet = Fleet(folder / "logs", self.environment)
+        self._pace = folder / "pace"
+        self.fleet = Fleet(folder / "logs", {**self.environment, "TRIAL_PACE": str(self._pace)})
+        self.pace(QUICK_S)
 
     def _settings(self) -> Settings:
         kept = {name: os.environ.get(name) for name in self.environment}
@@ -131,6 +133,10 @@ class Library:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
+
+    def pace(self, seconds: float) -> None:
+        """How long the stand-in takes for a batch from now on."""
+        self._pace.write_text(str(seconds))
 
     def start_worker(self, name: str, **options: Any) -> Any:
         return self.fleet.start("worker", "--name", name, name=name, command=COMMAND, **options)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from servers import OwnPostgres, OwnRedis, wait_until
 from sqlalchemy import func, select
+from stand_in import QUICK_S
 from trial_library import Index, Library, make_photos, undisturbed
 
 from indexer import jobs
@@ -27,7 +28,6 @@ FULL_SIZE = 2000
 # Fewer are for trying the trials themselves: nothing is written down then.
 PHOTOS = int(os.environ.get("REFERENT_TRIAL_PHOTOS", FULL_SIZE))
 BROKEN = 5
-BATCH = 8
 # Often enough to hit work in flight, seldom enough not to be work itself.
 LOOK_S = 0.2
 _DATA = "<!-- trials: "
@@ -96,7 +96,7 @@ def render(trials: list[Trial]) -> str:
         f"Machine of the last run: {platform.system()}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores, shared with other work, so that the seconds are upper bounds.",
         "The seconds include starting the workers and every wait that the trial itself makes; the",
-        "stand-in is slowed so that a job outlasts its faults.",
+        "stand-in is slow until the faults are over, so that the job outlasts them.",
         "",
         _DATA + json.dumps([asdict(trial) for trial in trials]) + " -->",
         "",
@@ -121,7 +121,7 @@ class Trials:
         hurt: Callable[[Library, int], int],
         *,
         faults: int = 1,
-        lasting_s: float = 20.0,
+        pace_s: float = 1.0,
         workers: int = 2,
         start: Callable[[str], object] | None = None,
         beat: bool = True,
@@ -131,12 +131,11 @@ class Trials:
         Args:
             hurt: gets the library and the job; returns how many faults it made.
             faults: how many a full-size run must make at least.
-            lasting_s: slows the stand-in down until a full-size job takes the workers so long.
+            pace_s: what the stand-in takes for a batch until the faults are over.
             start: starts a worker by name; default one with the stand-in.
         """
         library = self.library
-        delay_s = max(1, workers) * lasting_s * BATCH / FULL_SIZE
-        library.fleet.environment["TRIAL_DELAY_S"] = str(delay_s)
+        library.pace(pace_s)
         started = time.monotonic()
         if beat:
             library.start_beat()
@@ -144,6 +143,7 @@ class Trials:
             (start or library.start_worker)(f"w{number}")
         job = library.job()
         made = hurt(library, job)
+        library.pace(QUICK_S)
         view = library.wait_for(job, timeout_s=1800)
         if view.state != "done" or settled_faults(library):
             assert not self.retried, (view, library.faults())

@@ -252,7 +252,9 @@ def _renew_some(turn: Turn, album_id: int, wanted: dict[str, str]) -> int:
 
 def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -> Outcome:
     """Statuses, prefilter, and the job's report."""
-    version = ingest.finish(turn.settings, turn.catalog, encoded.version, predictor)
+    version = ingest.finish(
+        turn.settings, turn.catalog, encoded.version, predictor, should_stop=turn.should_stop
+    )
     report_progress(turn, album_id, encoded.wanted)
     with turn.catalog.session() as session:
         note_album_failures(session, turn.job.id, album_id)

@@ -43,7 +43,9 @@ def reindex(turn: Turn) -> Outcome:
     with slots.leading(turn.catalog, turn.place) as leads:
         if not leads:
             return WAIT
-        version = ingest.finish(turn.settings, turn.catalog, encoded.version, predictor)
+        version = ingest.finish(
+            turn.settings, turn.catalog, encoded.version, predictor, should_stop=turn.should_stop
+        )
         if version.state != "serving":
             return MORE  # photos were added meanwhile: they belong to the new version as well
         report_progress(turn, album_id, encoded.wanted)

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from fake_predictor import SIDE
 from servers import kill_tree, wait_until
+from stand_in import QUICK_S
 from trial_library import Index, Library, undisturbed
 from trials import (
     LOOK_S,
@@ -74,7 +75,7 @@ def test_sigkill_of_a_worker_in_mid_batch_twenty_times(trials: Trials) -> None:
         "in mid-batch, the whole worker or its computing process in turn",
         lambda library, job: kill_workers(library, job, scaled(20)),
         faults=20,
-        lasting_s=90,
+        pace_s=2.5,
     )
 
 
@@ -198,6 +199,7 @@ def test_poison_photo_that_takes_every_worker_down(trials: Trials, photos: Path)
         "Poison photo",
         "kills each worker that encodes it; given up, then retried when mended",
         hurt,
+        pace_s=QUICK_S,
     )
 
 
@@ -235,9 +237,7 @@ def test_pause_resume_and_cancel_are_heard(
                 trials.retried = True  # a job that was cancelled goes on by a retry
                 return 6
 
-            trials.run(
-                "Paused, resumed, cancelled, retried", "in mid-batch", hurt, faults=6, lasting_s=60
-            )
+            trials.run("Paused, resumed, cancelled, retried", "in mid-batch", hurt, faults=6)
         finally:
             library.close()
 

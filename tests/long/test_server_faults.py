@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from servers import OwnPostgres, OwnRedis, free_port, kill_tree, wait_until
+from stand_in import QUICK_S
 from trial_library import COMMAND, Index, Library
 from trials import LOOK_S, PHOTOS, Record, Trials, in_mid_batch, servers
 
@@ -165,6 +166,7 @@ def test_disk_full_in_the_store(
                     "Disk full in the store",
                     "in mid-job, which fails with the reason; space is made",
                     hurt,
+                    pace_s=QUICK_S,
                 )
             finally:
                 library.close()
