@@ -15,7 +15,7 @@ from indexer.settings import Settings
 from model.errors import PhotoError
 from model.masks import Mask, empty, from_logits
 from search_api.decisions import Decision, mask_logits
-from search_api.engine import Engine
+from search_api.engine import Engine, View
 from search_api.errors import NotIndexed
 from search_api.overlay import draw_mask, outlines
 from search_api.photos import PhotoInfo, by_id, checked_file
@@ -63,6 +63,7 @@ def show(
     """
     wanted = list(decisions)
     photos = by_id(engine.catalog, (decision.photo_id for decision in wanted))
+    views: dict[int, View | None] = {}  # one look at each album, not one a hit
     shown = []
     for rank, decision in enumerate(wanted, first_rank):
         photo = photos.get(decision.photo_id)
@@ -71,7 +72,10 @@ def show(
         box, area, mask = None, None, None
         if masks and decision.accepted:
             try:
-                mask, scale = render(engine, photo, decision, masks_fingerprint, max_side_px)
+                if photo.album_id not in views:
+                    views[photo.album_id] = engine.view(photo.album_id)
+                view = views[photo.album_id]
+                mask, scale = _rendered(view, photo, decision, masks_fingerprint, max_side_px)
             except NotIndexed:
                 pass
             else:
@@ -107,13 +111,24 @@ def render(
     Raises:
         NotIndexed: the photo's features are gone or come from another model by now.
     """
+    view = engine.view(photo.album_id)
+    return _rendered(view, photo, decision, masks_fingerprint, max_side_px)
+
+
+def _rendered(
+    view: View | None,
+    photo: PhotoInfo,
+    decision: Decision,
+    masks_fingerprint: str,
+    max_side_px: int | None,
+) -> tuple[Mask, float]:
+    """As `render`, with the album's view."""
     if (logits := mask_logits(decision)) is not None and photo.width and photo.height:
         scale = max(1.0, max(photo.width, photo.height) / max_side_px) if max_side_px else 1.0
         size = max(1, round(photo.width / scale)), max(1, round(photo.height / scale))
         if not decision.accepted:
             return empty(*size, logits.shape), scale
         return from_logits(torch.from_numpy(logits), *size), scale
-    view = engine.view(photo.album_id)
     rows = view.rows_of(np.array([photo.id])) if view is not None else ()
     if view is None or not len(rows) or not photo.width or not photo.height:
         raise NotIndexed(
