@@ -45,4 +45,5 @@ def test_memory_stays_flat_over_ten_thousand_searches(tmp_path: Path) -> None:
             elif number > SETTLED:
                 peaks.append(me.memory_info().rss)
     library.engine.close()
+    print(f"{settled / 2**20:.0f} MiB after {SETTLED:,}, at most {max(peaks) / 2**20:.0f} later")
     assert max(peaks) <= settled * (1 + GROWTH_MAX), (settled, peaks)
