@@ -147,6 +147,8 @@ def _take(session: Session, key: str, hashes: Sequence[str], owner: str) -> dict
         free = or_(
             EncodeClaim.lease_until.is_(None),
             EncodeClaim.lease_until <= clock(),
+            # Given before the database's clock was put back: nobody should wait for its end.
+            EncodeClaim.lease_until > clock() + 2 * CLAIM_S,
             EncodeClaim.lease_owner == (holder if is_gone(holder) else None),
         )
         attempts = session.scalar(

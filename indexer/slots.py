@@ -25,6 +25,9 @@ from indexer.owner import is_gone
 from indexer.tables import Job, JobSlot
 
 RUNNABLE = ("queued", "running")
+# No lease is longer (`Settings.job_lease_s`): one that ends later was given before the database's
+# clock was put back, and nobody should wait for its end.
+LEASE_MAX_S = 3600.0
 # Weight of the newest interval in the smoothed rate; the others fade by halves about every 2 beats.
 _NEWEST = 0.3
 
@@ -145,7 +148,7 @@ def renew(
         elapsed = now - (job.heartbeat_at or job.started_at or now)
         left = (job.total if total is None else total) or 0
         left -= (done or 0) + (job.failed if failed is None else failed)
-        if done is not None and (elapsed > 1 or left <= 0 or last):
+        if done is not None and (not 0 <= elapsed <= 1 or left <= 0 or last):
             # A rate over less than a second would jump about; such a beat waits for the next.
             if elapsed > 1:
                 fresh = max(0, done - job.done) / elapsed
@@ -190,6 +193,7 @@ def leading(catalog: Catalog, place: Place) -> Iterator[bool]:
                     Job.lease_owner.is_(None),
                     Job.lease_owner == place.owner,
                     Job.lease_until <= clock(),
+                    Job.lease_until > clock() + LEASE_MAX_S,
                 ),
             )
             .values(lease_owner=place.owner, lease_until=clock() + place.lease_s)
@@ -283,7 +287,7 @@ def forgotten(
             Job.state.in_(RUNNABLE),
             Job.kind.in_(tuple(kinds)),
             _is_free(),
-            or_(JobSlot.woken_at.is_(None), JobSlot.woken_at <= clock() - after_s),
+            _is_forgotten(after_s),
         )
         .order_by(func.coalesce(JobSlot.woken_at, 0), JobSlot.job_id, JobSlot.slot)
         .limit(limit)
@@ -326,7 +330,7 @@ def mark_woken(catalog: Catalog, wake: Wake, *, after_s: float = 0.0) -> bool:
             .where(
                 JobSlot.job_id == wake.job_id,
                 JobSlot.slot == wake.slot,
-                or_(JobSlot.woken_at.is_(None), JobSlot.woken_at <= clock() - after_s),
+                _is_forgotten(after_s),
             )
             .values(woken_at=clock())
             .returning(JobSlot.slot)
@@ -362,7 +366,14 @@ def _occupy(
 
 
 def _is_free() -> Any:
-    return or_(JobSlot.lease_until.is_(None), JobSlot.lease_until <= clock())
+    until = JobSlot.lease_until
+    return or_(until.is_(None), until <= clock(), until > clock() + LEASE_MAX_S)
+
+
+def _is_forgotten(after_s: float) -> Any:
+    """No message went out lately (or in the future, before the clock was put back)."""
+    woken_at = JobSlot.woken_at
+    return or_(woken_at.is_(None), woken_at <= clock() - after_s, woken_at > clock())
 
 
 def _mine(place: Place) -> tuple[Any, ...]:

@@ -18,11 +18,12 @@ from fake_predictor import FakePredictor
 from kills import Trial
 from sqlalchemy import func, select, update
 
-from indexer import commits, maintenance, versions
+from indexer import claims, commits, maintenance, versions
 from indexer.catalog import Catalog
 from indexer.decode import Decoder
 from indexer.errors import EncodingFailed, NoSpaceLeft
 from indexer.ingest import IndexReport, Ingest, index_album, ingest_batch
+from indexer.scan import scan_album
 from indexer.segment import read_header
 from indexer.settings import Settings
 from indexer.snapshot import open_snapshot
@@ -315,12 +316,23 @@ def test_workers_that_race_encode_each_photo_once(catalog: Catalog, tmp_path: Pa
     assert stored == 40
 
 
+def test_claim_of_before_the_clock_was_put_back_holds_nothing_up(
+    lite: Catalog, tmp_path: Path
+) -> None:
+    album(lite, "small", folder_of(tmp_path / "photos", 2))
+    scan_album(lite, "small")
+    fingerprints = {"tokens": "t"}
+    assert len(claims.claim(lite, 1, fingerprints, "elsewhere/1/1/x", limit=5)[0]) == 2
+    assert claims.claim(lite, 1, fingerprints, "another", limit=5)[0] == []
+    with lite.session() as session:
+        session.execute(update(EncodeClaim).values(lease_until=time.time() + 7200))
+    assert len(claims.claim(lite, 1, fingerprints, "another", limit=5)[0]) == 2
+
+
 def test_claims_of_a_worker_that_is_silent_too_long_pass_on(lite: Catalog, tmp_path: Path) -> None:
     album(lite, "small", folder_of(tmp_path / "photos", 4))
     run(lite, FakePredictor())
     photo(tmp_path / "photos" / "new.jpg", 50)
-    from indexer.scan import scan_album
-
     scan_album(lite, "small")
     with lite.session() as session:
         digest = session.scalars(select(Photo.content_hash).where(Photo.status == "new")).one()
@@ -329,7 +341,7 @@ def test_claims_of_a_worker_that_is_silent_too_long_pass_on(lite: Catalog, tmp_p
                 fingerprint=FakePredictor().fingerprints["tokens"],
                 content_hash=digest,
                 lease_owner="elsewhere/1/1/x",
-                lease_until=time.time() + 1000,
+                lease_until=time.time() + 100,
                 attempts=1,
             )
         )

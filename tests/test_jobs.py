@@ -163,6 +163,29 @@ def test_place_of_a_dead_process_of_this_machine_is_free_at_once(catalog: Catalo
     assert take(catalog, job) is not None
 
 
+def test_lease_and_message_of_before_the_clock_was_put_back_hold_nothing_up(
+    catalog: Catalog,
+) -> None:
+    job = jobs.create(catalog, "compact").id
+    place = take(catalog, job)
+    assert place is not None
+    with slots.leading(catalog, place) as leads:
+        assert leads
+        with catalog.session() as session:  # the clock was two hours ahead
+            session.execute(update(JobSlot).values(lease_until=clock() + 7200))
+            session.execute(update(JobSlot).values(woken_at=clock() + 7200))
+            session.execute(
+                update(Job).values(lease_until=clock() + 7200, heartbeat_at=clock() + 7200)
+            )
+        assert [wake.slot for wake in slots.forgotten(catalog, after_s=60)] == [0]
+        other = take(catalog, job)
+        assert other is not None
+        with slots.leading(catalog, other) as leads_now:
+            assert leads_now
+    slots.renew(catalog, other, done=3, total=10)
+    assert jobs.get(catalog, job).done == 3
+
+
 def test_renewing_writes_progress_and_answers_with_the_state(catalog: Catalog) -> None:
     job = jobs.create(catalog, "compact").id
     place = take(catalog, job)

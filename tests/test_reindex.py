@@ -21,6 +21,7 @@ from indexer.settings import Settings
 from indexer.snapshot import open_snapshot
 from indexer.store import FeatureStore
 from indexer.tables import FeatureRow, Segment
+from indexer.vector_file import manifest_path
 from workers import work
 from workers.inprocess import run_job
 from workers.models import Models
@@ -347,3 +348,20 @@ def test_all_encodes_anew_what_a_compaction_has_rewritten_since_the_start(
     before = predictor.encoded  # type: ignore[attr-defined]
     assert run_job(settings, catalog, job, models).state == "done"
     assert predictor.encoded - before >= 12  # type: ignore[attr-defined]
+
+
+def test_job_that_is_paused_at_its_end_leaves_tidying_up_to_the_next_run(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    scan.scan_album(catalog, "family")
+    predictor = models.get("old")
+    manifest = manifest_path(settings.features_dir, predictor.fingerprints["vectors"])
+    with Ingest(settings, catalog, album, predictor) as part:
+        assert part.run() == "done"
+        ingest.finish(settings, catalog, part.version, predictor, should_stop=lambda: True)
+        assert not manifest.exists()
+        assert found_by(catalog, settings, album) == ("old", 12)
+        ingest.finish(settings, catalog, part.version, predictor)
+        assert manifest.exists()
