@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -20,6 +20,16 @@ from indexer.tables import Album, FeatureRow, IndexVersion, ModelVersion, Segmen
 
 # Tiers that are cached; "head" has a fingerprint but no data.
 CACHED_TIERS = ("pyramid", "tokens", "masks", "vectors")
+# What a search reads.
+_SEARCHED_TIERS = ("tokens", "masks", "vectors")
+
+
+class HasFingerprints(Protocol):
+    """A network by the features that it makes."""
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Tier → fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,11 @@ def wanted_tiers(fingerprints: Mapping[str, str], *, keep_pyramid: bool) -> dict
     if len(set(wanted.values())) != len(wanted):
         raise ValueError(f"tiers share a fingerprint: {wanted}")
     return wanted
+
+
+def fits(network: HasFingerprints, fingerprints: Mapping[str, str]) -> bool:
+    """Whether features with these fingerprints are a network's; another head may read them."""
+    return all(network.fingerprints[tier] == fingerprints.get(tier) for tier in _SEARCHED_TIERS)
 
 
 def prepare(

@@ -30,7 +30,6 @@ from model.errors import UnknownModel, WeightsError
 from model.predictor import Predictor
 from referent import index_output
 from referent.index_output import ProgressLine
-from search_api.models import fits
 
 
 class Stop:
@@ -100,7 +99,7 @@ class Run:
         default = self.settings.model
         if serving is None or serving.model == default:
             return self._load(default)
-        if fits(self._load(default), serving.fingerprints):
+        if versions.fits(self._load(default), serving.fingerprints):
             return self._load(default)
         try:
             return self._load(serving.model)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from indexer.settings import Settings
+from indexer.versions import fits
 from model.build import load_predictor
 from model.errors import ModelError, ModelVersionMismatch
 from model.predictor import Predictor, Words
@@ -14,7 +15,6 @@ from model.predictor import Predictor, Words
 # The serving model and the one that it is being replaced by.
 MODELS_KEPT = 2
 WORDS_KEPT = 256
-_CACHED_TIERS = ("tokens", "masks", "vectors")
 
 
 class Models:
@@ -91,11 +91,6 @@ class Models:
             while len(self._words) > WORDS_KEPT:
                 self._words.popitem(last=False)
         return read
-
-
-def fits(predictor: Predictor, fingerprints: Mapping[str, str]) -> bool:
-    """Whether features with these fingerprints are this network's; another head may read them."""
-    return all(predictor.fingerprints[tier] == fingerprints.get(tier) for tier in _CACHED_TIERS)
 
 
 def _mismatch(name: str, default: str) -> ModelVersionMismatch:

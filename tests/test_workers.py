@@ -300,6 +300,15 @@ def test_worker_parent_imports_neither_torch_nor_faiss() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_job_that_needs_no_network_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; import workers.indexing, workers.reindex, workers.upkeep;"
+        "print([m for m in ('torch', 'transformers', 'timm') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_messages_are_json_and_far_apart_from_any_task(settings: Settings) -> None:
     from workers.celery_app import make_app
 

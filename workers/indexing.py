@@ -16,7 +16,6 @@ from indexer.errors import UnknownAlbum
 from indexer.job_failures import note_album_failures
 from indexer.settings import MEBIBYTE
 from indexer.tables import Album, FeatureRow, Photo, Segment
-from search_api.models import fits
 from workers import metrics
 from workers.errors import ReindexRefused
 from workers.logging import logger
@@ -177,10 +176,10 @@ def model_of(turn: Turn, album_id: int) -> Predictor:
         return turn.models.get(str(named))
     default = turn.models.get(turn.settings.model)
     serving = versions.serving(turn.catalog, album_id)
-    if serving is None or fits(default, serving.fingerprints):
+    if serving is None or versions.fits(default, serving.fingerprints):
         return default
     predictor = turn.models.get(serving.model)
-    if not fits(predictor, serving.fingerprints):
+    if not versions.fits(predictor, serving.fingerprints):
         raise ReindexRefused(
             f"the album was indexed with a build of {serving.model} that is not installed here: "
             f"run referent reindex --model {turn.settings.model}"
