@@ -74,6 +74,7 @@ def search(page: Page, expression: str = EXPRESSION, album: str = "small") -> No
     page.select_option("#album", album)
     page.fill("#expression", expression)
     page.keyboard.press("Enter")
+    expect(page.locator("body")).not_to_have_class(re.compile("running"))
     expect(page.locator("#live")).to_contain_text(re.compile(r" m?s$"))
 
 

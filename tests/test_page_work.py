@@ -161,7 +161,7 @@ def test_job_is_watched_paused_resumed_cancelled_and_retried(
     count = matched(page)
     page.click("#cut")
     dialog = page.locator("#cutouts")
-    dialog.get_by_label("Blurred photo").check()
+    dialog.get_by_label("Blurred").check()
     dialog.get_by_role("button", name=f"Cut out {count} photos").click()
     state, hint = dialog.locator("#cutouts-job .big"), dialog.locator("#cutouts-job .hint")
     expect(state).to_have_text("Cutting out …")
@@ -369,6 +369,8 @@ def test_verifier_shows_its_progress_keeps_its_budget_and_can_be_stopped(
     gate.open()
     expect(live).to_contain_text(f"verified {BATCH} of {PHOTOS}")
     expect(page.locator("#progress")).to_have_attribute("aria-valuenow", str(BATCH * 100 // PHOTOS))
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.click("#stop")
     gate.open()
     expect(live).to_contain_text("stopped")

@@ -28,6 +28,8 @@ export class Cutouts {
     const what = plural(number, "photo");
     $("cutouts-title").replaceChildren("Cut out ", h("em", {}, `“${run.expression}”`));
     $("cutouts-start").textContent = `Cut out ${what}`;
+    const { width, height } = sample.photo;
+    $("preview").style.setProperty("--photo", width && height ? width / height : 1.5);
     $("cutouts-error").hidden = true;
     $("cutouts-job").hidden = true;
     this.form.hidden = false;
@@ -110,7 +112,8 @@ function picture(photo, mask, { background, crop, mask_only: maskOnly }) {
   const plain = maskOnly ? "#000000" : background;
   return s("svg", { class: plain ? "" : "transparent", viewBox: `${x} ${y} ${w} ${h_}`, vars: { "--ratio": w / h_ }, role: "img", "aria-label": "Preview" },
     s("clipPath", { id: "cut-shape" }, s("path", { d, "clip-rule": "evenodd" })),
-    plain === "blur" ? s("image", { ...source, class: "behind", vars: { "--blur": `${Math.round(Math.max(w, h_) / 40)}px` } }) : null,
+    // Larger than the photo, so that its blurred border stays outside.
+    plain === "blur" ? s("image", { ...source, x: -0.06 * width, y: -0.06 * height, width: 1.12 * width, height: 1.12 * height, class: "behind", vars: { "--blur": `${Math.round(Math.max(w, h_) / 40)}px` } }) : null,
     plain && plain !== "blur" ? s("rect", { x, y, width: w, height: h_, fill: plain }) : null,
     maskOnly ? s("path", { d, fill: "#ffffff", "fill-rule": "evenodd" }) : s("image", { ...source, "clip-path": "url(#cut-shape)" }));
 }

@@ -7,7 +7,7 @@ import { badge, said } from "./marks.js";
 import { maskOf, outline } from "./masks.js";
 
 const STEP = 48;
-const TILE_SIDE = devicePixelRatio > 1.2 ? 640 : 400;
+export const TILE_SIDE = devicePixelRatio > 1.2 ? 640 : 400;
 
 /**
  * Items are {photo, confidence, accepted, vanished} of a search, or {photo, similarity}.
@@ -35,8 +35,8 @@ export class Grid {
 
   /** Show these items in this order; tiles that are there already stay as they are. */
   show(items) {
-    this.items = items;
-    const wanted = items.slice(0, this.shown).map((item) => this.tile(item));
+    this.items = [...items]; // hits that come later are shown by the next call, in their order
+    const wanted = this.items.slice(0, this.shown).map((item) => this.tile(item));
     wanted.forEach((tile, i) => {
       if (this.list.children[i] !== tile) this.list.insertBefore(tile, this.list.children[i] ?? null);
     });

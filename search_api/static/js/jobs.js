@@ -62,12 +62,14 @@ export function jobsPanel(panel) {
 
 /** Choose a job, an album and, to re-index, a model. */
 function startForm(draw) {
-  const select = (label, options) => h("select", { "aria-label": label }, options.map(([name, value]) => h("option", { value }, name)));
-  const what = select("What to do", STARTS.map(([label], i) => [label, i]));
-  const album = select("Album to work on", []);
-  const model = select("Model to index with", []);
-  model.hidden = true;
-  what.addEventListener("change", () => { model.hidden = STARTS[what.value][1].kind !== "reindex"; });
+  const select = (label) => h("select", { "aria-label": label });
+  const [what, album, model] = ["What to do", "Album to work on", "Model to index with"].map(select);
+  const fill = (control, options) => control.append(...options.map(([label, value]) => h("option", { value }, label)));
+  const shown = (control) => h("div", { class: "select" }, control);
+  const withModel = shown(model);
+  fill(what, STARTS.map(([label], i) => [label, i]));
+  withModel.hidden = true;
+  what.addEventListener("change", () => { withModel.hidden = STARTS[what.value][1].kind !== "reindex"; });
   const form = h("form", { class: "start-job", hidden: true, onsubmit: async (event) => {
     event.preventDefault();
     const body = { ...STARTS[what.value][1], album: album.value };
@@ -78,10 +80,10 @@ function startForm(draw) {
     } catch (error) {
       toast(error.message, "bad");
     }
-  } }, what, album, model, h("button", { class: "primary", type: "submit" }, "Start"));
+  } }, shown(what), shown(album), withModel, h("button", { class: "primary", type: "submit" }, "Start"));
   Promise.all([api.get("/v1/albums"), api.get("/v1/models")]).then(([{ albums }, { models }]) => {
-    album.append(...albums.map(({ name }) => h("option", { value: name }, name)));
-    model.append(...[...new Set(models.map(({ name }) => name))].map((name) => h("option", { value: name }, name)));
+    fill(album, albums.map(({ name }) => [name, name]));
+    fill(model, [...new Set(models.map(({ name }) => name))].map((name) => [name, name]));
     form.hidden = !albums.length;
   }).catch((error) => toast(error.message, "bad"));
   return form;
@@ -119,7 +121,7 @@ export function meter(job) {
 
 /** How far a job is, how fast, what failed: a few words each. */
 export function progress(job) {
-  const facts = [job.total ? `${count(job.done)} of ${count(job.total)}` : count(job.done)];
+  const facts = job.total ? [`${count(job.done)} of ${count(job.total)}`] : job.done ? [count(job.done)] : [];
   if (job.state === "running" && job.rate) facts.push(`${job.rate.toFixed(1)} photos/s`);
   if (job.state === "running" && job.seconds_left) facts.push(`${duration(job.seconds_left)} left`);
   if (job.failed) facts.push(`${count(job.failed)} failed`);

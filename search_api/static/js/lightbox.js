@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { $, h, icon, toast } from "./dom.js";
 import { bytes, clockTime, count, percent } from "./format.js";
+import { TILE_SIDE } from "./grid.js";
 import { maskOf, outline } from "./masks.js";
 import { may } from "./session.js";
 import { Zoom } from "./zoom.js";
@@ -71,6 +72,8 @@ export class Lightbox {
     const ratio = photo.width && photo.height ? photo.width / photo.height : 1.5;
     this.paper.style.setProperty("--ratio", String(ratio));
     this.image = h("img", { class: "picture", src: api.thumbnail(photo.id, SIDE), alt: photo.path, draggable: "false" });
+    // The grid's small picture, which the browser has, until the large one is there.
+    this.image.style.backgroundImage = `url("${api.thumbnail(photo.id, TILE_SIDE)}")`;
     this.image.addEventListener("error", () => this.paper.replaceChildren(h("p", { class: "gone-text" }, "The photo cannot be shown: its file is gone or damaged.")), { once: true });
     this.paper.replaceChildren(this.image);
     this.sharp = false;
