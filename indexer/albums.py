@@ -12,7 +12,7 @@ from sqlalchemy import delete, distinct, func, select
 from sqlalchemy.orm import Session
 
 from indexer.catalog import album_named, count_by_status
-from indexer.errors import AlbumExists, FolderError
+from indexer.errors import AlbumExists, FolderError, UnknownGlob
 from indexer.tables import Album, Photo, Root
 
 
@@ -89,7 +89,7 @@ def check_folder(folder: Path | bytes) -> bytes:
         FolderError: it is not; the message says why.
     """
     place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes, and links are kept
-    shown = os.fsdecode(place).encode("utf-8", "replace").decode()
+    shown = _shown(place)
     try:
         with os.scandir(place):
             return place
@@ -145,18 +145,21 @@ def change_album(
     drop: Sequence[Path] = (),
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    drop_globs: Sequence[str] = (),
     rename: str | None = None,
 ) -> str:
-    """Add and drop folders, add globs, rename; all or nothing.
+    """Add and drop folders and globs, rename; all or nothing.
 
     Returns:
         The album's name afterwards.
     Raises:
-        UnknownAlbum, FolderError, AlbumExists.
+        UnknownAlbum, UnknownGlob, FolderError, AlbumExists.
     """
     album = album_named(session, name)
     for folder in drop:
         drop_folder(session, album, folder)
+    for glob in drop_globs:
+        _drop_glob(album, glob)
     ensure_album(session, add, name=name, include=include, exclude=exclude)
     if rename is not None:
         rename_album(session, album, rename)
@@ -230,7 +233,7 @@ def _new_album(session: Session, name: str) -> Album:
 
 
 def _free_name(session: Session, place: bytes) -> str:
-    base = _shown(Path(os.fsdecode(place)).name.encode("utf-8", "surrogateescape")) or "photos"
+    base = _shown(place.rpartition(b"/")[2]) or "photos"
     name, number = base[:200], 1
     while session.scalar(select(Album.id).where(Album.name == name)) is not None:
         number += 1
@@ -247,5 +250,16 @@ def _add_globs(album: Album, include: Sequence[str], exclude: Sequence[str]) -> 
         album.settings = settings
 
 
+def _drop_glob(album: Album, glob: str) -> None:
+    settings: dict[str, Any] = dict(album.settings)
+    kept = {key: list(settings.get(key, ())) for key in ("include", "exclude")}
+    if not any(glob in globs for globs in kept.values()):
+        known = ", ".join([*kept["include"], *kept["exclude"]]) or "none"
+        raise UnknownGlob(f"{glob!r} is no glob of the album {album.name!r} (globs: {known})")
+    for key, globs in kept.items():
+        settings[key] = [each for each in globs if each != glob]
+    album.settings = settings
+
+
 def _shown(path: bytes) -> str:
-    return os.fsdecode(path).encode("utf-8", "replace").decode()
+    return path.decode(errors="backslashreplace")

@@ -47,6 +47,10 @@ class AlbumExists(IndexerError):
     """Another album has this name already."""
 
 
+class UnknownGlob(IndexerError):
+    """An album does not have this glob."""
+
+
 class FolderError(IndexerError):
     """A photo folder does not exist, is no folder or cannot be read."""
 

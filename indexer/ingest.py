@@ -265,7 +265,4 @@ def _describe(catalog: Catalog, album_id: int, version: Version, report: IndexRe
         )
         hashed = session.scalar(select(func.count()).where(claims.waiting_clause(album_id)))
         report.duplicates = int(hashed or 0) - int(contents or 0)
-        report.failures = [
-            (path.decode(errors="backslashreplace"), reason)
-            for _, path, reason in statuses.failures(session, album_id)
-        ]
+        report.failures = statuses.failures(session, album_id)

@@ -347,4 +347,4 @@ class _Scan:
 
 def _shown(path: bytes) -> str:
     """A path as text that can be printed and stored, whatever its bytes."""
-    return os.fsdecode(path).encode("utf-8", "replace").decode()
+    return path.decode(errors="backslashreplace")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from indexer.catalog import touch
 from indexer.claims import Work, claim_key, missing_clause, missing_rows_clause, waiting_clause
 from indexer.exif import PhotoFacts
-from indexer.tables import EncodeClaim, IndexVersion, Photo
+from indexer.tables import EncodeClaim, IndexVersion, Photo, Root
 from indexer.versions import Version
 
 _FACTS = (
@@ -140,11 +140,15 @@ def _serves(session: Session, version: Version) -> bool:
     return state == "serving"
 
 
-def failures(session: Session, album_id: int) -> list[tuple[int, bytes, str]]:
-    """Return photo id, path below its root and reason of an album's failed photos."""
+def failures(session: Session, album_id: int) -> list[tuple[str, str]]:
+    """Return path, made printable, and reason of an album's failed photos."""
     found = session.execute(
-        select(Photo.id, Photo.path, Photo.error)
+        select(Root.path, Photo.path, Photo.error)
+        .join(Root, Root.id == Photo.root_id)
         .where(Photo.album_id == album_id, Photo.status == "failed", Photo.deleted_at.is_(None))
-        .order_by(Photo.path)
+        .order_by(Root.path, Photo.path)
     )
-    return [(photo_id, path, error or "unknown") for photo_id, path, error in found]
+    return [
+        ((folder.rstrip(b"/") + b"/" + path).decode(errors="backslashreplace"), error or "unknown")
+        for folder, path, error in found
+    ]

@@ -26,6 +26,9 @@ def albums(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out what a glob covers (raw, 2019/tmp, *.gif).")
     ] = None,
+    drop_glob: Annotated[
+        list[str] | None, typer.Option(help="Take an include or exclude glob off again.")
+    ] = None,
     rename: Annotated[str | None, typer.Option(help="Give the album another name.")] = None,
     delete: Annotated[
         bool, typer.Option("--delete", help="Forget the album; no photo file is touched.")
@@ -41,7 +44,7 @@ def albums(
     from indexer.catalog import Catalog
     from indexer.settings import Settings
 
-    changes = bool(add or drop or include or exclude or rename)
+    changes = bool(add or drop or include or exclude or drop_glob or rename)
     if name is None and (changes or delete):
         raise typer.BadParameter("name the album that is to be changed", param_hint="NAME")
     with Catalog.open(Settings()) as catalog:
@@ -63,6 +66,7 @@ def albums(
                     drop=drop or (),
                     include=include or (),
                     exclude=exclude or (),
+                    drop_globs=drop_glob or (),
                     rename=rename,
                 )
         with catalog.reading() as session:

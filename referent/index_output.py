@@ -96,7 +96,7 @@ def summary(report: IndexReport) -> Iterator[str]:
         return
     known = {path for path, _ in report.failures}
     for path, reason in scan.errors[:FAILURES_SHOWN]:
-        if not any(path.endswith(each) for each in known):
+        if path not in known:
             yield f"  not read: {path} {reason}"
     for path, reason in scan.offline:
         yield f"  offline: {path} {reason}; its photos are kept"
@@ -119,6 +119,7 @@ def _figures(report: IndexReport) -> str:
                 (scan.unchanged, "unchanged"),
                 (scan.changed, "changed"),
                 (scan.moved, "moved"),
+                (scan.returned, "returned"),
                 (scan.missing, "gone"),
                 (scan.busy, "still being written"),
             )

@@ -192,7 +192,12 @@ class Run:
         forgotten = maintenance.forget_unneeded(self.catalog)
         removed = maintenance.collect(self.catalog, store)
         kept = f", {removed.kept_for_readers} kept for readers" * bool(removed.kept_for_readers)
-        self._say([f"removed {removed.files:,} files ({removed.bytes / 1e6:,.1f} MB){kept}"])
+        self._say(
+            [
+                f"removed {removed.files:,} files ({removed.bytes / 1e6:,.1f} MB){kept}, "
+                f"forgot {forgotten:,} rows that no photo needs"
+            ]
+        )
         return {**removed.__dict__, "rows": forgotten}
 
     def stats(self) -> dict[str, Any]:

@@ -30,13 +30,12 @@ def main() -> None:
     ingest.COMPACT_SEGMENTS = 4
     prefilter.UNCOVERED_ROWS, prefilter.UNCOVERED_SHARE = 0, 0.0
     settings = Settings(home=Path(sys.argv[1]), encode_batch=2, decode_workers=1)
-    said = ""
+    began: dict[str, float] = {}
 
-    def say(word: str) -> None:
-        nonlocal said
-        if word != said:
-            said = word
-            sys.stdout.write(f"{word}\n")
+    def say(phase: str) -> None:
+        if phase not in began:
+            began[phase] = time.monotonic()
+            sys.stdout.write(f"{phase} {began[phase] - began['ready']:.3f}\n")
             sys.stdout.flush()
 
     say("ready")

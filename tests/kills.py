@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
+from typing import Self
 
 from albums import album, photo
 from fake_predictor import FakePredictor
@@ -28,6 +32,20 @@ from indexer.verify import verify
 
 GROWTH = 12
 TIERS = ("tokens", "masks", "vectors")
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long a run takes, and how long its last phase, in seconds."""
+
+    whole: float
+    finish: float
+
+    @classmethod
+    def of(cls, said: Sequence[str]) -> Self:
+        """Of a run that lived, by what it said: phases and when they began."""
+        began = {phase: float(at) for phase, at in map(str.split, said)}
+        return cls(began["done"], began["done"] - began["finish"])
 
 
 @dataclass
@@ -59,15 +77,18 @@ class Trial:
             child = start(self.settings.home)
             if aimed:
                 wait_for(child, "finish")
-            time.sleep(self.chance.uniform(0.0, span / 8 if aimed else span))
-            lives = child.poll() is None
+            time.sleep(self.chance.uniform(0.0, span.finish if aimed else span.whole))
             child.kill()
-            said = child.communicate()[0].split()
-            if lives:
+            said = child.communicate()[0].splitlines()
+            phase = "finish" if aimed and not said else (said or ["scan"])[-1].split()[0]
+            if phase != "done":
+                assert child.returncode == -signal.SIGKILL
                 self.kills += 1
-                self.met["finish" if aimed else (said or ["scan"])[-1]] += 1
+                self.met[phase] += 1
                 self._check()
             else:
+                if not aimed:
+                    span = Span.of(said)
                 self._grow(GROWTH)
 
     def end(self) -> None:
@@ -81,9 +102,14 @@ class Trial:
         assert leftovers(self.catalog, self.store) == set()
         expected = Settings(home=expected_at)
         with Catalog.open(expected) as catalog:
-            assert outcome(self.catalog, self.store) == outcome(
-                catalog, FeatureStore.open(expected, catalog)
-            )
+            found = outcome(self.catalog, self.store)
+            wanted = outcome(catalog, FeatureStore.open(expected, catalog))
+        differences = {
+            what: (found.get(what), wanted.get(what))
+            for what in found | wanted
+            if found.get(what) != wanted.get(what)
+        }
+        assert not differences, f"{len(differences)} differ: {list(differences.items())[:5]}"
 
     def counts(self) -> tuple[int, int]:
         """Photos indexed and failed."""
@@ -110,8 +136,8 @@ class Trial:
         album(catalog, "small", self.folder)
         return settings, catalog
 
-    def _undisturbed(self, name: str) -> float:
-        """Index in another library and in peace; return the seconds that it took."""
+    def _undisturbed(self, name: str) -> Span:
+        """Index in another library and in peace."""
         settings, catalog = self._library(name)
         catalog.close()
         return finish(settings.home)
@@ -129,41 +155,42 @@ def start(home: Path) -> subprocess.Popen[str]:
     return child
 
 
-def wait_for(child: subprocess.Popen[str], word: str) -> None:
+def wait_for(child: subprocess.Popen[str], phase: str) -> None:
     """Read what a run says until it says this."""
     assert child.stdout is not None
-    while (line := child.stdout.readline()) != f"{word}\n":
-        assert line, f"the run ended before {word}"
+    while (line := child.stdout.readline()).split()[:1] != [phase]:
+        assert line, f"the run ended before {phase}"
 
 
-def finish(home: Path) -> float:
-    """Let a run live to its end; return the seconds that it took after its start."""
+def finish(home: Path) -> Span:
+    """Let a run live to its end."""
     child = start(home)
-    begun = time.monotonic()
     said = child.communicate()[0]
     assert child.returncode == 0
-    assert said.endswith("done\n")
-    return time.monotonic() - begun
+    return Span.of(said.splitlines())
 
 
-def outcome(catalog: Catalog, store: FeatureStore) -> tuple[object, ...]:
-    """Every record of every tier by content, statuses by path, and how often rows are claimed."""
+def outcome(catalog: Catalog, store: FeatureStore) -> dict[object, object]:
+    """The digest of every record, every photo's status, and claims that are still held."""
     predictor = FakePredictor()
-    found = {}
+    found: dict[object, object] = {}
     for tier in TIERS:
         fingerprint = predictor.fingerprints[tier]
         with catalog.reading() as session:
             query = select(FeatureRow.content_hash).where(FeatureRow.fingerprint == fingerprint)
-            digests = sorted(session.scalars(query))
-        rows = store.fetch(fingerprint, digests, predictor.dtypes[tier])
-        found[tier] = dict(zip(digests, [row.tobytes() for row in rows], strict=True))
+            digests = session.scalars(query).all()
+        for digest, row in zip(
+            digests, store.fetch(fingerprint, digests, predictor.dtypes[tier]), strict=True
+        ):
+            found[tier, digest] = blake2b(row.tobytes(), digest_size=8).hexdigest()
     with catalog.reading() as session:
-        photos = session.execute(select(Photo.path, Photo.status, Photo.error, Photo.width))
-        statuses = {path: tuple(rest) for path, *rest in photos}
-        held = session.scalars(
-            select(EncodeClaim.content_hash).where(EncodeClaim.error.is_(None))
-        ).all()
-    return found, statuses, held
+        for path, *rest in session.execute(
+            select(Photo.path, Photo.status, Photo.error, Photo.width, Photo.content_hash)
+        ):
+            found[path] = rest
+        for claim in session.scalars(select(EncodeClaim).where(EncodeClaim.error.is_(None))):
+            found["claim", claim.content_hash] = (claim.lease_owner, claim.attempts)
+    return found
 
 
 def leftovers(catalog: Catalog, store: FeatureStore) -> set[str]:

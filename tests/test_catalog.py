@@ -32,6 +32,7 @@ from indexer.errors import (
     FolderError,
     NoSpaceLeft,
     UnknownAlbum,
+    UnknownGlob,
 )
 from indexer.migrate import migrate
 from indexer.settings import Settings
@@ -238,6 +239,11 @@ def test_albums_are_listed_changed_and_forgotten(catalog: Catalog, tmp_path: Pat
         both, bees = sorted(list_albums(session), key=lambda summary: -len(summary.folders))
     assert both.folders == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert both.exclude == ["raw"] and bees.name == "bees"
+    with catalog.session() as session:
+        change_album(session, "both", include=["*.jpg"], drop_globs=["raw"])
+        with pytest.raises(UnknownGlob, match=r"'raw' is no glob of the album 'both' .*\*\.jpg"):
+            change_album(session, "both", drop_globs=["raw"])
+        assert list_albums(session, "both")[0].exclude == []
     with catalog.session() as session:
         assert delete_album(session, "both") == 0
         with pytest.raises(UnknownAlbum):

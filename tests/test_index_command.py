@@ -72,7 +72,7 @@ def test_command_indexes_and_says_how_the_album_stands(
     status, out, _ = command("index", folder, "--exclude", "raw")
     assert status == 0
     assert "holidays: 4 indexed, 1 failed of 5 photos (4 encoded" in out
-    assert "failed: broken.jpg is " in out
+    assert f"failed: {folder / 'broken.jpg'} is " in out
     status, out, _ = command("index", folder, "--json")
     report = json.loads(out)["albums"][0]
     assert (report["indexed"], report["failed"], report["total"]) == (4, 1, 5)

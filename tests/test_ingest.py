@@ -127,7 +127,8 @@ def test_bad_photos_are_named_and_stop_nothing(catalog: Catalog, tmp_path: Path)
     album(catalog, "small", folder)
     report = run(catalog, FakePredictor())
     assert (report.indexed, report.failed, report.total) == (5, 2, 7)
-    assert [path for path, _ in report.failures] == ["broken.jpg", "empty.png"]
+    named = [path for path, _ in report.failures]
+    assert named == [str(folder / "broken.jpg"), str(folder / "empty.png")]
     assert all(reason for _, reason in report.failures)
     photo(folder / "broken.jpg", 77)
     report = run(catalog, FakePredictor())
@@ -165,7 +166,7 @@ def test_photo_that_the_network_fails_on_costs_only_itself(lite: Catalog, tmp_pa
     album(lite, "small", folder)
     report = run(lite, Choking())
     assert (report.indexed, report.failed) == (5, 1)
-    assert report.failures == [("white.png", "the network fails on it (white)")]
+    assert report.failures == [(str(folder / "white.png"), "the network fails on it (white)")]
 
 
 def test_model_that_fails_on_everything_ends_the_run_and_blames_no_photo(
