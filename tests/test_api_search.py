@@ -243,7 +243,7 @@ def own(tmp_path: Path) -> Iterator[tuple[TestClient, Library, list[str]]]:
         engine=made.engine,
         warm_up=False,
         wake=lambda: woken.append("wake"),
-        limits=ServerSettings(concurrent_searches=1, waiting_searches=0),
+        limits=ServerSettings(concurrent_searches=1, waiting_searches=0, job_stream_s=0.2),
     )
     with TestClient(app, base_url=HERE) as client:
         yield client, made, woken
@@ -278,6 +278,21 @@ def test_album_is_made_filled_by_upload_indexed_by_a_job_and_removed(
     assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "cancelled"
     assert client.delete(f"/v1/albums/{album['id']}").status_code == 204
     assert not list((library.settings.home / "uploads").glob("*/*.png"))
+
+
+def test_stream_of_a_job_is_cut_while_it_waits_and_ends_with_it(
+    own: tuple[TestClient, Library, list[str]],
+) -> None:
+    client, _, _ = own
+    job = client.post("/v1/jobs", json={"kind": "index", "album": "small"}).json()
+    at = f"/v1/jobs/{job['id']}"
+    assert [(name, data["state"]) for name, data in events_of(client.get(f"{at}/events").text)] == [
+        ("job", "queued")
+    ]
+    client.post(f"{at}/cancel")
+    assert [(name, data["state"]) for name, data in events_of(client.get(f"{at}/events").text)] == [
+        ("done", "cancelled")
+    ]
 
 
 def test_uploads_are_checked_again_after_the_server_was_stopped_and_started(
