@@ -13,6 +13,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from model import checkpoint
 from model.errors import WeightsError
+from model.precision import head_dtype, keep_freed_memory
 from model.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Source
@@ -71,8 +73,11 @@ def teacher(
     batch: int = 256,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
-    """The head's target logit (minus E) for every pair: (B, E)."""
-    tokens = network.tokens(regions)
+    """The head's target logit (minus E) for every pair, (B, E), judged as a search judges."""
+    keep_freed_memory()
+    dtype = head_dtype("auto", regions.device)
+    head, words = deepcopy(network.head).to(dtype), words.to(dtype)
+    tokens = head.tokens(regions.to(dtype))
     columns = []
     for e in tqdm(range(len(words)), desc="judging", unit="expression"):
         _go_on(should_stop)
@@ -80,9 +85,7 @@ def teacher(
         parts = []
         for start in range(0, len(regions), batch):
             at = torch.arange(start, min(start + batch, len(regions)), device=regions.device)
-            output = network.judge(
-                tokens.select(at), words[e : e + 1, :length], mask[e : e + 1, :length]
-            )
+            output = head(tokens.select(at), words[e : e + 1, :length], mask[e : e + 1, :length])
             parts.append(-output.no_target_logit.float())
         columns.append(torch.cat(parts))
     return torch.stack(columns, dim=1)
