@@ -77,6 +77,8 @@ class IndexReport:
     stopped: bool = False
     activated: bool = False
     """Whether the album switched to this model at the end of the run."""
+    lacking: int = 0
+    """Contents that this model still lacks, while another one serves the album."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for scripts."""
@@ -156,6 +158,9 @@ def index_album(
                 settings, base, ingest.version, predictor, store=store, complete=not report.stopped
             )
             report.activated = version.state == "serving" != ingest.version.state
+            if version.state == "building":
+                with base.reading() as session:
+                    report.lacking, _ = claims.remaining(session, album_id, ingest.wanted)
         _describe(base, album_id, version, report)
         report.seconds = time.monotonic() - started
         return report

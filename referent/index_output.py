@@ -87,6 +87,11 @@ def summary(report: IndexReport) -> Iterator[str]:
     yield _figures(report)
     if report.activated:
         yield f"  {report.album} is searched with {report.model} from now on"
+    if report.lacking:
+        yield (
+            f"  {report.model} lacks {report.lacking:,} photos yet: {report.album} is searched as "
+            "before until the same command has encoded them"
+        )
     for path, reason in report.failures[:FAILURES_SHOWN]:
         yield f"  failed: {path} {reason}"
     if len(report.failures) > FAILURES_SHOWN:

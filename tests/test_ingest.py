@@ -30,6 +30,7 @@ from indexer.snapshot import open_snapshot
 from indexer.store import FeatureStore
 from indexer.tables import EncodeClaim, FeatureRow, IndexVersion, Photo, Segment
 from indexer.verify import verify
+from referent.index_output import summary
 
 
 @pytest.fixture(autouse=True)
@@ -274,6 +275,8 @@ def test_stopped_run_keeps_the_old_model_and_the_next_one_goes_on(
     assert report.stopped
     assert not report.activated
     assert (report.indexed, report.total) == (24, 24)  # under the old model, still
+    assert report.lacking == 24 - report.encoded > 0
+    assert any("lacks" in line and "is searched as before" in line for line in summary(report))
     with lite.reading() as session:
         assert session.scalars(select(EncodeClaim.content_hash)).all() == []
     again = FakePredictor("2")
