@@ -1,6 +1,6 @@
 """Cut-outs: quality on drawn photos of known alpha, speed and memory by photo size.
 
-Run: python benchmarks/matting.py [--sides 1024,2048,3464] [--quality-side 320] [--json]
+Run: python -m benchmarks.matting [--sides 1024,2048,3464] [--quality-side 320] [--json]
 
 Quality: SAD (sum of absolute differences, in thousands), MSE over the unknown band's photo, and
 gradient error, for the hard mask, the best of four feathered masks, ours, and pymatting called
@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import resource
-import sys
 import time
 from typing import Any
 
@@ -23,7 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from model.matting import _resampled, matte
+from model.matting import matte, resampled
 from model.trimap import make_trimap
 from training.soft_photos import KINDS, Kind, SoftPhoto, draw, predicted
 
@@ -64,7 +63,7 @@ def pymatting_alpha(photo: SoftPhoto, seed: int) -> np.ndarray:
 
     side = len(photo.alpha)
     whole = (0, 0, side, side)
-    large = _resampled(predicted(photo.alpha, CELLS, seed), whole, whole, (side, side))
+    large = resampled(predicted(photo.alpha, CELLS, seed), whole, whole, (side, side))
     trimap = make_trimap(large, side / CELLS)
     return np.asarray(estimate_alpha_cf(photo.pixels / 255, trimap / 255))
 
@@ -163,5 +162,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, ".")
     main()

@@ -68,7 +68,7 @@ def matte(
     area = (x, y, x + width, y + height)
     small = photo.resize(size, Image.Resampling.BOX, box=area, reducing_gap=2.0)
     image: Floats = np.asarray(np.asarray(small, np.float32) / 255, np.float32)
-    prior = _resampled(probability, region, box, size)
+    prior = resampled(probability, region, box, size)
     cell_px = region[2] / probability.shape[1] * size[0] / width
     trimap = make_trimap(prior, cell_px)
     if not (trimap == FOREGROUND).any():
@@ -97,8 +97,14 @@ def surroundings(probability: Floats, region: Box, photo: tuple[int, int]) -> Bo
     )
 
 
-def _resampled(probability: Floats, region: Box, box: Box, size: tuple[int, int]) -> Floats:
-    """The part of a coarse map that a box covers, at `size`; beyond the region it is 0."""
+def resampled(probability: Floats, region: Box, box: Box, size: tuple[int, int]) -> Floats:
+    """The part of a coarse map that a box covers, at another size.
+
+    Args:
+        probability: (h, w) over `region`; beyond it is 0.
+        region, box: x, y, w, h in the photo.
+        size: w, h of what is returned.
+    """
     across, down = probability.shape[1] / region[2], probability.shape[0] / region[3]
     columns = (np.arange(size[0]) + 0.5) * box[2] / size[0] + box[0] - region[0]
     rows = (np.arange(size[1]) + 0.5) * box[3] / size[1] + box[1] - region[1]

@@ -223,8 +223,7 @@ def _picture(
     probability, region = mask.probability, (0, 0, photo.width, photo.height)
     view = engine.view(item.photo.album_id)
     if view is not None and item.decision.mask_logit is None:
-        words = engine.models.words(view.predictor, run.expression)
-        probability, region = sharpen(view.predictor, words, photo, probability)
+        probability, region = sharpen(view.predictor, photo, probability)
     box, area = full_size_box(mask, scale, item.photo), round(mask.area * scale * scale)
     cut = matte(photo, probability, region=region)
     return None if cut is None else draw(photo, cut, options.look()), box, area

@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import closed_form
 from model.cutout import BackgroundError, Look, draw, over
-from model.matting import Matte, _resampled, matte
+from model.matting import Matte, resampled, matte
 from model.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
 from training import soft_photos
 from training.soft_photos import KINDS, Kind, SoftPhoto, predicted
@@ -140,7 +140,7 @@ def test_solver_agrees_with_pymatting_on_the_same_trimap(kind: Kind) -> None:
     photo = soft_photos.draw(kind, SIDE, 6)
     everywhere = (0, 0, SIDE, SIDE)
     probability = predicted(photo.alpha, CELLS, 1)
-    large = _resampled(probability, everywhere, everywhere, (SIDE, SIDE))
+    large = resampled(probability, everywhere, everywhere, (SIDE, SIDE))
     trimap = make_trimap(large, SIDE / CELLS)
     image = photo.pixels.astype(np.float32) / 255
     theirs = estimate_alpha_cf(image.astype(np.float64), trimap / 255)
