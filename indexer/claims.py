@@ -206,6 +206,20 @@ def try_alone(catalog: Catalog, key: str, owner: str, content_hash: str) -> bool
         return attempts is not None
 
 
+def survived(catalog: Catalog, key: str, owner: str, content_hash: str) -> None:
+    """Take back what `try_alone` counted: the worker still lives."""
+    with catalog.session() as session:
+        session.execute(
+            update(EncodeClaim)
+            .where(
+                EncodeClaim.fingerprint == key,
+                EncodeClaim.content_hash == content_hash,
+                EncodeClaim.lease_owner == owner,
+            )
+            .values(attempts=EncodeClaim.attempts - 1)
+        )
+
+
 def renew(catalog: Catalog, key: str, owner: str) -> None:
     """Put off the end of all leases of one worker."""
     with catalog.session() as session:

@@ -284,16 +284,21 @@ class Ingest:
                 self._encode(missing, rest)
 
     def _encode_alone(self, work: Work) -> None:
-        """Encode and commit one content with no other in flight, for it may take us down."""
-        if claims.try_alone(self.catalog, self.key, self.owner, work.content_hash):
-            buffers: dict[frozenset[str], list[Decoded[Work]]] = {}
-            for decoded in self._decoder.decode([(work, path_of(work))]):
-                self._take(decoded, buffers)
-            self._encode_rest(buffers)
-        else:
-            self._commits.fail(
-                work, f"took its worker down {claims.ALONE_MAX} times in a row, alone"
-            )
+        """Encode and commit one content with no other in flight, for it may take us down.
+
+        Only a death inside the network counts against it: photos are decoded in other processes,
+        and whatever else ends us while we read or commit (a power cut) is not its fault.
+        """
+        for decoded in self._decoder.decode([(work, path_of(work))]):
+            if not (decoded.ok and work.missing):
+                self._take(decoded, {})
+            elif claims.try_alone(self.catalog, self.key, self.owner, work.content_hash):
+                self._encode(work.missing, [decoded])
+                claims.survived(self.catalog, self.key, self.owner, work.content_hash)
+            else:
+                self._commits.fail(
+                    work, f"took its worker down {claims.ALONE_MAX} times in a row, alone"
+                )
         self._commit()
 
     def _keep(

@@ -357,6 +357,51 @@ def test_claims_of_a_worker_that_is_silent_too_long_pass_on(lite: Catalog, tmp_p
     assert ingest.tally.encoded == 1
 
 
+class Death(BaseException):
+    """Stands for what no process survives."""
+
+
+def test_only_a_death_inside_the_network_is_held_against_a_photo(
+    lite: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(FakePredictor):
+        def encode(
+            self, pixels: np.ndarray, tiers: Sequence[str] = ("tokens",)
+        ) -> dict[str, np.ndarray]:
+            raise Death
+
+    album(lite, "small", folder_of(tmp_path / "photos", 1))
+    commit = commits.Commits._write
+
+    def die(*arguments: object) -> None:
+        raise Death
+
+    def attempts() -> int | None:
+        # As if the worker's process were gone: its claim is free.
+        with lite.session() as session:
+            session.execute(update(EncodeClaim).values(lease_owner=None, lease_until=None))
+            return session.scalar(select(EncodeClaim.attempts))
+
+    monkeypatch.setattr(claims, "release", lambda *arguments: None)
+    monkeypatch.setattr(commits.Commits, "_write", die)
+    for _ in range(claims.SUSPECT_AFTER + 2 * claims.ALONE_MAX):
+        with pytest.raises(Death):
+            run(lite, FakePredictor())
+        tried = attempts()
+    assert tried == claims.SUSPECT_AFTER
+    for _ in range(claims.ALONE_MAX):
+        with pytest.raises(Death):
+            run(lite, Deadly())
+        tried = attempts()
+    assert tried == claims.SUSPECT_AFTER + claims.ALONE_MAX
+    monkeypatch.setattr(commits.Commits, "_write", commit)
+    assert run(lite, Deadly()).failures == [
+        (str(tmp_path / "photos" / "0000.jpg"), "took its worker down 3 times in a row, alone")
+    ]
+    report = index_album(Settings(), "small", FakePredictor(), catalog=lite, retry_failed=True)
+    assert (report.indexed, report.failed) == (1, 0)
+
+
 # -- harm --------------------------------------------------------------------------------------
 
 
