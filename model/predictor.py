@@ -7,17 +7,17 @@ are made from records; no caller touches a tensor. Shape legend: B photos, S inp
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model import masks, packing, pixel_rule
+from model import masks, packing, parallel, pixel_rule
 from model.calibration import Calibration
 from model.checkpoint import fingerprint
 from model.config import ReLAConfig
@@ -28,6 +28,8 @@ from model.rela import RelaNetwork, mask_logits
 from model.rla import HeadOutput
 from model.text import TextEncoder
 
+S = TypeVar("S")
+T = TypeVar("T")
 TIERS = ("tokens", "masks", "vectors", "pyramid")
 # Fixed and padded, so that a photo's judgement never depends on its neighbours; 200 candidates,
 # the default, fill whole batches.
@@ -212,13 +214,16 @@ class Predictor:
         self.check("vectors", records)
         return records["vectors"].astype(np.float32)
 
-    @torch.inference_mode()
     def read(self, expressions: Sequence[str]) -> Words:
         """Encode expressions once; see `model.text.clean` for what is refused.
 
         Raises:
             ExpressionError: an expression is empty, too long or holds no known word.
         """
+        return self._each(self._read, [expressions])[0]
+
+    @torch.inference_mode()
+    def _read(self, expressions: Sequence[str]) -> Words:
         features, mask = self.text(list(expressions))
         adapter = self.network.words
         rows, sentences = [], []
@@ -227,6 +232,12 @@ class Predictor:
             sentences.append(adapter.sentence_vector(rows[-1], m))
         sentence = torch.cat(sentences).cpu().numpy()
         return Words(tuple(expressions), torch.cat(rows), mask, sentence)
+
+    def _each(self, work: Callable[[S], T], shares: Sequence[S]) -> list[T]:
+        """Do shares of work, on a CPU several at a time."""
+        if self.device.type == "cpu":
+            return parallel.each(work, shares)
+        return [work(share) for share in shares]
 
     @torch.inference_mode()
     def judge(self, tokens: Records, words: Words) -> Judgement:
@@ -241,19 +252,21 @@ class Predictor:
         self.check("tokens", tokens)
         length = int(words.mask[0].sum())
         features, mask = words.features[:1, :length].to(self.head_dtype), words.mask[:1, :length]
-        parts: list[Judgement] = []
-        for start in range(0, len(tokens), JUDGE_BATCH):
-            chunk = tokens[start : start + JUDGE_BATCH]
+        if not len(tokens):
+            n, m = self.regions, self.config.mask_channels
+            zeros = np.zeros((0,), np.float32)
+            return Judgement(zeros, zeros.reshape(0, n), zeros.reshape(0, m))
+
+        @torch.inference_mode()  # each thread has a mode of its own
+        def judge_batch(chunk: Records) -> Judgement:
             count = len(chunk)
             if count < JUDGE_BATCH:
                 chunk = np.concatenate([chunk, np.zeros(JUDGE_BATCH - count, chunk.dtype)])
             cached = packing.unpack_tokens(chunk, self.device, self.head_dtype)
-            parts.append(self._judgement(chunk, self.head(cached, features, mask))[:count])
-        if not parts:
-            n, m = self.regions, self.config.mask_channels
-            zeros = np.zeros((0,), np.float32)
-            return Judgement(zeros, zeros.reshape(0, n), zeros.reshape(0, m))
-        return Judgement.concatenate(parts)
+            return self._judgement(chunk, self.head(cached, features, mask))[:count]
+
+        batches = [tokens[at : at + JUDGE_BATCH] for at in range(0, len(tokens), JUDGE_BATCH)]
+        return Judgement.concatenate(self._each(judge_batch, batches))
 
     @torch.inference_mode()
     def judge_pairs(self, tokens: Records, words: Words) -> Judgement:

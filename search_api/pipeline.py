@@ -20,11 +20,11 @@ from search_api.photos import by_id
 from search_api.query import WHOLE_SET, Query
 from search_api.verifier import Verification
 
-BATCH = JUDGE_BATCH
+BATCH = 2 * JUDGE_BATCH
 # The exhaustive mode judges this many of the prefilter's best first, so that hits come at once;
 # the rest goes in the order of the store, where reading is fastest, and in larger steps.
-HEAD_START = 5 * BATCH
-LATER_BATCHES = 4
+HEAD_START = 3 * BATCH
+LATER_BATCHES = 2
 
 
 @dataclass(frozen=True)

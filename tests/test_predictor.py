@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +78,30 @@ def test_judgement_does_not_depend_on_neighbours(text: TextEncoder, dtype: torch
         assert (alone.coefficients[0] == together.coefficients[index]).all()
         assert (alone.minimap[0] == together.minimap[index]).all()
     assert len(predictor.judge(tokens[:0], words)) == 0
+
+
+def test_judgement_has_the_same_bits_on_any_number_of_threads(tiny: Predictor) -> None:
+    code = (
+        "import sys, numpy as np, torch; from tests.tiny_model import TINY\n"
+        "from model.predictor import Predictor; from model.rela import RelaNetwork\n"
+        "from model.text import TextEncoder\n"
+        "torch.set_num_threads(int(sys.argv[1])); torch.manual_seed(5)\n"
+        "p = Predictor(RelaNetwork(TINY), TextEncoder('minilm'), head_dtype=torch.bfloat16)\n"
+        "t = np.frombuffer(sys.stdin.buffer.read(), p.dtypes['tokens'])\n"
+        "j = p.judge(t, p.read(['kid in blue']))\n"
+        "assert torch.get_num_threads() == int(sys.argv[1])\n"
+        "sys.stdout.buffer.write(j.no_target_logit.tobytes() + j.coefficients.tobytes())\n"
+    )
+    tokens = tiny.encode(_photos(2 * JUDGE_BATCH + 3, 64))["tokens"]
+    root = Path(__file__).parent.parent
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code, threads], input=tokens.tobytes(), cwd=root,
+            capture_output=True, check=True,
+        ).stdout
+        for threads in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(said) == 1 and len(said.pop()) == len(tokens) * 4 * (1 + TINY.mask_channels)
 
 
 def test_judging_in_bfloat16_moves_a_confidence_by_a_hundredth_at_most() -> None:
