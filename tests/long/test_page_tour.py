@@ -136,7 +136,7 @@ def test_tour_of_the_page_with_the_shipped_model(
             page.keyboard.press("Enter")
         page.click("#cut")
         expect(page.locator("#preview svg")).to_be_visible()
-        page.get_by_label("White", exact=True).check()
+        page.get_by_label("Crop to the match").check()
         page.wait_for_timeout(500)
         keep(page, pictures / "cut-out.png")
         page.get_by_role("button", name="Cut out 3 photos").click()
