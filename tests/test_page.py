@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_core_python.sync_playwright import Axe
@@ -13,6 +15,7 @@ from library import EXPRESSION, Library, make_library, paint
 from page import Visit, chromium, let_match, matched, search, serving
 from playwright.sync_api import Browser, Page, Route, expect
 
+from model.predictor import Predictor
 from search_api import pipeline
 from search_api.keys import create_key
 
@@ -171,6 +174,13 @@ def test_stop_button_ends_the_search_and_keeps_what_was_found(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "BATCH", 1)
+    judge = Predictor.judge
+
+    def slowly(*values: Any, **named: Any) -> Any:
+        time.sleep(0.1)  # else the search may be over before the browser asks it to stop
+        return judge(*values, **named)
+
+    monkeypatch.setattr(Predictor, "judge", slowly)
     page.evaluate(
         """() => {
             const [live, stop] = ["live", "stop"].map((id) => document.getElementById(id));
