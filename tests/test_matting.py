@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import closed_form
 from model.cutout import BackgroundError, Look, draw, over
-from model.matting import Matte, resampled, matte
+from model.matting import Matte, matte, resampled
 from model.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
 from training import soft_photos
 from training.soft_photos import KINDS, Kind, SoftPhoto, predicted
