@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from training.batches import Batch, Source
+T = TypeVar("T")
 
 
-class _Numbered(Dataset[Batch]):
-    """A source's batches by number."""
+class _Numbered(Dataset[T]):
+    """What a function gives for each number."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, give: Callable[[int], T]) -> None:
+        self.give = give
 
-    def __getitem__(self, number: int) -> Batch:
-        return self.source.batch(number)
+    def __getitem__(self, number: int) -> T:
+        return self.give(number)
 
 
-def batches_ahead(source: Source, numbers: range, loaders: int) -> Iterator[Batch]:
-    """The batches of these numbers, in order; each is the one that `source.batch` gives.
+def batches_ahead(give: Callable[[int], T], numbers: range, loaders: int) -> Iterator[T]:
+    """What `give` gives for these numbers, in order.
 
     Args:
+        give: prepares a batch, on the CPU; called in other processes.
         loaders: processes, forked, each two batches ahead; they need no GPU.
     """
     torch.multiprocessing.set_sharing_strategy("file_system")  # thousands of small tensors
     return iter(
         DataLoader(
-            _Numbered(source),
+            _Numbered(give),
             batch_size=None,
             sampler=numbers,
             num_workers=loaders,

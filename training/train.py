@@ -47,6 +47,14 @@ class Progress:
     elapsed_s: float
 
 
+@dataclass
+class Ready:
+    """A batch, and the features (E, T, C_t) and mask (E, T) of its texts' words once read."""
+
+    batch: Batch
+    words: tuple[Tensor, Tensor] | None = None
+
+
 class Trainer:
     """One run in a folder of its own: `last.pt`, `log.jsonl`, TensorBoard files.
 
@@ -55,7 +63,8 @@ class Trainer:
         device: "cpu" or "cuda".
         start: weights to begin with; a run that is resumed ignores them.
         source: batches to train on instead of those that `shards` gives, such as a dump's.
-        loaders: processes that draw batches ahead of the steps; 0 draws them between steps.
+        loaders: processes that draw batches, and on a CPU read their words, ahead of the steps; 0
+            does it between steps.
     """
 
     def __init__(
@@ -83,7 +92,7 @@ class Trainer:
         self.sampler = source or source_of(
             shards, recipe, network.config, self.text, self.rank, self.world
         )
-        self._ahead: Iterator[Batch] | None = None
+        self._ahead: Iterator[Ready] | None = None
         self.log = RunLog(folder)
         self._freeze()
         self.wrapped: nn.Module = self.module
@@ -117,18 +126,27 @@ class Trainer:
         done = min(1.0, (step - r.warmup) / max(1, r.steps - r.warmup))
         return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
-    def _batch(self, number: int) -> Batch:
-        """A batch of the run; with loaders, batches are to be asked for in order."""
+    def _ready(self, number: int) -> Ready:
+        """A batch of the run and its words; with loaders, to be asked for in order."""
         if not self.loaders:
-            return self.sampler.batch(number)
+            return self._prepare(number)
         if self._ahead is None:
             end = self.recipe.steps * self.recipe.accumulate
-            self._ahead = batches_ahead(self.sampler, range(number, end), self.loaders)
-        return next(self._ahead)
+            # A GPU is of this process alone: there the loaders leave the words to it.
+            give = self._prepare if self.device.type == "cpu" else self._draw
+            self._ahead = batches_ahead(give, range(number, end), self.loaders)
+        ready = next(self._ahead)
+        return ready if ready.words is not None else self._read(ready)
 
-    def _words(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Word features of a batch's texts, cut to the longest of them."""
-        ids, mask = self.text.tokenize(batch.texts)
+    def _draw(self, number: int) -> Ready:
+        return Ready(self.sampler.batch(number))
+
+    def _prepare(self, number: int) -> Ready:
+        return self._read(self._draw(number))
+
+    def _read(self, ready: Ready) -> Ready:
+        """With the word features of a batch's texts, cut to the longest of them."""
+        ids, mask = self.text.tokenize(ready.batch.texts)
         length = int(mask.sum(1).max())
         ids, mask = ids[:, :length].to(self.device), mask[:, :length].to(self.device)
         with (
@@ -136,7 +154,7 @@ class Trainer:
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16),
         ):
             features = self.text.bert(ids, attention_mask=mask).last_hidden_state
-        return features.float(), mask.bool()
+        return Ready(ready.batch, (features.float(), mask.bool()))
 
     def advance(self) -> dict[str, float]:
         """Take one optimizer step; returns the losses of its whole batch."""
@@ -146,8 +164,9 @@ class Trainer:
                 group["lr"] = self.rate(self.step) * group["factor"]
         sums: dict[str, float] = {}
         for part in range(r.accumulate):
-            batch = to(self._batch(self.step * r.accumulate + part), self.device)
-            features, mask = self._words(batch)
+            ready = self._ready(self.step * r.accumulate + part)
+            assert ready.words is not None
+            batch, (features, mask) = to(ready.batch, self.device), ready.words
             later = part + 1 < r.accumulate and isinstance(self.wrapped, DistributedDataParallel)
             with self.wrapped.no_sync() if later else contextlib.nullcontext():  # type: ignore[operator]
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=r.bf16):
