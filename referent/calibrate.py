@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from referent.evaluate import parse
 
+if TYPE_CHECKING:
+    from model.calibration import Calibration
+
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="a model's name, or a weights file")] = "rela-mini",
+    model: Annotated[
+        str, typer.Argument(help="a model's name, a weights file, or an imported verifier's name")
+    ] = "rela-mini",
     data: Annotated[
-        str, typer.Option(help="synthetic:val; never the set that you report figures on")
+        str,
+        typer.Option(
+            help="synthetic:val, for a verifier also a folder in the gRefCOCO form (DIR:SPLIT); "
+            "never the set that you report figures on"
+        ),
     ] = "synthetic:val",
     precision: Annotated[
         float | None,
@@ -29,6 +39,10 @@ def calibrate(
         str | None,
         typer.Option(help="fit this album's own decision from the verdicts given on its hits"),
     ] = None,
+    verifier: Annotated[
+        str | None,
+        typer.Option(help="with --album: fit this verifier's decision there, not the head's"),
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="with --album: go back to the model's calibration")
     ] = False,
@@ -41,27 +55,24 @@ def calibrate(
     photo has to be indexed again. The default operating point is the one for albums, where most
     photos do not match.
 
+    An imported verifier (rela-official-tiny, rela-official-base) is fitted on pairs alone: it looks
+    at every photo again for each expression, which takes seconds a pair on a CPU (--quick: 416).
+
     With --album the album's own decision is fitted from marked hits and kept in the catalog; the
     held-out error is printed before and after, and nothing is kept where it does not fall.
     """
     if album is not None:
-        calibrate_album(album, reset=reset, as_json=as_json)
+        calibrate_album(album, verifier=verifier, reset=reset, as_json=as_json)
         return
-    import json
+    from model.official.config import OFFICIAL
 
-    from model.build import load_predictor, weights_of
-    from model.calibration import path_beside
-    from training import suite, testsets
-    from training.errors import DatasetError
-
-    name, split = parse(data)
-    if name != "synthetic":
-        raise DatasetError("calibration needs albums with known truth: give synthetic:val")
-    # A random network has no weights file to lie beside.
-    path = out or path_beside(weights_of(model))
-    predictor = load_predictor(model, device=device)
-    sizes = testsets.QUICK if quick else testsets.FULL
-    fitted = suite.calibrate(predictor, split or "val", sizes, precision=precision)
+    if model in OFFICIAL:
+        fitted, path = calibrate_verifier(
+            model, data, precision=precision, quick=quick, device=device
+        )
+    else:
+        fitted, path = calibrate_model(model, data, precision=precision, quick=quick, device=device)
+    path = out or path
     fitted.save(path)
     if as_json:
         typer.echo(json.dumps({"path": str(path), **fitted.to_dict()}, indent=2))
@@ -73,23 +84,68 @@ def calibrate(
         )
 
 
-def calibrate_album(album: str, *, reset: bool, as_json: bool) -> None:
+def calibrate_model(
+    model: str, data: str, *, precision: float | None, quick: bool, device: str
+) -> tuple[Calibration, Path]:
+    """Fit a model's calibration; it, and the file beside the weights that it belongs in.
+
+    Raises:
+        DatasetError: the data have no albums with known truth.
+    """
+    from model.build import load_predictor, weights_of
+    from model.calibration import path_beside
+    from training import suite, testsets
+    from training.errors import DatasetError
+
+    name, split = parse(data)
+    if name != "synthetic":
+        raise DatasetError("calibration needs albums with known truth: give synthetic:val")
+    path = path_beside(weights_of(model))  # a random network has none: say so before the work
+    predictor = load_predictor(model, device=device)
+    sizes = testsets.QUICK if quick else testsets.FULL
+    return suite.calibrate(predictor, split or "val", sizes, precision=precision), path
+
+
+def calibrate_verifier(
+    name: str, data: str, *, precision: float | None, quick: bool, device: str
+) -> tuple[Calibration, Path]:
+    """Fit a verifier's calibration; it, and the file beside the imported weights.
+
+    Raises:
+        WeightsError: the verifier was not imported here.
+    """
+    from indexer.settings import Settings
+    from model.calibration import path_beside
+    from model.official.verifier import load_verifier
+    from search_api.verifier import weights_of_verifier
+    from training import suite, testsets
+
+    weights = weights_of_verifier(Settings(), name)
+    verifier = load_verifier(weights, device=device)
+    source, split = parse(data)
+    if source == "synthetic":
+        pairs = testsets.pairs(split or "val", testsets.QUICK if quick else testsets.FULL)
+    else:
+        pairs = suite.folder_pairs(Path(source), split)
+    return suite.calibrate_verifier(verifier, pairs, precision=precision), path_beside(weights)
+
+
+def calibrate_album(album: str, *, verifier: str | None, reset: bool, as_json: bool) -> None:
     """Fit an album's decision to its verdicts and keep it if its held-out error is smaller.
 
     Raises:
-        UnknownAlbum, NotIndexed, TooFewMarks.
+        UnknownAlbum, NotIndexed, TooFewMarks; UnknownModel, WeightsError: no such verifier here.
     """
-    import json
-
     from indexer.settings import Settings
-    from search_api import corrections
+    from search_api import album_decisions, corrections
     from search_api.albums import album_id_of
     from search_api.engine import Engine
 
     with Engine.open(Settings()) as engine:
         album_id = album_id_of(engine.catalog, album)
         if reset:
-            dropped = corrections.reset(engine.catalog, album_id)
+            fingerprint = corrections.decider(engine, album_id, verifier)[1]
+            dropped = album_decisions.reset(engine.catalog, album_id, fingerprint)
             told = {"album": album, "dropped": dropped}
             typer.echo(
                 json.dumps(told)
@@ -97,12 +153,13 @@ def calibrate_album(album: str, *, reset: bool, as_json: bool) -> None:
                 else f"{album}: {dropped} calibrations of its own dropped; the model's one decides"
             )
             return
-        fit = corrections.fit_album(engine, album_id)
+        fit = corrections.fit_album(engine, album_id, verifier=verifier)
         if fit.helps:
-            corrections.keep(engine.catalog, album_id, fit.calibration)
+            album_decisions.keep(engine.catalog, album_id, fit.calibration)
     if as_json:
         values = {
             "album": album,
+            "verifier": verifier,
             "kept": fit.helps,
             "marks": fit.marks,
             "log_loss": {"before": fit.log_loss_before, "after": fit.log_loss_after},
@@ -124,6 +181,7 @@ def calibrate_album(album: str, *, reset: bool, as_json: bool) -> None:
 
 EXAMPLE = (
     "Example: `referent calibrate rela-mini --data synthetic:val`, "
-    "`referent calibrate --album holiday`"
+    "`referent calibrate --album holiday`, "
+    "`referent calibrate rela-official-base --data grefcoco:val`"
 )
 setattr(calibrate, "epilog", EXAMPLE)  # noqa: B010

@@ -21,7 +21,8 @@ from indexer.clock import clock
 from indexer.decode import Decoder
 from indexer.errors import FolderError
 from indexer.settings import Settings
-from indexer.tables import Album, CalibrationRow, Root
+from indexer.tables import Album, Root
+from search_api.album_decisions import own_calibration
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 
 _UNSAFE = re.compile(r"[^\w.\- ()+,=@~]", re.UNICODE)
@@ -231,6 +232,7 @@ def _add_root(catalog: Catalog, album_id: int, folder: Path) -> None:
 
 
 def _find(catalog: Catalog, album_id: int) -> AlbumInfo | None:
+    version = versions.serving(catalog, album_id)
     with catalog.reading() as session:
         album = session.get(Album, album_id)
         if album is None:
@@ -240,20 +242,15 @@ def _find(catalog: Catalog, album_id: int) -> AlbumInfo | None:
             select(Root.path).where(Root.album_id == album_id).order_by(Root.id)
         )
         folders = tuple(Path(os.fsdecode(path)) for path in roots)
-        own = session.scalars(
-            select(CalibrationRow.json)
-            .where(CalibrationRow.album_id == album_id)
-            .order_by(CalibrationRow.created_at.desc())
-            .limit(1)
-        ).one_or_none()
-    version = versions.serving(catalog, album_id)
+        head = version.fingerprints["head"] if version else ""
+        own = own_calibration(session, album_id, head)
     return AlbumInfo(
         id=album.id,
         name=album.name,
         created_at=album.created_at,
         by_status=by_status,
         model=version.model if version else None,
-        threshold=float(own["threshold"]) if own else None,
+        threshold=own.threshold if own else None,
         roots=folders,
     )
 

@@ -6,7 +6,7 @@ A verdict belongs to a photo and an expression, so it outlives the search run th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,16 +15,17 @@ from sqlalchemy import delete, insert, select
 
 from indexer.catalog import Catalog
 from indexer.clock import clock
-from indexer.tables import CalibrationRow, Hit, Mark, Photo, SearchRun
+from indexer.tables import Hit, Mark, Photo, SearchRun
 from model import calibration
 from model.calibration import Calibration
 from search_api import runs
-from search_api.engine import Engine
+from search_api.engine import Engine, View
 from search_api.errors import BadQuery, NotIndexed, SearchError
 from search_api.exports import Exported
 from search_api.photos import by_id
 from search_api.runs import Run
 from search_api.shown import render
+from search_api.verifier import begin
 
 Verdict = Literal["right", "wrong", "wrong_mask", "missed"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -158,67 +159,72 @@ class Fit:
         return self.log_loss_after < self.log_loss_before
 
 
-def fit_album(engine: Engine, album_id: int, *, model_own: bool = True) -> Fit:
-    """Fit an album's decision to its verdicts.
+def decider(engine: Engine, album_id: int, verifier: str | None) -> tuple[Calibration, str]:
+    """The calibration and the fingerprint of the network that decides: a verifier, or the head.
+
+    Raises:
+        NotIndexed: the album is gone.
+        UnknownModel, WeightsError: there is no such verifier here.
+    """
+    if verifier is not None:
+        network = engine.verifiers.named(verifier)
+        return network.calibration, network.fingerprint
+    if (view := engine.view(album_id)) is None:
+        raise NotIndexed("The album is gone.", field="album")
+    return view.predictor.calibration, view.predictor.fingerprints["head"]
+
+
+def fit_album(engine: Engine, album_id: int, *, verifier: str | None = None) -> Fit:
+    """Fit an album's decision to its verdicts, from the network's own calibration.
 
     Args:
-        model_own: start from the model's calibration, not from an earlier one of the album.
+        verifier: fit the decision of this one, which looks at every marked photo for it, instead
+            of the head's.
     Raises:
-        TooFewMarks, NotIndexed.
+        TooFewMarks, NotIndexed; UnknownModel, WeightsError: there is no such verifier.
     """
     view = engine.view(album_id)
-    marks = album_marks(engine.catalog, album_id)
     if view is None or not len(view.snapshot.photo_ids):
         raise NotIndexed("The album has no features of this model; index it first.", field="album")
+    marks = album_marks(engine.catalog, album_id)
     logits: list[float] = []
     target: list[bool] = []
     groups: list[int] = []
     for expression in sorted({each.expression for each in marks}):
         of_it = {each.photo_id: each.verdict for each in marks if each.expression == expression}
-        rows = view.rows_of(np.array(sorted(of_it)))
-        if not len(rows):
-            continue
-        words = engine.models.words(view.predictor, expression)
-        judged = view.predictor.judge(view.snapshot.gather("tokens", rows), words)
-        logits += judged.no_target_logit.tolist()
-        target += [HAS_TARGET[of_it[int(id)]] for id in view.snapshot.photo_ids[rows]]
-        groups += [len(groups)] * len(rows)  # the first of it numbers the expression
+        judged = _logits(engine, view, expression, sorted(of_it), verifier)
+        groups += [len(logits)] * len(judged)  # the first of it numbers the expression
+        logits += judged.values()
+        target += [HAS_TARGET[of_it[photo_id]] for photo_id in judged]
     truth = np.array(target, bool)
     if len(truth) < LEAST_MARKS or truth.all() or not truth.any():
         raise TooFewMarks(
             f"{len(truth)} verdicts are too few to fit an album's decision: mark at least "
             f"{LEAST_MARKS} hits, right ones and wrong ones"
         )
-    start = view.predictor.calibration if model_own else view.calibration
-    return _fit(np.array(logits), truth, np.array(groups), start)
+    start, fitted_to = decider(engine, album_id, verifier)
+    return _fit(np.array(logits), truth, np.array(groups), replace(start, fitted_to=fitted_to))
 
 
-def keep(catalog: Catalog, album_id: int, fitted: Calibration) -> None:
-    """Let an album decide by a calibration from now on, under its own revision."""
-    with catalog.session() as session:
-        session.execute(
-            delete(CalibrationRow).where(
-                CalibrationRow.album_id == album_id, CalibrationRow.revision == fitted.revision
-            )
-        )
-        session.execute(
-            insert(CalibrationRow).values(
-                album_id=album_id,
-                revision=fitted.revision,
-                json=fitted.to_dict(),
-                created_at=clock(),
-            )
-        )
-
-
-def reset(catalog: Catalog, album_id: int) -> int:
-    """Let an album decide by its model's calibration again; how many of its own are dropped."""
-    with catalog.session() as session:
-        kept = session.scalars(
-            select(CalibrationRow.revision).where(CalibrationRow.album_id == album_id)
-        ).all()
-        session.execute(delete(CalibrationRow).where(CalibrationRow.album_id == album_id))
-    return len(kept)
+def _logits(
+    engine: Engine, view: View, expression: str, photo_ids: list[int], verifier: str | None
+) -> dict[int, float]:
+    """The no-target logit of each photo that can be judged."""
+    if verifier is not None:
+        verification = begin(
+            engine.verifiers, engine.settings, verifier, expression, None,
+            catalog=engine.catalog, albums=[view.album_id],
+        )  # fmt: skip
+        photos = by_id(engine.catalog, photo_ids)
+        decisions = verification.judge([photos[each] for each in photo_ids if each in photos])
+        return {each.photo_id: each.no_target_logit for each in decisions}
+    rows = view.rows_of(np.array(photo_ids))
+    if not len(rows):
+        return {}
+    words = engine.models.words(view.predictor, expression)
+    judged = view.predictor.judge(view.snapshot.gather("tokens", rows), words)
+    ids = view.snapshot.photo_ids[rows].tolist()
+    return dict(zip(ids, judged.no_target_logit.tolist(), strict=True))
 
 
 def _fit(

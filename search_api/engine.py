@@ -21,6 +21,7 @@ from indexer.store import FeatureStore
 from indexer.tables import Album, CalibrationRow, IndexVersion, Photo
 from model.calibration import Calibration
 from model.predictor import Predictor
+from search_api.album_decisions import own_calibration
 from search_api.coverage import Note
 from search_api.filters import Filters
 from search_api.models import Models
@@ -160,18 +161,14 @@ class Engine:
         begun = time.monotonic()
         with self.catalog.reading() as session:
             by_status = count_by_status(session, album_id)
-            own = session.scalars(
-                select(CalibrationRow)
-                .where(CalibrationRow.album_id == album_id)
-                .order_by(CalibrationRow.created_at.desc())
-                .limit(1)
-            ).one_or_none()
         version = versions.serving(self.catalog, album_id)
         predictor = (
             self.models.that_made(version.model, version.fingerprints)
             if version is not None
             else self.models.default
         )
+        with self.catalog.reading() as session:
+            own = own_calibration(session, album_id, predictor.fingerprints["head"])
         snapshot = open_snapshot(self.catalog, self.store, album_id, predictor.fingerprints)
         prefilter = Prefilter.open(self.settings, snapshot, predictor)
         view = View(
@@ -181,7 +178,7 @@ class Engine:
             predictor=predictor,
             snapshot=snapshot,
             prefilter=prefilter,
-            calibration=Calibration.from_dict(own.json) if own else predictor.calibration,
+            calibration=own or predictor.calibration,
             index_version_id=version.id if version else None,
             by_status=by_status,
             notes=_rebuilt(prefilter),

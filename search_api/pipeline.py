@@ -133,6 +133,8 @@ def search(
                 query.verifier,
                 query.expression,
                 query.threshold,
+                catalog=engine.catalog,
+                albums=[view.album_id for view in views],
             )
     if query.seconds is not None:
         time_limit_s = min(query.seconds, time_limit_s or query.seconds)
@@ -151,7 +153,7 @@ def search(
     if verification is not None:
         threshold = verification.threshold
         fingerprints = {**fingerprints, "verifier": verification.verifier.fingerprint}
-        revisions = {verification.verifier.calibration.revision}
+        revisions = {each.revision for each in verification.calibrations}
     with watch.stage("keep"):
         run_id = runs.begin(
             engine.catalog,

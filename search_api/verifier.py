@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from indexer.catalog import Catalog
 from indexer.decode import limits_of
 from indexer.picture import decode_upright, read_file
 from indexer.settings import Settings
+from model.calibration import Calibration
 from model.errors import PhotoError, UnknownModel, WeightsError
 from model.official.config import OFFICIAL
 from model.official.verifier import OfficialVerifier, OfficialWords, load_verifier
+from search_api.album_decisions import own_calibration
 from search_api.decisions import CONFIDENCE_DIGITS, Decision, quantised
 from search_api.errors import SearchError
 from search_api.photos import PhotoInfo, checked_file
@@ -22,6 +27,23 @@ log = logging.getLogger(__name__)
 
 BATCH = 8
 """Photos between two looks at the clock and at whoever wants to cancel."""
+
+
+def weights_of_verifier(settings: Settings, name: str) -> Path:
+    """Where the imported weights of a released network lie.
+
+    Raises:
+        UnknownModel: no released network has this name.
+        WeightsError: it was not imported here; the message says how to.
+    """
+    if name not in OFFICIAL:
+        raise UnknownModel(f"{name!r} is no verifier; choose one of {', '.join(sorted(OFFICIAL))}")
+    path = settings.home / "models" / f"{name}.safetensors"
+    if not path.is_file():
+        raise WeightsError(
+            f"{name} was not imported; run: referent models import FILE.pth --as {name}"
+        )
+    return path
 
 
 class Verifiers:
@@ -52,15 +74,7 @@ class Verifiers:
         with self._loading:
             if self._kept is not None and self._kept.name == name:
                 return self._kept
-            if name not in OFFICIAL:
-                raise UnknownModel(
-                    f"{name!r} is no verifier; choose one of {', '.join(sorted(OFFICIAL))}"
-                )
-            path = self._settings.home / "models" / f"{name}.safetensors"
-            if not path.is_file():
-                raise WeightsError(
-                    f"{name} was not imported; run: referent models import FILE.pth --as {name}"
-                )
+            path = weights_of_verifier(self._settings, name)
             self._kept = None  # one network at a time: the base one takes a gigabyte
             self._kept = load_verifier(path, device=self._settings.device)
             return self._kept
@@ -68,13 +82,33 @@ class Verifiers:
 
 @dataclass
 class Verification:
-    """One expression, read by a verifier, and what became of its photos."""
+    """One expression, read by a verifier, and what became of its photos.
+
+    Attributes:
+        wanted: confidence that counts as a match; None takes each album's calibrated one.
+        albums: calibrations that albums have of their own for this verifier, by album id.
+    """
 
     verifier: OfficialVerifier
     words: OfficialWords
     settings: Settings
-    threshold: float
+    wanted: float | None
+    albums: dict[int, Calibration] = field(default_factory=dict)
     unreadable: int = 0
+
+    @property
+    def calibrations(self) -> list[Calibration]:
+        """Those that may decide here: the albums' own, or the verifier's."""
+        return list(self.albums.values()) or [self.verifier.calibration]
+
+    @property
+    def threshold(self) -> float:
+        """The least confidence that counts as a match."""
+        return min(self._threshold(each) for each in self.calibrations)
+
+    def _threshold(self, calibration: Calibration) -> float:
+        chosen = calibration.threshold if self.wanted is None else self.wanted
+        return round(chosen, CONFIDENCE_DIGITS)
 
     def judge(self, photos: list[PhotoInfo]) -> list[Decision]:
         """Decide about photos from their files; those that cannot be read are counted, not judged.
@@ -96,36 +130,47 @@ class Verification:
         if not judged:
             return []
         verdict = self.verifier.judge(np.stack(pixels), self.words)
-        confidence = np.round(
-            self.verifier.calibration.confidence(verdict.no_target_logit), CONFIDENCE_DIGITS
-        )
         nothing = np.zeros(0, np.float32)
-        return [
-            Decision(
-                photo_id=photo.id,
-                confidence=float(confidence[i]),
-                accepted=bool(confidence[i] >= self.threshold),
-                no_target_logit=float(verdict.no_target_logit[i]),
-                minimap=nothing,
-                coefficients=nothing,
-                mask_logit=quantised(verdict.mask_logit[i]),
+        decisions = []
+        for photo, logit, mask in zip(
+            judged, verdict.no_target_logit, verdict.mask_logit, strict=True
+        ):
+            own = self.albums.get(photo.album_id, self.verifier.calibration)
+            confidence = round(float(own.confidence(logit)), CONFIDENCE_DIGITS)
+            decisions.append(
+                Decision(
+                    photo_id=photo.id,
+                    confidence=confidence,
+                    accepted=confidence >= self._threshold(own),
+                    no_target_logit=float(logit),
+                    minimap=nothing,
+                    coefficients=nothing,
+                    mask_logit=quantised(mask),
+                )
             )
-            for i, photo in enumerate(judged)
-        ]
+        return decisions
 
 
 def begin(
-    verifiers: Verifiers, settings: Settings, name: str, expression: str, threshold: float | None
+    verifiers: Verifiers,
+    settings: Settings,
+    name: str,
+    expression: str,
+    threshold: float | None,
+    *,
+    catalog: Catalog,
+    albums: Iterable[int],
 ) -> Verification:
     """Load a verifier and let it read the expression.
 
     Args:
-        threshold: confidence that counts as a match; None takes the verifier's calibrated one.
+        threshold: confidence that counts as a match; None takes the calibrated ones.
+        albums: that photos will come from.
     Raises:
         UnknownModel, WeightsError, ExpressionError.
     """
     verifier = verifiers.named(name)
-    chosen = verifier.calibration.threshold if threshold is None else threshold
-    return Verification(
-        verifier, verifier.read(expression), settings, round(chosen, CONFIDENCE_DIGITS)
-    )
+    with catalog.reading() as session:
+        found = {each: own_calibration(session, each, verifier.fingerprint) for each in albums}
+    calibrations = {each: own or verifier.calibration for each, own in found.items()}
+    return Verification(verifier, verifier.read(expression), settings, threshold, calibrations)

@@ -140,7 +140,10 @@ def let_match(library: Library, album: str, share: float) -> float:
     confidence = np.sort(middle.confidence(logits))
     threshold = float(np.quantile(confidence, 1 - share)) if 0 < share < 1 else 1.0 - share
     calibration = Calibration(
-        temperature=middle.temperature, bias=middle.bias, threshold=round(threshold, 4)
+        temperature=middle.temperature,
+        bias=middle.bias,
+        threshold=round(threshold, 4),
+        fitted_to=view.predictor.fingerprints["head"],
     )
     with library.engine.catalog.session() as session:
         album_id = session.scalar(select(Album.id).where(Album.name == album))

@@ -258,6 +258,12 @@ def test_services_index_an_album_and_a_search_makes_no_swin_call(
     ) as answer:
         metrics = answer.read().decode()
     assert 'referent_photos_encoded_total{outcome="encoded"} 10.0' in metrics
+    logged = [
+        json.loads(line)
+        for line in stack.fleet.log_of("worker-encode").splitlines()
+        if line.startswith("{")
+    ]
+    assert [each["job_id"] for each in logged if each["event"] == "job done"] == [job["id"]]
     library = stack.call("/metrics")
     for figure in (
         'referent_jobs{kind="index",state="done"} 1.0',

@@ -12,7 +12,7 @@ from library import EXPRESSION, Library, make_library
 from starlette.testclient import TestClient
 
 from model.calibration import Calibration
-from search_api import corrections, exports
+from search_api import album_decisions, corrections, exports
 from search_api.app import create_app
 from search_api.corrections import TooFewMarks
 from search_api.errors import BadQuery
@@ -97,9 +97,11 @@ def test_verdicts_lower_the_held_out_error_and_the_album_decides_by_them(
     view = library.engine.views("small")[0]
     fit = corrections.fit_album(library.engine, view.album_id)
     assert fit.marks == 12
-    corrections.keep(catalog, view.album_id, fit.calibration)
+    album_decisions.keep(catalog, view.album_id, fit.calibration)
     assert library.engine.views("small")[0].calibration.revision == fit.calibration.revision
-    assert corrections.reset(catalog, view.album_id) == 1
+    head = view.predictor.fingerprints["head"]
+    assert album_decisions.reset(catalog, view.album_id, "another network's") == 0
+    assert album_decisions.reset(catalog, view.album_id, head) == 1
     assert library.engine.views("small")[0].calibration.revision == view.calibration.revision
 
 

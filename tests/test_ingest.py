@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from albums import album, folder_of, photo
 from fake_predictor import FakePredictor
 from kills import Trial
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from indexer import claims, commits, maintenance, versions
 from indexer.catalog import Catalog
@@ -318,6 +320,27 @@ def test_workers_that_race_encode_each_photo_once(catalog: Catalog, tmp_path: Pa
     with catalog.reading() as session:
         stored = session.scalar(select(func.sum(Segment.rows)).where(Segment.tier == "tokens"))
     assert stored == 40
+
+
+def test_content_that_another_worker_has_just_finished_is_not_claimed(
+    lite: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album(lite, "small", folder_of(tmp_path / "photos", 4))
+    scan_album(lite, "small")
+    reading, turns = lite.reading, iter([True])
+
+    @contextmanager
+    def and_then_the_other() -> Iterator[Session]:
+        with reading() as session:
+            yield session
+        if next(turns, False):
+            run(lite, FakePredictor())
+
+    monkeypatch.setattr(lite, "reading", and_then_the_other)
+    wanted = versions.wanted_tiers(FakePredictor().fingerprints, keep_pyramid=False)
+    assert claims.claim(lite, 1, wanted, "the late one", limit=9)[0] == []
+    with reading() as session:
+        assert session.scalars(select(EncodeClaim.content_hash)).all() == []
 
 
 def test_claim_of_before_the_clock_was_put_back_holds_nothing_up(

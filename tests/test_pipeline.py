@@ -405,7 +405,8 @@ def test_damaged_faiss_file_is_rebuilt_from_the_store_and_said_so(own_library: L
 
 
 def test_albums_own_calibration_decides_without_encoding_anything(own_library: Library) -> None:
-    strict = Calibration(threshold=1.0)
+    head = own_library.predictor.fingerprints["head"]
+    strict = Calibration(threshold=1.0, fitted_to=head)
     with own_library.engine.catalog.session() as session:
         album = session.scalar(select(Album.id))
         session.execute(

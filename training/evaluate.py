@@ -164,25 +164,58 @@ def choose_calibration(
     Raises:
         CalibrationError: no threshold reaches the wanted precision.
     """
-    target = np.array([bool(pair.targets) for pair in pairs[0].pairs])
-    fitted = calibration.fit(pairs[1].no_target_logit, target)
-    alone = fitted.confidence(pairs[1].no_target_logit, shifted=False)
-    point = calibration.threshold_for_target_accuracy(alone, target, 0.95)
+    fitted = _fitted_to_pairs(pairs[0], pairs[1].no_target_logit)
     scored = album[0].truth >= 0
     logits, truth = album[1].no_target_logit[scored], album[0].truth[scored] == 1
     fitted = replace(fitted, prior_shift=calibration.fit_prior_shift(fitted, logits, truth))
-    confidence = fitted.confidence(logits)
-    if precision is None:
-        threshold: float | None = calibration.threshold_for_f1(confidence, truth)
-    else:
-        threshold = calibration.threshold_for_precision(confidence, truth, precision)
-    if threshold is None:
-        raise calibration.CalibrationError(
-            f"no threshold reaches a precision of {precision} on {album[0].name}; ask for less"
-        )
+    threshold = _threshold(fitted.confidence(logits), truth, precision, album[0].name)
     quiet = float(np.quantile(fitted.confidence(absent.no_target_logit), 1 - absent_rate))
     threshold = min(1.0, max(threshold, float(np.nextafter(quiet, 1))))
-    return replace(fitted, threshold=threshold, points={PAIR_POINT: point}, fitted_to=fitted_to)
+    return replace(fitted, threshold=threshold, fitted_to=fitted_to)
+
+
+def choose_verifier_calibration(
+    data: PairSet,
+    no_target_logits: NDArray[np.float64],
+    *,
+    fitted_to: str,
+    precision: float | None = None,
+) -> Calibration:
+    """Choose a verifier's calibration on pairs alone: candidates of a prefilter are no album.
+
+    Raises:
+        CalibrationError: no threshold reaches the wanted precision.
+    """
+    fitted = _fitted_to_pairs(data, no_target_logits)
+    target = np.array([bool(pair.targets) for pair in data.pairs])
+    threshold = _threshold(fitted.confidence(no_target_logits), target, precision, data.name)
+    return replace(fitted, threshold=threshold, fitted_to=fitted_to)
+
+
+def _fitted_to_pairs(data: PairSet, no_target_logits: NDArray[np.float64]) -> Calibration:
+    """Temperature, bias and the pairs' operating point."""
+    target = np.array([bool(pair.targets) for pair in data.pairs])
+    fitted = calibration.fit(no_target_logits, target)
+    alone = fitted.confidence(no_target_logits)
+    point = calibration.threshold_for_target_accuracy(alone, target, 0.95)
+    return replace(fitted, points={PAIR_POINT: point})
+
+
+def _threshold(
+    confidence: NDArray[np.float64],
+    target: NDArray[np.bool_],
+    precision: float | None,
+    name: str,
+) -> float:
+    """The threshold with the best F1, or the lowest with the wanted precision."""
+    if precision is None:
+        return calibration.threshold_for_f1(confidence, target)
+    found = calibration.threshold_for_precision(confidence, target, precision)
+    if found is None:
+        raise calibration.CalibrationError(
+            f"no threshold reaches a precision of {precision} on {name}; ask for less"
+        )
+    return found
 
 
 def _counted(

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from model.preprocess import to_pixels
 
 if TYPE_CHECKING:
+    from model.official.verifier import OfficialVerifier
     from model.predictor import Judgement, Predictor
 
 BATCH_PHOTOS = 16
@@ -161,6 +162,20 @@ def judge_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> 
                 bar.update()
     bar.close()
     return PairScores(logit, *pixels.T)
+
+
+def verifier_logits(
+    verifier: OfficialVerifier, data: PairSet, *, quiet: bool = False
+) -> NDArray[np.float64]:
+    """Judge every pair by a released network, which sees the photo anew for each: (n,) logits."""
+    logit = np.zeros(len(data.pairs))
+    for index, pair in enumerate(
+        tqdm(data.pairs, desc=f"{data.name}: verifying", disable=quiet or None, leave=False)
+    ):
+        image = Image.fromarray(data.photos.image(pair.photo))
+        verdict = verifier.judge(verifier.pixels_of(image)[None], verifier.read(pair.expression))
+        logit[index] = verdict.no_target_logit[0]
+    return logit
 
 
 @dataclass(frozen=True)

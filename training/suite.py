@@ -23,14 +23,23 @@ from training.evaluate import (
     absent_figures,
     album_figures,
     choose_calibration,
+    choose_verifier_calibration,
     pair_figures,
     prefilter_figures,
 )
-from training.judging import Pair, PairSet, encode_album, judge_album, judge_pairs
+from training.judging import (
+    Pair,
+    PairSet,
+    encode_album,
+    judge_album,
+    judge_pairs,
+    verifier_logits,
+)
 from training.report import Examples
 from training.testsets import FULL, Sizes
 
 if TYPE_CHECKING:
+    from model.official.verifier import OfficialVerifier
     from model.predictor import Predictor
 
 
@@ -75,6 +84,28 @@ def calibrate(
         (album, judge_album(predictor, album, encoded, quiet=quiet)),
         judge_album(predictor, absent, encoded, quiet=quiet),
         fitted_to=predictor.fingerprints["head"],
+        precision=precision,
+    )
+
+
+def calibrate_verifier(
+    verifier: OfficialVerifier,
+    data: PairSet,
+    *,
+    precision: float | None = None,
+    quiet: bool = False,
+) -> Calibration:
+    """Choose a released network's calibration on pairs, such as `testsets.pairs("val")`.
+
+    Args:
+        verifier: its own calibration is not looked at.
+        precision: the threshold has at least this precision, instead of the best F1.
+        quiet: show no progress.
+    """
+    return choose_verifier_calibration(
+        data,
+        verifier_logits(verifier, data, quiet=quiet),
+        fitted_to=verifier.fingerprint,
         precision=precision,
     )
 

@@ -166,13 +166,15 @@ def _give_back(
     wait for the ends of its leases, since it lives.
     """
     until = time.monotonic() + max(place.lease_s, claims.CLAIM_S)
+    tell = log.warning
     while True:
         try:
             if broken:
                 claims.release(catalog, place.owner)
             slots.release(catalog, place)
         except TRANSIENT as error:
-            log.warning("place not given back", reason=str(error))
+            tell("place not given back", reason=str(error))
+            tell = log.debug  # once is enough
             if stopping() or time.monotonic() >= until:
                 return  # the leases end by themselves
             time.sleep(RETRY_S)

@@ -1,0 +1,64 @@
+"""An album's own calibrations in the catalog: one a network whose decisions people marked.
+
+A calibration reads the logits of one head. It is kept with that head's fingerprint and used for no
+other: with new weights the model's own decides again until the album is fitted anew.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from indexer.catalog import Catalog
+from indexer.clock import clock
+from indexer.tables import CalibrationRow
+from model.calibration import Calibration
+
+
+def own_calibration(session: Session, album_id: int, fitted_to: str) -> Calibration | None:
+    """The latest calibration of an album for one network; None where it has none.
+
+    Args:
+        fitted_to: the fingerprint of the predictor's head, or of the verifier.
+    """
+    rows = session.scalars(
+        select(CalibrationRow.json)
+        .where(CalibrationRow.album_id == album_id)
+        .order_by(CalibrationRow.created_at.desc(), CalibrationRow.revision)
+    )
+    return next((Calibration.from_dict(r) for r in rows if r["fitted_to"] == fitted_to), None)
+
+
+def keep(catalog: Catalog, album_id: int, fitted: Calibration) -> None:
+    """Let an album decide by a calibration from now on, under its own revision."""
+    with catalog.session() as session:
+        session.execute(
+            delete(CalibrationRow).where(
+                CalibrationRow.album_id == album_id, CalibrationRow.revision == fitted.revision
+            )
+        )
+        session.execute(
+            insert(CalibrationRow).values(
+                album_id=album_id,
+                revision=fitted.revision,
+                json=fitted.to_dict(),
+                created_at=clock(),
+            )
+        )
+
+
+def reset(catalog: Catalog, album_id: int, fitted_to: str) -> int:
+    """Let an album decide by a network's own calibration again; how many are dropped."""
+    with catalog.session() as session:
+        kept = session.execute(
+            select(CalibrationRow.revision, CalibrationRow.json).where(
+                CalibrationRow.album_id == album_id
+            )
+        ).all()
+        dropped = [revision for revision, values in kept if values["fitted_to"] == fitted_to]
+        session.execute(
+            delete(CalibrationRow).where(
+                CalibrationRow.album_id == album_id, CalibrationRow.revision.in_(dropped)
+            )
+        )
+    return len(dropped)
