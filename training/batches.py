@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from random import Random
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ from training.recipe import Recipe
 from training.region_targets import Targets, targets_of
 from training.scene import Scene
 from training.shards import Shards
+from training.slips import slip
 
 # Photos of the batch, next in the ring, whose expressions are also asked of a photo. With a few
 # neighbours rather than all others, a process draws little that belongs to another's photos.
@@ -170,6 +172,18 @@ class Place:
         return grammar.no_target(self.original, rng, self.recipe.false_ones)
 
 
+class Hand:
+    """Types a place's expressions, with slips."""
+
+    def __init__(self, share: float, seed: tuple[int, ...]) -> None:
+        self._share = share
+        self._random = Random(repr((*seed, 3)))
+
+    def typed(self, text: str) -> str:
+        """The text, with a slip now and then."""
+        return slip(text, self._random) if self._random.random() < self._share else text
+
+
 def mirror_scene(scene: Scene) -> Scene:
     """The scene of a photo that was flipped left to right."""
     flipped = tuple(
@@ -229,11 +243,12 @@ class Sampler:
         pairs = Pairs()
         for b, at in enumerate(drawn.mine):
             place = places[at]
+            hand = Hand(recipe.slips, place.seed)
             for expression in place.own + place.false:
                 referents = grammar.execute(expression.program, place.original)
                 if referents is not None:
                     text = grammar.mirror(expression.text) if place.flipped else expression.text
-                    pairs.add(b, text, expression.kind, referents)
+                    pairs.add(b, hand.typed(text), expression.kind, referents)
             rng = np.random.default_rng([*place.seed, 2])
             others = [e for other in drawn.neighbours(at) for e in places[other].own]
             for k in pick(len(others), recipe.crossed, rng):
@@ -243,7 +258,7 @@ class Sampler:
             if recipe.absent:
                 known = bool(rng.random() < 0.3)
                 for text in grammar.absent(rng, recipe.absent, known=known, held_out=False):
-                    pairs.add(b, text, "absent", frozenset())
+                    pairs.add(b, hand.typed(text), "absent", frozenset())
         return self._tensors(drawn, [places[at].scene for at in drawn.mine], pairs)
 
     def _tensors(self, drawn: Draw, scenes: list[Scene], pairs: Pairs) -> Batch:

@@ -63,6 +63,8 @@ class Recipe:
     """Expressions a photo that were written for other photos of the batch (rule 2, albums)."""
     absent: int = 1
     """Expressions a photo for things that no photo shows."""
+    slips: float = 0.0
+    """Synthetic: share of a photo's own and absent expressions that get one typing slip more."""
     learning_rate: float = 1.5e-3
     """Peak; half a cosine follows a linear warm-up."""
     backbone_rate: float = 1.0

@@ -61,7 +61,7 @@ def finish(text: str, r: Random) -> str:
     if r.random() < 0.012 and pieces(text) <= MAX_PIECES - 3:
         text = r.choice(("find ", "show me ")) + text
     if r.random() < 0.035:
-        text = _slip(text, r)
+        text = slip(text, r)
     roll = r.random()
     if roll < 0.08:
         text = text[0].upper() + text[1:]
@@ -72,8 +72,11 @@ def finish(text: str, r: Random) -> str:
     return text
 
 
-def _slip(text: str, r: Random) -> str:
-    """One word with a swapped, lost or doubled letter that makes no other word of the lexicon."""
+def slip(text: str, r: Random) -> str:
+    """One word with a swapped, lost or doubled letter that makes no other word of the lexicon.
+
+    Unchanged where no word is long enough, or the text might get too many word pieces.
+    """
     words = text.split(" ")
     able = [i for i, w in enumerate(words) if len(w) > 4 and w.isalpha() and w not in _UNTOUCHED]
     if not able or pieces(text) > MAX_PIECES - 3:
@@ -81,7 +84,7 @@ def _slip(text: str, r: Random) -> str:
     i = r.choice(able)
     word = words[i]
     at = r.randrange(1, len(word) - 1)
-    slip = r.choice(
+    typed = r.choice(
         (
             word[:at] + word[at + 1] + word[at] + word[at + 2 :],
             word[:at] + word[at + 1 :],
@@ -89,7 +92,7 @@ def _slip(text: str, r: Random) -> str:
         )
     )
     # A lost s must not turn many into one.
-    if slip in _VOCABULARY or slip == word or (word.endswith("s") and not slip.endswith("s")):
+    if typed in _VOCABULARY or typed == word or (word.endswith("s") and not typed.endswith("s")):
         return text
-    words[i] = slip
+    words[i] = typed
     return " ".join(words)
