@@ -8,26 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
+import typer
 from PIL import Image
 from test_starting_points import base, mask2former
+from typer.testing import CliRunner
 
 from model import checkpoint
-from model.preprocess import to_pixels
-from model.starting_points import config_from_mask2former, write_start
-from training.batches import Batch
+from model.starting_points import config_from_mask2former
+from referent.train import train
 from training.grefcoco import Dataset, read
 from training.recipe_base import BASE
-from training.region_targets import no_targets
+from training.starting import starting_weights
 from training.train import Progress, Trainer
 
-SIDE = 96
 SQUARES = [(4, 4, 20, 20), (40, 20, 16, 16)]
 
 
 def small_set(folder: Path) -> Dataset:
     """Two photos with two squares each; expressions for one, both and none of them."""
+    folder.mkdir()
     images, annotations, refs = [], [], []
     texts = {"red square": [0], "both squares": [0, 1], "green dog": []}
     for photo in (1, 2):
@@ -61,62 +60,17 @@ def small_set(folder: Path) -> Dataset:
     return read(folder, "train", folder)
 
 
-class EverySample:
-    """Each step sees every photo with every expression."""
-
-    with_pixels = True
-
-    def __init__(self, data: Dataset, regions: int) -> None:
-        self.data, self.regions = data, regions
-        self.groups = data.by_photo()
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def pixels(self, index: int) -> NDArray[np.uint8]:
-        image_id = list(self.groups)[index]
-        return to_pixels(Image.open(self.data.photo(image_id)).convert("RGB"), SIDE)
-
-    def phrases(self, rng: np.random.Generator, count: int) -> list[str]:
-        return [sample.text for sample in self.data.samples[:count]]
-
-    def batch(self, step: int) -> Batch:
-        samples = self.data.samples
-        texts = sorted({sample.text for sample in samples})
-        photos = list(self.groups)
-        masks = torch.stack([torch.from_numpy(self.data.mask(s)).float() for s in samples])
-        side = (SIDE // 4, SIDE // 4)
-        return Batch(
-            pixels=torch.stack(
-                [torch.from_numpy(self.pixels(i)).permute(2, 0, 1) for i in range(len(photos))]
-            ).float(),
-            texts=texts,
-            photo=torch.tensor([photos.index(s.image_id) for s in samples]),
-            text=torch.tensor([texts.index(s.text) for s in samples]),
-            kinds=[s.kind for s in samples],
-            no_target=torch.tensor([float(s.no_target) for s in samples]),
-            masks=F.interpolate(masks[:, None], size=side, mode="area")[:, 0],
-            origin=torch.arange(len(photos)),
-            flipped=torch.zeros(len(photos), dtype=torch.bool),
-            targets=no_targets(len(photos), self.regions),
-        )
-
-
 def test_base_recipe_learns_from_mask2former_on_a_small_set(tmp_path: Path) -> None:
     mask2former(tmp_path / "mask2former")
     config = config_from_mask2former(tmp_path / "mask2former", base())
-    start = tmp_path / "start.safetensors"
-    write_start(tmp_path / "mask2former", config, start)
-    (tmp_path / "set").mkdir()
-    source = EverySample(small_set(tmp_path / "set"), config.regions)
-    recipe = replace(BASE, steps=6, batch=2, warmup=2, learning_rate=5e-4, bf16=False)
-    trainer = Trainer(
-        recipe,
-        source.data,  # type: ignore[arg-type]  # not looked at where a source is given
-        tmp_path / "run",
-        start=start,
-        source=source,
-    )
+    recipe = replace(
+        BASE, model=config, steps=8, batch=2, warmup=2, learning_rate=5e-4, ema=0.5, bf16=False,
+        jitter=0.0, flip=False,
+    )  # fmt: skip
+    start = starting_weights(tmp_path / "mask2former", recipe, tmp_path / "run")
+    assert start is not None
+    data = small_set(tmp_path / "set")
+    trainer = Trainer(recipe, data, tmp_path / "run", start=start)
     totals: list[float] = []
 
     def note(progress: Progress) -> None:
@@ -124,8 +78,27 @@ def test_base_recipe_learns_from_mask2former_on_a_small_set(tmp_path: Path) -> N
 
     before = checkpoint.load(start).state_dict()
     assert trainer.run(note)
-    assert len(totals) == 6 and totals[-1] < totals[0] and np.isfinite(totals).all()
+    assert len(totals) == 8 and totals[-1] < totals[0] and np.isfinite(totals).all()
     after = checkpoint.load(trainer.weights)
     assert after.config == config
     for name in ("ria.decoder.query_features", "backbone.swin.layers.0.blocks.0.attn.qkv.weight"):
         assert not torch.equal(after.state_dict()[name], before[name]), name
+
+
+def test_base_recipe_runs_dry_from_the_command_line(tmp_path: Path) -> None:
+    theirs = mask2former(tmp_path / "mask2former").model
+    config = config_from_mask2former(tmp_path / "mask2former", base())
+    (tmp_path / "small.json").write_text(json.dumps(config.to_dict()))
+    small_set(tmp_path / "set")
+    app = typer.Typer()
+    app.command()(train)
+    command = ["base", "--data", str(tmp_path / "set"), "--start", str(tmp_path / "mask2former"),
+               "--model", str(tmp_path / "small.json"), "--steps", "2", "--batch", "2",
+               "--out", str(tmp_path / "run")]  # fmt: skip
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    weights = next((tmp_path / "run").glob("rela-*.safetensors"))
+    assert checkpoint.header(weights)["steps"] == "2"
+    kept = checkpoint.load(weights).state_dict()["ria.decoder.query_features"]
+    given = theirs.transformer_module.queries_features.weight
+    assert torch.allclose(kept, given, atol=1e-2)  # two steps of a warm-up of 1,500
