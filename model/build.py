@@ -46,6 +46,13 @@ SIZES: dict[str, ReLAConfig] = {
             drop_path=0.2, dense=True
         ),
     ),
+    "rela-small": ReLAConfig(
+        name="rela-small",
+        swin=SwinConfig(
+            embed_dim=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24), window_size=7,
+            drop_path=0.3, dense=True
+        ),
+    ),
     "rela-base": ReLAConfig(
         name="rela-base",
         swin=SwinConfig(

@@ -118,7 +118,7 @@ def write_starting_point(
             help="A Mask2Former folder or hub name, or Swin weights: file or timm name."
         ),
     ],
-    as_name: Annotated[str, typer.Option("--as", help="rela-tiny or rela-base.")],
+    as_name: Annotated[str, typer.Option("--as", help="rela-tiny, rela-small or rela-base.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The safetensors file to write.")],
 ) -> None:
     """Write the weights that `referent train --start` begins with."""

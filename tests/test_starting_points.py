@@ -19,6 +19,7 @@ from model.errors import WeightsError
 from model.rela import RelaNetwork
 from model.starting_points import (
     config_from_mask2former,
+    rename_mask2former,
     rename_swin,
     start_from_mask2former,
     start_from_swin,
@@ -128,6 +129,32 @@ def test_every_vision_weight_is_filled(source: tuple[Path, Any]) -> None:
     }
     assert set(done.filled) == vision
     assert all("swin.layernorm" in name for name in done.left)
+
+
+PUBLISHED = {
+    "rela-tiny": {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]},
+    "rela-small": {"embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24]},
+    "rela-base": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes_of_mask2former_fit_our_named_networks(name: str) -> None:
+    window = 12 if name == "rela-base" else 7
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    swin = SwinConfig(**PUBLISHED[name], window_size=window, out_features=stages)
+    with torch.device("meta"):
+        theirs = Mask2FormerForUniversalSegmentation(
+            Mask2FormerConfig(backbone_config=swin, num_queries=100)
+        )
+        ours = RelaNetwork(replace(SIZES[name], mask_channels=256))
+    renamed, _ = rename_mask2former(theirs.model.state_dict())
+    wanted = {
+        key: value.shape
+        for key, value in ours.state_dict().items()
+        if key.startswith(("backbone.", "pixel_decoder.", "ria."))
+    }
+    assert {key: value.shape for key, value in renamed.items()} == wanted
 
 
 def test_fewer_mask_channels_keep_the_best_part_of_the_masks(source: tuple[Path, Any]) -> None:
