@@ -24,27 +24,11 @@ from PIL import Image
 
 from model.matting import matte, resampled
 from model.trimap import make_trimap
-from training.soft_photos import KINDS, Kind, SoftPhoto, draw, predicted
+from training.soft_photos import KINDS, Kind, SoftPhoto, draw, errors, predicted
 
 CELLS = 56
 SEEDS = (1, 2, 3)
 PYMATTING_UP_TO = 1024
-
-
-def errors(alpha: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """SAD in thousands, MSE, gradient error in thousands (Gaussian derivatives, sigma 1.4)."""
-
-    def slope(values: np.ndarray) -> np.ndarray:
-        smooth = cv2.GaussianBlur(values.astype(np.float32), (0, 0), 1.4)
-        down, across = np.gradient(smooth)
-        return np.hypot(down, across)
-
-    difference = alpha - truth
-    return {
-        "sad": float(np.abs(difference).sum() / 1000),
-        "mse": float((difference**2).mean()),
-        "gradient": float(((slope(alpha) - slope(truth)) ** 2).sum() / 1000),
-    }
 
 
 def ours(photo: SoftPhoto, seed: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -12,12 +13,15 @@ import pytest
 from library import EXPRESSION, Library, make_library
 from PIL import Image
 from starlette.testclient import TestClient
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 from test_search_cli import Terminal
 
 from indexer import jobs
 from search_api import matte
 from search_api.app import create_app
-from search_api.manifest import MANIFEST
+from search_api.archive import zip_of
+from search_api.manifest import MANIFEST, Entry, note
 from search_api.photos import PhotoInfo, list_photos
 from search_api.pipeline import Done, collect
 from search_api.query import Query
@@ -108,6 +112,29 @@ def test_nothing_found_leaves_with_one_and_says_what_was_verified(
     assert not (tmp_path / "out" / MANIFEST).exists()
 
 
+def test_picture_of_ones_own_stands_behind_cropped_cut_outs(
+    referent: Terminal, library: Library, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 30), (10, 20, 250)).save(tmp_path / "behind.png")
+    words = ("--out", str(tmp_path / "out"), "--threshold", "0", "--webp", "--crop", "--json")
+    picture = ("--background", str(tmp_path / "behind.png"))
+    code, out, err = referent("matte", EXPRESSION, *words, *picture)
+    assert code in (0, 3), err
+    items = json.loads((tmp_path / "out" / MANIFEST).read_text())["items"]
+    done = [item for item in items if item["status"] == "done"]
+    assert len(done) == json.loads(out)["written"] > 0
+    photos = {photo.id: photo for photo in list_photos(library.engine.catalog)}
+    smaller = 0
+    for item in done:
+        assert item["file"].endswith(".webp")
+        whole = photos[item["photo"]]
+        with Image.open(tmp_path / "out" / item["file"]) as made:
+            assert made.mode == "RGB"
+            assert made.width <= (whole.width or 0) and made.height <= (whole.height or 0)
+            smaller += made.size != (whole.width, whole.height)
+    assert smaller
+
+
 def test_background_that_is_none_is_refused(referent: Terminal, tmp_path: Path) -> None:
     words = ("--out", str(tmp_path / "out"), "--background", "no colour")
     code, _, err = referent("matte", EXPRESSION, *words)
@@ -135,8 +162,13 @@ def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Pa
         Image.new("RGB", (96, 72), "red").save(files[0])
         files[1].unlink()
         job = jobs.create(library.engine.catalog, "matte", parameters={"run": done.run_id})
-        job = run_job(library.settings, library.engine.catalog, job.id, models(library))
+        with capture_logs([merge_contextvars]) as lines:
+            job = run_job(library.settings, library.engine.catalog, job.id, models(library))
         assert job.state == "done"
+        logged = [line for line in lines if line["event"] == "photo not cut out"]
+        told = jobs.failures(library.engine.catalog, job.id)
+        assert {line["photo_id"] for line in logged} == {one.photo_id for one in told}
+        assert {line["job_id"] for line in logged} == {job.id}
         items = json.loads(
             (library.settings.exports_dir / f"matte-{job.id}" / MANIFEST).read_text()
         )["items"]
@@ -183,3 +215,23 @@ def test_api_cuts_out_a_selection_and_streams_its_zip(library: Library) -> None:
         assert sorted(item["photo"] for item in items) == sorted(chosen)
         for bad in ({"background": "/etc/passwd"}, {"photos": []}, {"out": "/tmp"}):
             assert client.post("/v1/matte", json={"run": done.run_id, **bad}).status_code == 422
+
+
+def test_zip_is_made_while_it_is_sent_and_never_sits_in_memory(tmp_path: Path) -> None:
+    size = 64 << 20
+    for number in range(2):
+        name = f"{number}.png"
+        entry = Entry(number, "small", name, "dog", 1.0, None, None, name, "done", None, "key")
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+        note(tmp_path, entry)
+    stream, sent = zip_of(tmp_path), 0
+    tracemalloc.start()
+    try:
+        for piece in stream:
+            sent += len(piece)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sent == len(stream) > 2 * size
+    assert peak < size / 16

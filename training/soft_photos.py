@@ -88,6 +88,28 @@ def predicted(alpha: NDArray[np.float32], cells: int, seed: int) -> NDArray[np.f
     return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
+def errors(alpha: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, float]:
+    """How far an alpha is from the truth, both (H, W) in [0, 1], by the measures of the field.
+
+    Returns:
+        ``sad``, sum of absolute differences, in thousands; ``mse``; ``gradient``, in thousands
+        (squared difference of the slopes of Gaussian derivatives, sigma 1.4 pixels).
+    Source: Rhemann et al., A Perceptually Motivated Online Benchmark for Image Matting, CVPR 2009.
+    """
+
+    def slope(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        smooth = cv2.GaussianBlur(values.astype(np.float32), (0, 0), 1.4)
+        down, across = np.gradient(smooth)
+        return np.hypot(down, across)
+
+    difference = alpha - truth
+    return {
+        "sad": float(np.abs(difference).sum() / 1000),
+        "mse": float((difference**2).mean()),
+        "gradient": float(((slope(alpha) - slope(truth)) ** 2).sum() / 1000),
+    }
+
+
 def _texture(side: int, dice: np.random.Generator, hue: float, depth: float) -> NDArray[np.float64]:
     """Smooth noise of several scales round one colour, (side, side, 3) in 0 to 255."""
     colour = np.array([[[hue % 180, dice.uniform(60, 190), dice.uniform(70, 210)]]], np.uint8)
