@@ -20,8 +20,10 @@ from sqlalchemy import select, text
 from indexer import versions
 from indexer.albums import list_albums
 from indexer.catalog import Catalog
+from indexer.segment import read_header
 from indexer.settings import Settings
-from indexer.tables import Photo
+from indexer.store import FeatureStore
+from indexer.tables import FeatureRow, Photo, Segment
 
 
 @pytest.fixture
@@ -82,6 +84,49 @@ def test_command_indexes_and_says_how_the_album_stands(
     assert "0 damaged" in out
     assert "bytes a photo" in out
     assert "holidays: 5 photos, 4 indexed, 1 failed" in out
+
+
+def test_command_names_damaged_photos_and_encodes_just_them_again(
+    command: Callable[..., tuple[int, str, str]],
+    settings: Settings,
+    lite: Catalog,
+    tmp_path: Path,
+) -> None:
+    folder = folder_of(tmp_path / "holidays", 6)
+    command("index", folder)
+    store = FeatureStore.open(settings, lite)
+    with lite.reading() as session:
+        row = session.execute(select(Segment.id, Segment.path).where(Segment.tier == "tokens"))
+        segment, path = row.one()
+        names = session.execute(
+            select(FeatureRow.position, Photo.path)
+            .join(Photo, Photo.content_hash == FeatureRow.content_hash)
+            .where(FeatureRow.segment_id == segment)
+        )
+        by_position = {position: name.decode() for position, name in names}
+    file = store.path_of(path)
+    header, data = read_header(file), bytearray(file.read_bytes())
+    for position in (1, 4):
+        data[header.data_offset + position * header.row_bytes + 7] ^= 0x80
+    file.write_bytes(data)
+    status, out, _ = command("index", "--verify")
+    assert status == 0
+    assert "1 damaged, 2 rows lost, 2 photos encoded again" in out
+    named = {line.split("/")[-1] for line in out.splitlines() if "  encoded again: " in line}
+    assert named == {by_position[1], by_position[4]}
+    store.path_of(store_path(lite, "vectors")).unlink()
+    report = json.loads(command("index", "--verify", "--json")[1])["verify"]
+    assert len(report["damaged"]) == 1
+    assert report["encoded_again"] == len(report["photos"]) == report["lost_rows"] == 6
+    status, out, _ = command("index", "--verify")
+    assert "0 damaged, 0 rows lost, 0 photos encoded again" in out
+
+
+def store_path(catalog: Catalog, tier: str) -> str:
+    with catalog.reading() as session:
+        return session.scalars(
+            select(Segment.path).where(Segment.tier == tier, Segment.state == "live")
+        ).one()
 
 
 @pytest.mark.parametrize(
