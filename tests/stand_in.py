@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,14 @@ def stand_in(name: str) -> FakePredictor:
     return SlowPredictor(name=name)
 
 
+def sleep(seconds: float) -> None:
+    """`time.sleep` by another system call; libfaketime 0.9.10 breaks Python 3.11's (its #426)."""
+    threading.Event().wait(seconds)
+
+
 def main() -> None:
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+        time.sleep = sleep
     original = Models.__init__
 
     def with_stand_in(self: Models, device: str = "cpu", load: object = None) -> None:

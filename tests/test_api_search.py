@@ -14,6 +14,7 @@ from library import EXPRESSION, Library, make_library, paint
 from PIL import Image
 from starlette.testclient import TestClient
 
+from indexer import jobs
 from model.masks import from_rle
 from search_api import pipeline
 from search_api.app import create_app
@@ -278,6 +279,27 @@ def test_album_is_made_filled_by_upload_indexed_by_a_job_and_removed(
     assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "cancelled"
     assert client.delete(f"/v1/albums/{album['id']}").status_code == 204
     assert not list((library.settings.home / "uploads").glob("*/*.png"))
+
+
+def test_job_is_paused_resumed_cancelled_and_retried_by_requests_that_wake_the_runner(
+    own: tuple[TestClient, Library, list[str]],
+) -> None:
+    client, library, woken = own
+    body = {"kind": "index", "album": "small", "which": "all"}
+    number = client.post("/v1/jobs", json=body).json()["id"]
+    assert jobs.get(library.engine.catalog, number).parameters == {"which": "all"}
+    at = f"/v1/jobs/{number}"
+    for action, state in (
+        ("pause", "paused"),
+        ("resume", "queued"),
+        ("cancel", "cancelled"),
+        ("retry", "queued"),
+    ):
+        assert client.post(f"{at}/{action}").json()["state"] == state
+        assert client.get(at).json()["state"] == state
+    assert len(woken) == 5
+    client.post(f"{at}/cancel")
+    assert client.post(f"{at}/pause").status_code == 409
 
 
 def test_stream_of_a_job_is_cut_while_it_waits_and_ends_with_it(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,33 @@ def test_messages_are_json_and_far_apart_from_any_task(settings: Settings) -> No
     assert conf.broker_transport_options["visibility_timeout"] > conf.task_time_limit
     assert conf.task_time_limit > settings.turn_s
     assert conf.worker_concurrency == 1
+
+
+def test_process_that_grew_or_worked_long_is_replaced(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers.celery_app import make_app
+
+    monkeypatch.setenv("REFERENT_WORKER_MAX_TASKS", "7")
+    monkeypatch.setenv("REFERENT_WORKER_MAX_MEMORY_MIB", "300")
+    conf = make_app(Settings()).conf
+    assert conf.worker_max_tasks_per_child == 7
+    assert conf.worker_max_memory_per_child == 300 * 1024
+
+
+def test_process_holds_one_model() -> None:
+    loaded: list[weakref.ref[FakePredictor]] = []
+
+    def load(name: str) -> FakePredictor:
+        assert not [one for one in loaded if one() is not None]  # the last one is gone by now
+        made = FakePredictor(name=name)
+        loaded.append(weakref.ref(made))
+        return made
+
+    models = Models(load=load)  # type: ignore[arg-type]
+    for name in ("a", "a", "b"):
+        assert models.get(name).name == name
+    assert len(loaded) == 2
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ from search_api import manifest, matte, pipeline, runs
 from search_api.archive import folder_of_job
 from search_api.engine import Engine
 from search_api.query import Query
+from workers.logging import logger
 from workers.work import MORE, WAIT, Outcome, Turn
+
+log = logger(__name__)
 
 STATE = ".run.json"
 
@@ -54,10 +57,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
                 return _ended_early(turn)
             entry = matte.cut_out(engine, run, item, options, folder, before)
             if entry.status != "done":
-                with turn.catalog.session() as session:
-                    jobs.note_failure(
-                        session, turn.job.id, item.photo.id, f"{entry.status}: {entry.reason}"
-                    )
+                _note_failure(turn, entry)
         entries.append(entry)
         failed += entry.status != "done"
         turn.report(done=len(entries) - failed, total=len(items), failed=failed)
@@ -65,6 +65,19 @@ def cut_out_matches(turn: Turn) -> Outcome:
         manifest.write_manifest(folder, run, asdict(options), entries)
     (folder / STATE).unlink(missing_ok=True)
     return Outcome("done", _result(run, folder, entries))
+
+
+def _note_failure(turn: Turn, entry: manifest.Entry) -> None:
+    """Write what was not cut out into the job's report and the log."""
+    with turn.catalog.session() as session:
+        jobs.note_failure(session, turn.job.id, entry.photo, f"{entry.status}: {entry.reason}")
+    log.warning(
+        "photo not cut out",
+        photo_id=entry.photo,
+        path=entry.path,
+        status=entry.status,
+        reason=entry.reason,
+    )
 
 
 def _run_of(turn: Turn, engine: Engine, folder: Path) -> str | None:
