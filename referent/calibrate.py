@@ -46,7 +46,7 @@ def calibrate(
     reset: Annotated[
         bool, typer.Option("--reset", help="with --album: go back to the model's calibration")
     ] = False,
-    quick: Annotated[bool, typer.Option(help="a tenth of the synthetic sets")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="a tenth of the synthetic sets")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
     """Fit temperature, bias, prior and operating points on held-out data.
@@ -61,6 +61,10 @@ def calibrate(
     With --album the album's own decision is fitted from marked hits and kept in the catalog; the
     held-out error is printed before and after, and nothing is kept where it does not fall.
     """
+    if album is None and (reset or verifier is not None):
+        raise typer.BadParameter(
+            "--reset and --verifier go with --album; to fit a verifier on pairs, name it as MODEL"
+        )
     if album is not None:
         calibrate_album(album, verifier=verifier, reset=reset, as_json=as_json)
         return
@@ -136,6 +140,8 @@ def calibrate_album(album: str, *, verifier: str | None, reset: bool, as_json: b
     Raises:
         UnknownAlbum, NotIndexed, TooFewMarks; UnknownModel, WeightsError: no such verifier here.
     """
+    from tqdm import tqdm
+
     from indexer.settings import Settings
     from search_api import album_decisions, corrections
     from search_api.albums import album_id_of
@@ -150,10 +156,17 @@ def calibrate_album(album: str, *, verifier: str | None, reset: bool, as_json: b
             typer.echo(
                 json.dumps(told)
                 if as_json
-                else f"{album}: {dropped} calibrations of its own dropped; the model's one decides"
+                else f"{album}: {dropped or 'no'} calibration of its own dropped; "
+                f"{verifier or 'the model'}'s decides"
             )
             return
-        fit = corrections.fit_album(engine, album_id, verifier=verifier)
+        with tqdm(unit=" verdicts", disable=None, leave=False) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            fit = corrections.fit_album(engine, album_id, verifier=verifier, progress=show)
         if fit.helps:
             album_decisions.keep(engine.catalog, album_id, fit.calibration)
     if as_json:

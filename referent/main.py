@@ -15,23 +15,23 @@ from model.errors import ReferentError
 
 # (command, module, function); a module may instead hold a typer app, registered as a group.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
-    ("synth", "referent.synth", "synth"),
     ("index", "referent.index", "index"),
     ("search", "referent.search", "search"),
+    ("segment", "referent.segment", "segment"),
     ("matte", "referent.matte", "matte"),
     ("export", "referent.export", "export"),
     ("albums", "referent.albums", "albums"),
     ("serve", "referent.serve", "serve"),
     ("keys", "referent.keys", "app"),
-    ("evaluate", "referent.evaluate", "evaluate"),
-    ("calibrate", "referent.calibrate", "calibrate"),
     ("jobs", "referent.jobs", "app"),
     ("worker", "referent.worker", "worker"),
-    ("segment", "referent.segment", "segment"),
-    ("models", "referent.models", "app"),
-    ("train", "referent.train", "train"),
-    ("demo", "referent.demo", "demo"),
     ("reindex", "referent.reindex", "reindex"),
+    ("models", "referent.models", "app"),
+    ("synth", "referent.synth", "synth"),
+    ("train", "referent.train", "train"),
+    ("evaluate", "referent.evaluate", "evaluate"),
+    ("calibrate", "referent.calibrate", "calibrate"),
+    ("demo", "referent.demo", "demo"),
 )
 
 app = typer.Typer(

@@ -5,7 +5,8 @@ A verdict belongs to a photo and an expression, so it outlives the search run th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -19,13 +20,14 @@ from indexer.tables import Hit, Mark, Photo, SearchRun
 from model import calibration
 from model.calibration import Calibration
 from search_api import runs
+from search_api.decisions import Decision
 from search_api.engine import Engine, View
 from search_api.errors import BadQuery, NotIndexed, SearchError
 from search_api.exports import Exported
 from search_api.photos import by_id
 from search_api.runs import Run
 from search_api.shown import render
-from search_api.verifier import begin
+from search_api.verifier import BATCH, begin
 
 Verdict = Literal["right", "wrong", "wrong_mask", "missed"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -118,24 +120,22 @@ def album_marks(catalog: Catalog, album_id: int) -> list[MarkView]:
 def training_pairs(engine: Engine, album_id: int) -> Iterator[tuple[str, Exported]]:
     """Right matches with their masks, and wrong ones as no-target, for `exports.grefcoco`.
 
-    A wrong mask and a missed photo hold a thing whose true mask nobody drew: they are left out.
+    A wrong mask and a missed photo hold a thing whose true mask nobody drew: they are left out, as
+    is a right match whose search run is gone from the history, and its mask with it.
     """
     for each in album_marks(engine.catalog, album_id):
-        if each.verdict not in ("right", "wrong"):
-            continue
-        run_id = _latest_run(engine.catalog, each)
         photo = by_id(engine.catalog, [each.photo_id]).get(each.photo_id)
-        if run_id is None or photo is None:
+        if photo is None or each.verdict not in ("right", "wrong"):
             continue
-        run, hit = runs.one_hit(engine.catalog, run_id, each.photo_id)
-        mask = None
-        if each.verdict == "right":
-            try:
-                masks = run.fingerprints.get("masks", "")
-                mask, _ = render(engine, photo, hit.decision, masks)
-            except NotIndexed:
-                continue
-        yield each.expression, Exported(hit.rank, photo, hit.decision, mask)
+        if each.verdict == "wrong":
+            nothing = np.zeros(0, np.float32)
+            rejected = Decision(photo.id, 0.0, False, 0.0, nothing, nothing)
+            yield each.expression, Exported(0, photo, rejected, None)
+        elif run_id := _latest_run(engine.catalog, each):
+            run, hit = runs.one_hit(engine.catalog, run_id, each.photo_id)
+            with suppress(NotIndexed):
+                mask, _ = render(engine, photo, hit.decision, run.fingerprints.get("masks", ""))
+                yield each.expression, Exported(hit.rank, photo, hit.decision, mask)
 
 
 @dataclass(frozen=True)
@@ -174,12 +174,19 @@ def decider(engine: Engine, album_id: int, verifier: str | None) -> tuple[Calibr
     return view.predictor.calibration, view.predictor.fingerprints["head"]
 
 
-def fit_album(engine: Engine, album_id: int, *, verifier: str | None = None) -> Fit:
+def fit_album(
+    engine: Engine,
+    album_id: int,
+    *,
+    verifier: str | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Fit:
     """Fit an album's decision to its verdicts, from the network's own calibration.
 
     Args:
         verifier: fit the decision of this one, which looks at every marked photo for it, instead
             of the head's.
+        progress: told how many of how many verdicts' photos were judged.
     Raises:
         TooFewMarks, NotIndexed; UnknownModel, WeightsError: there is no such verifier.
     """
@@ -192,7 +199,10 @@ def fit_album(engine: Engine, album_id: int, *, verifier: str | None = None) -> 
     groups: list[int] = []
     for expression in sorted({each.expression for each in marks}):
         of_it = {each.photo_id: each.verdict for each in marks if each.expression == expression}
-        judged = _logits(engine, view, expression, sorted(of_it), verifier)
+        judged: dict[int, float] = {}
+        for part in _logits(engine, view, expression, sorted(of_it), verifier):
+            judged |= part
+            progress(len(logits) + len(judged), len(marks))
         groups += [len(logits)] * len(judged)  # the first of it numbers the expression
         logits += judged.values()
         target += [HAS_TARGET[of_it[photo_id]] for photo_id in judged]
@@ -208,23 +218,25 @@ def fit_album(engine: Engine, album_id: int, *, verifier: str | None = None) -> 
 
 def _logits(
     engine: Engine, view: View, expression: str, photo_ids: list[int], verifier: str | None
-) -> dict[int, float]:
-    """The no-target logit of each photo that can be judged."""
+) -> Iterator[dict[int, float]]:
+    """The no-target logit of each photo that can be judged, some photos at a time."""
     if verifier is not None:
         verification = begin(
             engine.verifiers, engine.settings, verifier, expression, None,
             catalog=engine.catalog, albums=[view.album_id],
         )  # fmt: skip
-        photos = by_id(engine.catalog, photo_ids)
-        decisions = verification.judge([photos[each] for each in photo_ids if each in photos])
-        return {each.photo_id: each.no_target_logit for each in decisions}
+        photos = list(by_id(engine.catalog, photo_ids).values())
+        for start in range(0, len(photos), BATCH):
+            decisions = verification.judge(photos[start : start + BATCH])
+            yield {each.photo_id: each.no_target_logit for each in decisions}
+        return
     rows = view.rows_of(np.array(photo_ids))
     if not len(rows):
-        return {}
+        return
     words = engine.models.words(view.predictor, expression)
     judged = view.predictor.judge(view.snapshot.gather("tokens", rows), words)
     ids = view.snapshot.photo_ids[rows].tolist()
-    return dict(zip(ids, judged.no_target_logit.tolist(), strict=True))
+    yield dict(zip(ids, judged.no_target_logit.tolist(), strict=True))
 
 
 def _fit(

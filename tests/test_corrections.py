@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from library import EXPRESSION, Library, make_library
 from starlette.testclient import TestClient
+from test_search_cli import Terminal
 
 from model.calibration import Calibration
-from search_api import album_decisions, corrections, exports
+from search_api import album_decisions, corrections, exports, runs
 from search_api.app import create_app
 from search_api.corrections import TooFewMarks
 from search_api.errors import BadQuery
@@ -26,6 +28,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     made = make_library(tmp_path_factory.mktemp("marks"), 12)
     yield made
     made.engine.close()
+
+
+@pytest.fixture
+def referent(
+    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    monkeypatch.setenv("REFERENT_HOME", str(library.settings.home))
+    monkeypatch.setenv("REFERENT_MODEL", library.settings.model)
+    return Terminal(capsys, monkeypatch)
 
 
 @pytest.fixture
@@ -74,6 +85,10 @@ def test_right_and_wrong_verdicts_are_training_pairs(
     wrong = next(row for row in rows if row["image_id"] == done.matched[1].photo_id)
     assert wrong["no_target"] is True
     assert len(read(tmp_path, "train").samples) == 2
+    for run in runs.history(catalog)[0]:
+        runs.forget(catalog, run.id)
+    without_runs = list(corrections.training_pairs(library.engine, album))
+    assert [each.photo.id for _, each in without_runs] == [done.matched[1].photo_id]
 
 
 def test_too_few_verdicts_are_refused(library: Library) -> None:
@@ -82,27 +97,60 @@ def test_too_few_verdicts_are_refused(library: Library) -> None:
         corrections.fit_album(library.engine, album)
 
 
+def mark_all(library: Library) -> None:
+    """The best three are right and nine wrong; the model, which is random, thinks half of them."""
+    found = collect(library.engine, Query(expression=EXPRESSION, threshold=0.0, mode="exhaustive"))
+    for rank, each in enumerate(found.matched):
+        verdict: corrections.Verdict = "right" if rank < 3 else "wrong"
+        corrections.mark(library.engine.catalog, found.run_id, each.photo_id, verdict)
+
+
 def test_verdicts_lower_the_held_out_error_and_the_album_decides_by_them(
     library: Library,
 ) -> None:
     catalog = library.engine.catalog
-    everything = collect(
-        library.engine, Query(expression=EXPRESSION, threshold=0.0, mode="exhaustive")
-    )
-    middle = float(np.median([each.no_target_logit for each in everything.matched]))
-    for each in everything.matched:
-        right = each.no_target_logit < middle
-        verdict = "right" if right else "wrong"
-        corrections.mark(catalog, everything.run_id, each.photo_id, verdict)
+    mark_all(library)
     view = library.engine.views("small")[0]
     fit = corrections.fit_album(library.engine, view.album_id)
     assert fit.marks == 12
+    assert fit.log_loss_after < fit.log_loss_before
     album_decisions.keep(catalog, view.album_id, fit.calibration)
     assert library.engine.views("small")[0].calibration.revision == fit.calibration.revision
     head = view.predictor.fingerprints["head"]
     assert album_decisions.reset(catalog, view.album_id, "another network's") == 0
     assert album_decisions.reset(catalog, view.album_id, head) == 1
     assert library.engine.views("small")[0].calibration.revision == view.calibration.revision
+
+
+def test_command_prints_the_error_before_and_after_and_searches_decide_by_it(
+    library: Library, referent: Terminal
+) -> None:
+    mark_all(library)
+    code, out, err = referent("calibrate", "--album", "small")
+    assert code == 0, err
+    told = re.search(
+        r"12 verdicts; held out, log loss ([\d.]+) before and ([\d.]+) after, "
+        r"wrong decisions ([\d.]+)% before and ([\d.]+)% after", out
+    )  # fmt: skip
+    kept = re.search(r"kept as revision (\w{12})", out)
+    assert told and kept
+    assert float(told[2]) < float(told[1])
+    _, out, _ = referent("search", EXPRESSION, "--json")
+    run = runs.load(library.engine.catalog, json.loads(out)["run"])
+    assert run.calibration_revision == kept[1]
+    code, out, _ = referent("calibrate", "--album", "small", "--reset")
+    assert code == 0 and "1 calibration of its own dropped" in out
+    _, out, _ = referent("search", EXPRESSION, "--json")
+    run = runs.load(library.engine.catalog, json.loads(out)["run"])
+    assert run.calibration_revision == library.predictor.calibration.revision
+
+
+@pytest.mark.parametrize("option", [("--reset",), ("--verifier", "rela-official-tiny")])
+def test_options_of_an_album_are_refused_without_one(
+    referent: Terminal, option: tuple[str, ...]
+) -> None:
+    code, _, err = referent("calibrate", *option)
+    assert code == 2 and "--album" in err
 
 
 def test_fit_helps_where_a_models_bias_is_off() -> None:

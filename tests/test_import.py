@@ -252,6 +252,18 @@ def test_verifier_judges_photos_with_an_imported_network(imported: Path, tmp_pat
     assert verifier.fingerprint == load_verifier(weights).fingerprint
 
 
+def test_calibration_of_other_weights_is_not_used_and_said_so(
+    imported: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = Path(shutil.copy(imported, tmp_path))
+    own = load_verifier(weights).fingerprint
+    Calibration(threshold=0.4, fitted_to=own).save(path_beside(weights))
+    assert load_verifier(weights).calibration.threshold == 0.4 and not caplog.text
+    Calibration(threshold=0.4, fitted_to="0123456789abcdef").save(path_beside(weights))
+    assert load_verifier(weights).calibration == Calibration()
+    assert "referent calibrate" in caplog.text
+
+
 def test_file_of_another_kind_is_no_verifier(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(1)}, path)

@@ -6,6 +6,7 @@ that a prefilter found, and tells its calibrated confidence like every other mod
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ from model.official.network import OfficialRela
 from model.text import clean, minilm_folder
 
 from transformers import AutoTokenizer  # isort: skip
+
+log = logging.getLogger(__name__)
 
 PREPROCESSING = "squash-bilinear-1"
 """Part of the fingerprint: raise it when the pixels that a photo yields change."""
@@ -205,11 +208,16 @@ def load_verifier(
         return OfficialVerifier(network, name=str(weights), device=device, precision=precision)
     path = Path(weights)
     network = load_official(path)
-    beside = path_beside(path)
-    return OfficialVerifier(
-        network,
-        name=network.config.name,
-        calibration=Calibration.load(beside) if beside.is_file() else None,
-        device=device,
-        precision=precision,
+    verifier = OfficialVerifier(
+        network, name=network.config.name, device=device, precision=precision
     )
+    if (beside := path_beside(path)).is_file():
+        fitted = Calibration.load(beside)
+        if fitted.fitted_to in ("", verifier.fingerprint):
+            verifier.calibration = fitted
+        else:  # weights that were imported again, with another lang_weight for instance
+            log.warning(
+                "%s was fitted to other weights and is not used; run: referent calibrate %s",
+                beside, verifier.name,
+            )  # fmt: skip
+    return verifier
