@@ -271,6 +271,7 @@ def _as_json(
         "run": done.run_id,
         "expression": query.expression,
         "mode": query.mode,
+        "verifier": query.verifier,
         "state": done.state,
         "coverage": done.coverage.as_json(),
         "sentence": done.coverage.sentence(),
@@ -307,6 +308,8 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     more = len(done.matched) - sum(hit.accepted for hit in shown)
     if more > 0:
         console.print(f"[dim]... and {more:,} more; --top 0 shows all[/]")
-    console.print(escape(done.coverage.sentence()) + f" [dim]{done.timings['total']:,.0f} ms[/]")
+    judge = f"by {query.verifier}, " if query.verifier else ""
+    took = f"[dim]{judge}{done.timings['total']:,.0f} ms[/]"
+    console.print(f"{escape(done.coverage.sentence())} {took}")
     for note in done.notes:
         console.print(f"[yellow]{escape(note.text)}[/]")

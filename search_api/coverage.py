@@ -33,7 +33,8 @@ class Coverage:
 
     def sentence(self) -> str:
         """One honest sentence about this coverage, for people."""
-        verified = f"{self.verified:,} of {self.total:,} photos were verified"
+        verb = "was" if self.total == 1 else "were"
+        verified = f"{self.verified:,} of {photos(self.total)} {verb} verified"
         if self.matched:
             match = "1 photo matches" if self.matched == 1 else f"{self.matched:,} match"
             return f"{match}; {verified}."
@@ -47,8 +48,13 @@ class Coverage:
                 f"{verified}. Search exhaustively to look at all of them."
             )
         if self.filtered < self.total:
-            return f"Nothing in the {self.filtered:,} photos that pass matches; {verified}."
-        return f"Nothing in {self.total:,} photos matches; every one was verified."
+            return f"Nothing in {photos(self.filtered)} matches; {verified}."
+        return f"Nothing in {photos(self.total)} matches; every one was verified."
+
+
+def photos(count: int) -> str:
+    """A number of photos, in words for people."""
+    return "1 photo" if count == 1 else f"{count:,} photos"
 
 
 @dataclass(frozen=True)

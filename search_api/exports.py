@@ -81,7 +81,7 @@ def exported(engine: Engine, run: Run) -> Iterator[Exported]:
 def coco_json(engine: Engine, run: Run) -> Iterator[str]:
     """The run as COCO's instances file, in pieces: one category, the expression; scores beside."""
     info = {"description": f"Referent: {run.expression}", "run": run.id,
-            "sentence": run.coverage.sentence()}  # fmt: skip
+            "sentence": run.coverage.sentence(), "verifier": run.verifier}  # fmt: skip
     categories = [{"id": CATEGORY, "name": run.expression, "supercategory": "referent"}]
     yield f'{{"info": {json.dumps(info)}, "licenses": [], "categories": {json.dumps(categories)}'
     images: list[dict[str, Any]] = []

@@ -86,6 +86,7 @@ def write_manifest(
         "run": run.id,
         "coverage": run.coverage.as_json(),
         "sentence": run.coverage.sentence(),
+        "verifier": run.verifier,
         "options": options,
         "items": [asdict(entry) for entry in entries],
     }

@@ -12,7 +12,7 @@ import numpy as np
 
 from model.predictor import JUDGE_BATCH, Words
 from search_api import runs, verifier
-from search_api.coverage import Coverage, Note, Stopwatch
+from search_api.coverage import Coverage, Note, Stopwatch, photos
 from search_api.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.engine import Engine, View
 from search_api.errors import NotIndexed, SearchError
@@ -164,10 +164,11 @@ def search(
             fingerprints=fingerprints,
             calibration_revision=",".join(sorted(revisions)),
             threshold=threshold,
+            verifier=query.verifier,
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
         )
-    tally = _Tally(engine, query, run_id, planned, threshold, watch, notes, verification)
+    tally = _Tally(engine, query, run_id, planned, watch, notes, verification)
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
@@ -203,7 +204,6 @@ class _Tally:
         query: Query,
         run_id: str,
         planned: Coverage,
-        threshold: float,
         watch: Stopwatch,
         notes: tuple[Note, ...],
         verification: Verification | None = None,
@@ -211,7 +211,6 @@ class _Tally:
         self.verification = verification
         self.engine, self.query, self.run_id = engine, query, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
-        self.threshold = threshold
         self.matched: list[Decision] = []
         self.rejected: list[Decision] = []
         self.verified = 0
@@ -270,8 +269,8 @@ class _Tally:
         assert self.verification is not None
         ids = [int(each) for each in plan.view.snapshot.photo_ids[rows]]
         with self.watch.stage("verify"):
-            photos = by_id(self.engine.catalog, ids)
-            decisions = self.verification.judge([photos[each] for each in ids if each in photos])
+            found = by_id(self.engine.catalog, ids)
+            decisions = self.verification.judge([found[each] for each in ids if each in found])
         self.verified += len(decisions)
         return decisions
 
@@ -291,7 +290,7 @@ class _Tally:
     def finish(self, state: str) -> Done:
         self.finished = True
         if self.verification is not None and (missed := self.verification.unreadable):
-            text = f"{missed:,} photos could not be read and were not verified."
+            text = f"{photos(missed)} could be neither read nor verified."
             self.notes = (*self.notes, Note("unreadable", text))
         self.matched.sort(key=lambda d: d.order)
         with self.watch.stage("keep"):
@@ -301,7 +300,6 @@ class _Tally:
                 state=state,
                 coverage=self.coverage,
                 timings=self.watch.as_json(),
-                threshold=self.threshold,
                 notes=self.notes,
                 matched=self.matched,
                 rejected=self.rejected,
@@ -393,8 +391,8 @@ def _notes(views: list[View], query: Query) -> tuple[Note, ...]:
     notes = [note for view in views for note in view.notes]
     if waiting := sum(view.by_status.get("new", 0) for view in views):
         notes.append(
-            Note("indexing", f"{waiting:,} photos are not indexed yet, so this answer is partial.")
+            Note("indexing", f"Not indexed yet: {photos(waiting)}, so this answer is partial.")
         )
     if failed := sum(view.by_status.get("failed", 0) for view in views):
-        notes.append(Note("failed", f"{failed:,} photos could not be read and are never found."))
+        notes.append(Note("failed", f"{photos(failed)} could not be read and cannot be found."))
     return tuple(notes)

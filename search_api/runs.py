@@ -31,6 +31,7 @@ class Run:
     """A search run as kept.
 
     ``state`` is running, done, or stopped (by its time limit or its client, so it covers less).
+    ``verifier`` names the released network that judged the photos; None where the head did.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Run:
     timings: dict[str, float]
     notes: tuple[Note, ...]
     threshold: float | None
+    verifier: str | None
     state: str
     created_at: float
 
@@ -77,6 +79,7 @@ def begin(
     fingerprints: Mapping[str, str],
     calibration_revision: str,
     threshold: float,
+    verifier: str | None,
     index_version_id: int | None,
     coverage: Coverage,
 ) -> str:
@@ -94,7 +97,7 @@ def begin(
                 calibration_revision=calibration_revision,
                 index_version_id=index_version_id,
                 coverage=coverage.as_json(),
-                timings={_BESIDE: {"threshold": threshold}},
+                timings={_BESIDE: {"threshold": threshold, "verifier": verifier}},
                 state="running",
                 created_at=clock(),
             )
@@ -116,7 +119,6 @@ def finish(
     state: str,
     coverage: Coverage,
     timings: Mapping[str, float],
-    threshold: float,
     notes: Sequence[Note],
     matched: Sequence[Decision],
     rejected: Sequence[Decision],
@@ -129,22 +131,16 @@ def finish(
         rejected: the nearest others, best first.
         kept_matched: how many of the accepted ones `add_hits` wrote already.
     """
-    beside = {"threshold": threshold, "notes": [note.as_json() for note in notes]}
     with catalog.session() as session:
         if kept_matched:
             session.execute(delete(Hit).where(Hit.run_id == run_id))
         rows = _rows(run_id, matched, 0) + _rows(run_id, rejected, len(matched))
         if rows:
             session.execute(insert(Hit), rows)
-        session.execute(
-            update(SearchRun)
-            .where(SearchRun.id == run_id)
-            .values(
-                state=state,
-                coverage=coverage.as_json(),
-                timings={**timings, _BESIDE: beside},
-            )
-        )
+        if (row := session.get(SearchRun, run_id)) is not None:
+            beside = {**row.timings[_BESIDE], "notes": [note.as_json() for note in notes]}
+            row.state, row.coverage = state, coverage.as_json()
+            row.timings = {**timings, _BESIDE: beside}
 
 
 def load(catalog: Catalog, run_id: str) -> Run:
@@ -331,6 +327,7 @@ def _run(row: SearchRun, album: str | None) -> Run:
         timings=timings,
         notes=tuple(Note(**note) for note in beside.get("notes", ())),
         threshold=beside.get("threshold"),
+        verifier=beside.get("verifier"),
         state=row.state,
         created_at=row.created_at,
     )

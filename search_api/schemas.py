@@ -139,6 +139,9 @@ class RunOut(BaseModel):
     filters: dict[str, Any] = Field(description="Those that were set, as in a search.")
     state: Literal["running", "done", "stopped"]
     threshold: float | None = Field(description="Confidence from which a photo matched.")
+    verifier: str | None = Field(
+        description="The released network that judged the photos; null: the model's own head."
+    )
     coverage: CoverageOut
     sentence: str = Field(description="The coverage in words.")
     timings_ms: dict[str, float] = Field(description="By stage, and `total`.")
@@ -157,6 +160,7 @@ class RunOut(BaseModel):
             filters=run.filters.model_dump(mode="json", exclude_defaults=True),
             state=run.state,  # type: ignore[arg-type]
             threshold=run.threshold,
+            verifier=run.verifier,
             coverage=CoverageOut.of(run.coverage),
             sentence=run.coverage.sentence(),
             timings_ms=run.timings,
@@ -298,67 +302,6 @@ class UploadOut(BaseModel):
 
     files: list[UploadedOut]
     job: int | None
-
-
-class JobIn(BaseModel):
-    """A job to start."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"kind": "index", "album": "holiday"}]}
-    )
-    kind: Literal["index", "reindex", "compact", "verify"]
-    album: AlbumName
-    which: Literal["missing", "all"] = Field(
-        "missing", description="Of index: photos that lack features, or all of them anew."
-    )
-    model: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="Of index and reindex: the model; default: the one that serves."
-    )
-
-
-class JobOut(BaseModel):
-    """A job; `referent jobs` shows the same."""
-
-    id: int
-    kind: str
-    album: str | None
-    expression: str | None = Field(description="What a matte job cuts out.")
-    state: Literal["queued", "running", "paused", "cancelling", "cancelled", "failed", "done"]
-    phase: str | None
-    done: int
-    total: int | None
-    failed: int
-    rate: float | None = Field(description="Photos a second.")
-    seconds_left: float | None
-    message: str | None
-    workers: int
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    result: dict[str, Any] | None
-
-
-class JobPage(BaseModel):
-    """A page of jobs, newest first."""
-
-    jobs: list[JobOut]
-    next_cursor: str | None
-
-
-class FailureOut(BaseModel):
-    """A photo that a job could not handle."""
-
-    photo: int | None
-    path: str | None
-    reason: str
-    attempts: int
-
-
-class FailurePage(BaseModel):
-    """A page of a job's failures, oldest first."""
-
-    failures: list[FailureOut]
-    next_cursor: str | None
 
 
 class ModelOut(BaseModel):

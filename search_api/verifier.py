@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from indexer.catalog import Catalog
 from indexer.decode import limits_of
@@ -46,6 +47,16 @@ def weights_of_verifier(settings: Settings, name: str) -> Path:
     return path
 
 
+def device_of(settings: Settings) -> str:
+    """Where a verifier runs: where the setting says, if it was set, else on a GPU if there is one.
+
+    The head stays on the processor unless told otherwise: it is quick there, and to the bit.
+    """
+    if "device" in settings.model_fields_set or not torch.cuda.is_available():
+        return settings.device
+    return "cuda"
+
+
 class Verifiers:
     """The verifiers of one installation, loaded when first needed; the last one is kept."""
 
@@ -76,7 +87,7 @@ class Verifiers:
                 return self._kept
             path = weights_of_verifier(self._settings, name)
             self._kept = None  # one network at a time: the base one takes a gigabyte
-            self._kept = load_verifier(path, device=self._settings.device)
+            self._kept = load_verifier(path, device=device_of(self._settings))
             return self._kept
 
 

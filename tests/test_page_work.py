@@ -21,6 +21,8 @@ from test_verifier import verifier
 
 from indexer import jobs
 from search_api import corrections, matte, runs
+from search_api.pipeline import collect
+from search_api.query import Query
 from search_api.verifier import BATCH, Verification
 from workers.pulse import BEAT_S
 
@@ -396,3 +398,17 @@ def test_verifier_shows_its_progress_keeps_its_budget_and_can_be_stopped(
     page.press("#expression", "Enter")
     expect(page.locator("#notes")).to_contain_text("stopped after 1 s")
     expect(live).to_contain_text(f"verified {BATCH} of {PHOTOS}")
+
+
+def test_run_that_is_opened_again_tells_who_verified_it(
+    page: Page, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library.engine.verifiers, "_kept", verifier())
+    query = Query(expression=EXPRESSION, album="small", verifier=VERIFIER, candidates=2)
+    done = collect(library.engine, query)
+    page.goto(f"{page.url}?run={done.run_id}")
+    expect(page.locator("#live")).to_contain_text(f"by {VERIFIER}")
+    expect(page.locator("#verifier")).to_have_value(VERIFIER)
+    page.click("#open-library")
+    page.click("#tab-history")
+    expect(page.locator(".run").first).to_contain_text(f"by {VERIFIER}")

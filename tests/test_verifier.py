@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from library import EXPRESSION, Library, make_library
 from official_trace import HERE, built
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
+from indexer.settings import Settings
 from model.calibration import Calibration
 from model.errors import UnknownModel, WeightsError
 from model.official.network import OfficialRela
@@ -25,6 +27,7 @@ from search_api.photos import one_photo
 from search_api.pipeline import Done, Found, Progress, Started, collect, search
 from search_api.query import Query
 from search_api.shown import render, show
+from search_api.verifier import device_of
 
 NAME = "rela-official-tiny"
 
@@ -81,6 +84,7 @@ def test_run_keeps_the_masks_and_names_the_verifier(library: Library) -> None:
     done = ask(library, mode="exhaustive")
     run, page = runs.page(library.engine.catalog, done.run_id, cursor=None, size=50)
     own = library.engine.verifiers.named(NAME)
+    assert run.verifier == NAME
     assert run.fingerprints["verifier"] == own.fingerprint
     assert run.calibration_revision == own.calibration.revision
     assert run.threshold == own.calibration.threshold
@@ -102,6 +106,11 @@ def test_api_offers_and_uses_the_verifier(library: Library) -> None:
         answer = client.post("/v1/search", json=body).json()
         assert answer["run"]["coverage"]["verified"] == 12 and answer["hits"]
         run, photo = answer["run"]["id"], answer["hits"][0]["photo"]["id"]
+        assert client.get(f"/v1/search/{run}").json()["verifier"] == NAME
+        plain = client.post("/v1/search", json={"expression": EXPRESSION}).json()
+        assert plain["run"]["verifier"] is None
+        listed = {each["id"]: each["verifier"] for each in client.get("/v1/history").json()["runs"]}
+        assert listed[run] == NAME and listed[plain["run"]["id"]] is None
         mask = client.get(f"/v1/search/{run}/hits/{photo}/mask.json")
         assert mask.status_code == 200 and mask.json()["rle"]["counts"]
         refused = client.post("/v1/search", json={**body, "verifier": "rela-official-base"})
@@ -140,6 +149,18 @@ def test_photo_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
         assert any(note.code == "unreadable" for note in done.notes)
     finally:
         own.engine.close()
+
+
+def test_gpu_is_used_where_there_is_one_and_nobody_said_otherwise(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of(settings) == "cuda"
+    monkeypatch.setenv("REFERENT_DEVICE", "cpu")
+    assert device_of(Settings()) == "cpu"
+    monkeypatch.delenv("REFERENT_DEVICE")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of(Settings()) == "cpu"
 
 
 def test_verifier_that_was_not_imported_is_explained(tmp_path: Path) -> None:

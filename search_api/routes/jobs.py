@@ -18,17 +18,9 @@ from indexer.jobs import JobView
 from search_api.albums import album_id_of
 from search_api.cursors import MAX_POSITION, make_cursor, read_cursor
 from search_api.deps import Reader, ServerDep, Writer
+from search_api.job_schemas import FailureOut, FailurePage, JobIn, JobOut, JobPage
 from search_api.problems import documented, documented_events
-from search_api.schemas import (
-    AlbumName,
-    Cursor,
-    FailureOut,
-    FailurePage,
-    JobIn,
-    JobOut,
-    JobPage,
-    PageSize,
-)
+from search_api.schemas import AlbumName, Cursor, PageSize
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[int, Path(ge=1, le=2**53)]

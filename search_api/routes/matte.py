@@ -15,10 +15,11 @@ from search_api.archive import folder_of_job, zip_of
 from search_api.deps import Reader, ServerDep, Writer
 from search_api.errors import NotFound, StillRunning
 from search_api.exports import ended_run
+from search_api.job_schemas import JobOut
 from search_api.manifest import MANIFEST
 from search_api.matte import Options
 from search_api.problems import documented
-from search_api.schemas import Id, JobOut
+from search_api.schemas import Id
 
 router = APIRouter(tags=["matte"])
 SELECTED_MAX = 10_000

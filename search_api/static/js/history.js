@@ -27,6 +27,7 @@ export function historyPanel(panel, host) {
 function card(run, host) {
   const { verified, total, matched } = run.coverage;
   const facts = [run.mode, run.album ?? "all albums", ago(run.created_at)];
+  if (run.verifier) facts.push(`by ${run.verifier}`);
   if (run.state !== "done") facts.push(run.state);
   const element = h("li", { class: "card-item run" },
     h("button", { type: "button", class: "whole", onclick: () => host.openRun(run.id) },

@@ -31,8 +31,9 @@ function line(search) {
     return `${request.verifier ? `loading ${request.verifier}` : "searching"} …${clock}`;
   }
   const shown = search.minimum === null ? "" : `, ${count(search.visible().length)} shown`;
+  const judge = request.verifier ? ` by ${request.verifier}` : "";
   const took = search.elapsed ? ` · ${duration(search.elapsed)}` : "";
-  return `${soFar(search, state === "done" ? coverage.total : coverage.prefiltered)}${shown}${state === "stopped" ? " · stopped" : ""}${took}`;
+  return `${soFar(search, state === "done" ? coverage.total : coverage.prefiltered)}${judge}${shown}${state === "stopped" ? " · stopped" : ""}${took}`;
 }
 
 function soFar({ coverage: { verified, matched } }, of) {

@@ -11,7 +11,7 @@ import { Search } from "./search.js";
 import { installSession } from "./session.js";
 import { watchServer } from "./status.js";
 import { installTheme } from "./theme.js";
-import { installVerifier, loadVerifiers, verification } from "./verifier.js";
+import { chooseVerifier, installVerifier, loadVerifiers, verification } from "./verifier.js";
 
 const EXAMPLES = [
   "kid in blue",
@@ -74,6 +74,7 @@ async function openAddress() {
   $("expression").value = search.request.expression;
   $("album").value = search.request.album ?? "";
   document.querySelector(`[name=mode][value=${search.request.mode}]`).checked = true;
+  chooseVerifier(search.request.verifier ?? "");
 }
 
 async function loadAlbums() {

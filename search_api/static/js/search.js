@@ -144,7 +144,7 @@ export class Search {
       if (pages !== this.pages) return;
       this.run = run;
       this.runId = runId;
-      this.request = { expression: this.run.expression, album: this.run.album, mode: this.run.mode, filters: this.run.filters };
+      this.request = { expression: this.run.expression, album: this.run.album, mode: this.run.mode, filters: this.run.filters, verifier: this.run.verifier };
       Object.assign(this, { coverage: this.run.coverage, notes: this.run.notes, threshold: this.run.threshold ?? 0.5, state: this.run.state });
       this.elapsed = (this.run.timings_ms.total ?? 0) / 1000;
       setFilters(this.run.filters);

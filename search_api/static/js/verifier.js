@@ -3,17 +3,17 @@
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
 
+let chosen = "";
+
 export async function loadVerifiers() {
   const { verifiers } = await api.get("/v1/models");
-  const chosen = $("verifier").value;
   $("verifier").replaceChildren(h("option", { value: "" }, "Cached features"), ...verifiers.map((name) => h("option", { value: name }, name)));
-  $("verifier").value = verifiers.includes(chosen) ? chosen : "";
   $("verifier-choice").hidden = !verifiers.length;
-  drawBudget();
+  chooseVerifier(chosen);
 }
 
 export function installVerifier() {
-  $("verifier").addEventListener("change", drawBudget);
+  $("verifier").addEventListener("change", () => chooseVerifier($("verifier").value));
 }
 
 /** What a request says of the verifier; nothing where the cached features decide. */
@@ -22,6 +22,13 @@ export function verification() {
   if (!verifier) return {};
   const seconds = Number($("seconds").value);
   return seconds > 0 ? { verifier, seconds } : { verifier };
+}
+
+/** Set the form to a verifier, such as a run's, as soon as it is offered; else to none. */
+export function chooseVerifier(name) {
+  chosen = name;
+  $("verifier").value = [...$("verifier").options].some((option) => option.value === name) ? name : "";
+  drawBudget();
 }
 
 function drawBudget() {
