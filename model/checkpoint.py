@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,17 @@ def header(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def load(path: Path) -> RelaNetwork:
+def load(path: Path, input_size: int | None = None) -> RelaNetwork:
     """Build the network that a weights file describes and fill it.
 
+    Args:
+        input_size: side in pixels instead of the file's; for this Swin must have `built_for`.
     Raises:
         WeightsError: as `header`, and where a tensor is missing, unknown or of another shape.
     """
     config = ReLAConfig.from_dict(header(path)["config"])
+    if input_size is not None:
+        config = replace(config, input_size=input_size)
     network = RelaNetwork(config)
     try:
         with safe_open(path, framework="pt") as file:

@@ -14,7 +14,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="mini, base, or a stage of them: mini-head, mini-prefilter, base-head."
+            help="mini, mini-small, base, or a stage: mini-head, mini-prefilter, base-head."
         ),
     ],
     out: Annotated[

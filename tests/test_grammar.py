@@ -427,6 +427,13 @@ def test_the_wordings_of_the_paper_are_among_those_drawn(program, wording):
     assert wording in {realise(program, Random(seed)) for seed in range(3000)}
 
 
+@pytest.mark.parametrize("relation", ["holds", "rides", "sits", "next", "left", "behind"])
+def test_the_absence_of_a_relation_has_words_for_each_that_a_false_one_may_name(relation):
+    absent = ("bare", d("boy", mods=(("not", ("rel", relation, ("a", d("dog")))),)))
+    words = realise(absent, Random(1))
+    assert " not " in words and words.endswith(" dog")
+
+
 # ---- what training must not see
 
 

@@ -16,6 +16,7 @@ from train_process import RECIPE, TOGETHER
 
 from model import checkpoint
 from model.errors import ModelError, WeightsError
+from model.rela import RelaNetwork
 from training import grammar
 from training.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
 from training.losses import minimap_target
@@ -70,6 +71,16 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(
         assert torch.equal(value, second.module.state_dict()[name]), name
     for name, value in whole.average.items():
         assert torch.equal(value, second.average[name]), name
+
+
+def test_weights_of_one_input_size_go_on_at_another(shards: Shards, tmp_path: Path) -> None:
+    whole = replace(TINY, swin=replace(TINY.swin, built_for=TINY.input_size))
+    begin = tmp_path / "begin.safetensors"
+    checkpoint.save(RelaNetwork(replace(whole, input_size=whole.input_size // 2)), begin, {})
+    recipe = replace(RECIPE, model=whole, steps=1)
+    trainer = Trainer(recipe, shards, tmp_path / "run", start=begin)
+    assert trainer.run()
+    assert checkpoint.load(trainer.weights).config == whole
 
 
 def test_batches_drawn_ahead_train_the_same_weights(shards: Shards, tmp_path: Path) -> None:

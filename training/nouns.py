@@ -215,6 +215,8 @@ class NounPhrases:
         if kind == "rel":
             if mod[1] == "owns":
                 return f"without {self.phrase(mod[2])}"
+            if mod[1] in lexicon.PREPOSITIONS:
+                return f"not {self.relation(mod, plural, ())}"
             doing = {"holds": "holding", "rides": "riding", "sits": "sitting on"}[mod[1]]
             return f"not {doing} {self.phrase(mod[2])}"
         return "not " + self.attribute(mod, plural, person, free=False)[1]

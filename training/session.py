@@ -20,7 +20,7 @@ from training.errors import DatasetError
 from training.prefilter import train_prefilter
 from training.recipe import Recipe
 from training.recipe_base import BASE, BASE_HEAD
-from training.recipe_mini import MINI, MINI_HEAD, MINI_PREFILTER
+from training.recipe_mini import MINI, MINI_HEAD, MINI_PREFILTER, MINI_SMALL
 from training.shards import default_folder, open_shards, render
 from training.sources import Data
 from training.starting import starting_weights
@@ -29,6 +29,7 @@ from training.train import Progress, Trainer
 
 RECIPES: dict[str, Recipe] = {
     "mini": MINI,
+    "mini-small": MINI_SMALL,
     "mini-head": MINI_HEAD,
     "mini-prefilter": MINI_PREFILTER,
     "base": BASE,

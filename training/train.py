@@ -61,7 +61,7 @@ class Trainer:
     Args:
         recipe: what to do. shards: on what, see `training.sources`. folder: of the run.
         device: "cpu" or "cuda".
-        start: weights to begin with; a run that is resumed ignores them.
+        start: weights to begin with, taken at the recipe's input size; a resumed run ignores them.
         source: batches to train on instead of those that `shards` gives, such as a dump's.
         loaders: processes that draw batches, and on a CPU read their words, ahead of the steps; 0
             does it between steps.
@@ -86,7 +86,10 @@ class Trainer:
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         self.device = torch.device(device)
         torch.manual_seed(recipe.seed)
-        network = checkpoint.load(start) if start is not None else RelaNetwork(recipe.config)
+        if start is None:
+            network = RelaNetwork(recipe.config)
+        else:
+            network = checkpoint.load(start, recipe.config.input_size)
         self.text = TextEncoder(network.config.text).to(self.device)
         self.module = Step(network, recipe.stage).to(self.device)
         self.sampler = source or source_of(
