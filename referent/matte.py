@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,6 +107,9 @@ def matte(
         _pack(folder, out)
     elif zipped:
         shutil.rmtree(folder, ignore_errors=True)
+    elif not result["matched"]:
+        with suppress(OSError):  # made by this run unless something is in it
+            folder.rmdir()
     result |= {"out": str(out)}
     if as_json:
         listed = [{"photo": one.photo_id, "path": one.path, "reason": one.reason}
