@@ -23,7 +23,7 @@ SIZES: dict[str, ReLAConfig] = {
             embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), window_size=7,
             conv_stem=True, built_for=224,
         ),
-        input_size=160,
+        input_size=192,
         pixel_decoder="fpn",
         channels=128,
         mask_channels=32,
