@@ -110,7 +110,7 @@ def search(
     Closing the iterator early ends the run as stopped, with what was verified until then.
 
     Args:
-        time_limit_s: stop after this long with what was verified.
+        time_limit_s: stop after this long with what was verified, one batch at least.
         streaming: keep hits in the catalog as they are found, so that their masks can be asked
             for before the end; False writes them once, at the end.
     Raises:
@@ -172,8 +172,8 @@ def search(
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
-        for plan, rows in _interleaved(plans, batch, later):
-            if time_limit_s is not None and watch.elapsed_s > time_limit_s:
+        for number, (plan, rows) in enumerate(_interleaved(plans, batch, later)):
+            if number and time_limit_s is not None and watch.elapsed_s > time_limit_s:
                 tally.stop(
                     f"The search was stopped after {time_limit_s:g} s; it verified "
                     f"{tally.verified:,} of {planned.prefiltered:,} photos."

@@ -342,12 +342,16 @@ def test_mask_of_a_streamed_hit_can_be_asked_for_before_the_end(
     assert 0 < run.coverage.verified < run.coverage.prefiltered
 
 
-def test_search_stops_at_its_time_limit_and_says_so(library: Library) -> None:
-    done = collect(library.engine, Query(expression=EXPRESSION), time_limit_s=0.0)
+def test_search_stops_at_its_time_limit_after_one_batch_and_says_so(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BATCH", 8)
+    query = Query(expression=EXPRESSION, threshold=1.0)
+    done = collect(library.engine, query, time_limit_s=0.0)
     assert done.state == "stopped"
-    assert done.coverage.verified == 0
+    assert done.coverage.verified == 8
     assert [note.code for note in done.notes] == ["stopped"]
-    assert "before the search was stopped; 0 of 24" in done.coverage.sentence()
+    assert "before the search was stopped; 8 of 24" in done.coverage.sentence()
 
 
 def test_nothing_found_says_how_many_photos_were_verified(
