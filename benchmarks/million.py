@@ -133,8 +133,8 @@ def fill(catalog: Catalog, folder: Path) -> int:
                 for photo in failed
             ],
         )
-    with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE"))
+    with catalog.session() as session:
+        session.execute(text("ANALYZE"))
     return numbers[0]
 
 
