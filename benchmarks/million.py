@@ -203,7 +203,8 @@ def bad_steps(catalog: Catalog, statement: str, parameters: Any) -> list[str]:
         for row in connection.exec_driver_sql(prefix + statement, parameters):
             step = str(row[-1]).strip()
             # In the order of the rows themselves up to a limit: SQLite calls that a scan as well.
-            whole = step.startswith("SCAN") and "USING" not in step and "LIMIT" not in statement
+            whole = any(step.startswith(f"SCAN {table}") for table in LARGE)
+            whole = whole and "USING" not in step and "LIMIT" not in statement
             whole = whole or any(f"Seq Scan on {table} " in step for table in LARGE)
             # Statements with a list of ids sort no more than that list.
             sorts = "TEMP B-TREE" in step or step.removeprefix("->  ").startswith("Sort ")
