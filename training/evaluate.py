@@ -152,7 +152,7 @@ def choose_calibration(
     absent: AlbumScores,
     *,
     fitted_to: str,
-    absent_rate: float = 0.004,
+    absent_rate: float = 0.003,
     precision: float | None = None,
 ) -> Calibration:
     """Choose everything that a calibration holds, on validation sets.
