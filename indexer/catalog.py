@@ -134,7 +134,7 @@ class Catalog:
         if self.is_sqlite:
             with self.session() as session:
                 session.execute(text("PRAGMA analysis_limit = 1000"))
-                session.execute(text("PRAGMA optimize = 0x10002"))
+                session.execute(text("ANALYZE"))  # `optimize` skips tables not yet read here
 
     def now(self) -> float:
         """The database's clock: Unix time in seconds."""

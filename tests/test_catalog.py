@@ -223,6 +223,15 @@ def test_paging_photos_by_date_and_id_uses_an_index(settings: Settings) -> None:
             assert "ix_photos_album_id" in plan and "TEMP B-TREE" not in plan, plan
 
 
+def test_statistics_cover_tables_that_no_query_has_read_yet(settings: Settings) -> None:
+    with Catalog.open(settings) as catalog:
+        an_album(catalog)
+    with Catalog.open(settings) as catalog:
+        catalog.refresh_statistics()
+        with catalog.reading() as session:
+            assert session.scalars(text("SELECT 1 FROM sqlite_stat1 WHERE tbl = 'photos'")).first()
+
+
 def test_albums_are_listed_changed_and_forgotten(catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
