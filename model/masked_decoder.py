@@ -92,10 +92,12 @@ class Attention(nn.Module):
             return tokens.view(batch, count, self.heads, dim // self.heads).transpose(1, 2)
 
         q, k, v = split(self.query(query)), split(self.key(key)), split(self.value(value))
-        # In bfloat16 the backward pass of attention is four times slower on a CPU.
+        # On a CPU attention in bfloat16 takes four times as long backward, and forward a quarter
+        # longer with heads of 16 channels (a tenth less with 32).
         with torch.autocast(q.device.type, enabled=q.device.type != "cpu"):
             dtype = q.dtype
-            if q.device.type == "cpu" and dtype == torch.bfloat16 and torch.is_grad_enabled():
+            slow = torch.is_grad_enabled() or q.shape[-1] <= 16
+            if q.device.type == "cpu" and dtype == torch.bfloat16 and slow:
                 q, k, v = q.float(), k.float(), v.float()
             allowed = None if blocked is None else ~blocked
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).to(dtype)
