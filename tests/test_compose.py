@@ -235,7 +235,7 @@ def test_services_index_an_album_and_a_search_makes_no_swin_call(
             return False
 
     wait_until(answers, timeout_s=240, what="the API")
-    with Catalog.open(stack.postgres.url) as catalog:
+    with Catalog.open(stack.environment["REFERENT_DATABASE_URL"]) as catalog:
         albums.album(catalog, "family", tmp_path / "photos")
         job = stack.call("/v1/jobs", {"kind": "index", "album": "family"})
 
@@ -269,7 +269,7 @@ def test_services_index_an_album_and_a_search_makes_no_swin_call(
         'referent_jobs{kind="index",state="done"} 1.0',
         'referent_queue_messages{queue="encode"}',
         'referent_cache_rows{tier="tokens"} 10.0',
-        'referent_search_stage_seconds_count{stage="',
+        'referent_search_stage_seconds_count{mode="exhaustive",stage="judge"} 1.0',
     ):
         assert figure in library
     started = time.monotonic()
