@@ -208,7 +208,7 @@ def bare_faiss(view: View, k: int, expressions: Iterator[str]) -> dict[str, floa
     for _ in range(10):
         words = view.predictor.read([next(expressions)])
         begun = time.perf_counter()
-        index.search(np.ascontiguousarray(words.sentence[:1], np.float32), k)
+        index.search(np.ascontiguousarray(words.sentence[0], np.float32), k)
         times.append((time.perf_counter() - begun) * 1000)
     return percentiles(times)
 

@@ -56,7 +56,7 @@ class Judged:
 
     kinds: Sequence[str]
     sentences: np.ndarray
-    """(E, D) float32."""
+    """(E, Q, D) float32."""
     scores: np.ndarray
     """(E, N) float32, the prefilter's."""
     accepted: np.ndarray

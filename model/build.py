@@ -38,6 +38,8 @@ SIZES: dict[str, ReLAConfig] = {
         text="minilm",
         text_channels=384,
         text_layers=1,
+        vector_layers=2,
+        sentence_vectors=4,
     ),
     "rela-tiny": ReLAConfig(
         name="rela-tiny",

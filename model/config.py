@@ -96,6 +96,11 @@ class ReLAConfig:
     """V, prefilter vectors a photo."""
     vector_channels: int = 128
     """D of the prefilter's joint space; V * D * 2 bytes stay within 4 KB."""
+    vector_layers: int = 0
+    """Transformer layers in which regions look at each other before these vectors are read."""
+    sentence_vectors: int = 1
+    """Q, prefilter vectors an expression; a photo's score is the sum over them of the best of its
+    own. One is the averaged words'; more come from words that look at each other once more."""
     store_tokens: Storage = "int8"
     """How cached region tokens are packed."""
     store_masks: Storage = "int8"
@@ -112,9 +117,12 @@ class ReLAConfig:
                     f"{name}={getattr(self, name)!r} is unknown; choose one of {get_args(kind)}"
                 )
         for name in ("input_size", "channels", "mask_channels", "regions_per_side", "rla_layers",
-                     "word_heads", "vectors", "vector_channels"):  # fmt: skip
+                     "word_heads", "vectors", "vector_channels",
+                     "sentence_vectors"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.vector_layers < 0:
+            raise ModelError(f"vector_layers must not be negative, not {self.vector_layers}")
         if self.input_size % 32:
             raise ModelError(f"input_size must be a multiple of 32, not {self.input_size}")
         if self.channels % 8 or self.channels % self.word_heads:

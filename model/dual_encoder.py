@@ -210,7 +210,7 @@ class DualPrefilter(Predictor):
     def read(self, expressions: Sequence[str]) -> Words:
         """As ``Predictor.read``; sentence vectors lie in the dual encoder's space."""
         words = self._predictor.read(expressions)
-        return replace(words, sentence=self.dual.texts(expressions))
+        return replace(words, sentence=self.dual.texts(expressions)[:, None])
 
 
 def with_dual_encoder(

@@ -31,9 +31,10 @@ from model.text import TextEncoder
 S = TypeVar("S")
 T = TypeVar("T")
 TIERS = ("tokens", "masks", "vectors", "pyramid")
-# Fixed and padded, so that a photo's judgement never depends on its neighbours; 200 candidates,
-# the default, fill whole batches.
-JUDGE_BATCH = 50
+# Fixed and padded, so that a photo's judgement never depends on its neighbours, and a multiple of
+# four: MKL's matrix-vector product (the last layer of E) rounds what is left over otherwise on some
+# processors. 200 candidates, the default, are four batches.
+JUDGE_BATCH = 52
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Words:
         texts: as they were given.
         features: (E, T, C) F_t.
         mask: (E, T) True on real words.
-        sentence: (E, D) float32 unit vectors in the prefilter's space.
+        sentence: (E, Q, D) float32 vectors in the prefilter's space, an expression's of norm 1.
     """
 
     texts: tuple[str, ...]
@@ -229,7 +230,7 @@ class Predictor:
         rows, sentences = [], []
         for f, m in zip(features.split(1), mask.split(1), strict=True):
             rows.append(adapter(f, m))  # one by one: a row never depends on its neighbours
-            sentences.append(adapter.sentence_vector(rows[-1], m))
+            sentences.append(adapter.sentence_vectors(rows[-1], m))
         sentence = torch.cat(sentences).cpu().numpy()
         return Words(tuple(expressions), torch.cat(rows), mask, sentence)
 

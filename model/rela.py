@@ -38,21 +38,27 @@ class Encoded:
     finest: Tensor
 
 
+def transformer_layer(channels: int) -> nn.TransformerEncoderLayer:
+    """Self-attention of four heads, norms before, (B, N, C) -> the same shape."""
+    return nn.TransformerEncoderLayer(
+        channels, 4, 4 * channels, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+
+
 class WordAdapter(nn.Module):
-    """From the text encoder's word features to F_t, and to the prefilter's sentence vector."""
+    """From the text encoder's word features to F_t, and to the prefilter's sentence vectors."""
 
     def __init__(self, config: ReLAConfig) -> None:
         super().__init__()
         c = config.channels
         self.project = nn.Linear(config.text_channels, c)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                c, 4, 4 * c, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(config.text_layers)
-        )
+        self.layers = nn.ModuleList(transformer_layer(c) for _ in range(config.text_layers))
         self.norm = nn.LayerNorm(c)
-        self.sentence = MLP(c, 2 * c, config.vector_channels, 2)
+        self.sentence: nn.Module = (
+            MLP(c, 2 * c, config.vector_channels, 2)
+            if config.sentence_vectors == 1
+            else SentencePool(config)
+        )
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(E, T, C_t) word features, (E, T) True on real words -> F_t (E, T, C)."""
@@ -61,11 +67,37 @@ class WordAdapter(nn.Module):
             x = layer(x, src_key_padding_mask=~mask)
         return self.norm(x)
 
-    def sentence_vector(self, words: Tensor, mask: Tensor) -> Tensor:
-        """F_t (E, T, C) -> unit vectors (E, D) in the prefilter's space."""
+    def sentence_vectors(self, words: Tensor, mask: Tensor) -> Tensor:
+        """F_t (E, T, C) -> (E, Q, D) in the prefilter's space, of norm 1 together."""
+        if isinstance(self.sentence, SentencePool):
+            return self.sentence(words, mask)
         weights = mask.to(words.dtype)[..., None]
         mean = (words * weights).sum(1) / weights.sum(1)
-        return F.normalize(self.sentence(mean).float(), dim=-1)
+        return F.normalize(self.sentence(mean).float(), dim=-1)[:, None]
+
+
+class SentencePool(nn.Module):
+    """An expression as Q vectors in the prefilter's space: it may ask for several things at once.
+
+    How long each is says how much it counts; together they have norm 1.
+    """
+
+    def __init__(self, config: ReLAConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.layer = transformer_layer(c)
+        self.queries = nn.Parameter(torch.randn(config.sentence_vectors, c))
+        self.attention = Attention(dim=c, heads=8)
+        self.norm = nn.LayerNorm(c)
+        self.project = MLP(c, 2 * c, config.vector_channels, 2)
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        """F_t (E, T, C), (E, T) True on real words -> (E, Q, D)."""
+        words = self.layer(words, src_key_padding_mask=~mask)
+        queries = self.queries.expand(len(words), -1, -1)
+        heard = self.attention(queries, words, words, blocked=~mask[:, None, None])
+        vectors = self.project(self.norm(queries + heard)).float()  # (E, Q, D)
+        return F.normalize(vectors.flatten(1), dim=-1).view_as(vectors)
 
 
 class VectorPool(nn.Module):
@@ -74,6 +106,7 @@ class VectorPool(nn.Module):
     def __init__(self, config: ReLAConfig) -> None:
         super().__init__()
         c = config.channels
+        self.layers = nn.ModuleList(transformer_layer(c) for _ in range(config.vector_layers))
         self.queries = nn.Parameter(torch.randn(config.vectors, c))
         self.attention = Attention(dim=c, heads=8)
         self.norm = nn.LayerNorm(c)
@@ -81,6 +114,8 @@ class VectorPool(nn.Module):
 
     def forward(self, regions: Tensor) -> Tensor:
         """F'_r (B, N, C) -> (B, V, D)."""
+        for layer in self.layers:
+            regions = layer(regions)
         queries = self.queries.expand(len(regions), -1, -1)
         pooled = self.norm(queries + self.attention(queries, regions, regions))
         return F.normalize(self.project(pooled).float(), dim=-1)

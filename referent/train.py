@@ -49,7 +49,7 @@ def train(
 ) -> None:
     """Train a model by a recipe; Ctrl-C saves the run, the same command goes on with it.
 
-    With several processes: `torchrun --nproc-per-node 2 -m referent.main train mini`.
+    With several processes: `torchrun --nproc-per-node 2 -m -- referent.main train mini`.
     """
     from training.session import RECIPES, model_named, run_recipe
 

@@ -340,6 +340,9 @@ def _plan(
             ranked.append((np.empty(0, np.int64), np.empty(0, np.float32)))
         else:
             ranked.append(view.prefilter.search(read.sentence[0], k, subset))
+    if len({view.predictor.fingerprints["vectors"] for view in views}) > 1:
+        # Scores of different spaces say nothing about each other; ranks do.
+        ranked = [(rows, -np.arange(len(rows), dtype=np.float32)) for rows, _ in ranked]
     if not whole and len(views) > 1:
         ranked = _best_of_all(ranked, query.candidates)
     plans = []

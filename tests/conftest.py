@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+from terminal import Terminal
 
 from indexer.catalog import Catalog
 from indexer.settings import Settings
@@ -89,6 +90,20 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
             monkeypatch.delenv(name)
     monkeypatch.setenv("REFERENT_HOME", str(tmp_path / "home"))
     return Settings()
+
+
+@pytest.fixture
+def referent(
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Terminal:
+    """The command line over the `library` of the test's own module."""
+    settings: Settings = request.getfixturevalue("library").settings
+    monkeypatch.setenv("REFERENT_HOME", str(settings.home))
+    monkeypatch.setenv("REFERENT_MODEL", settings.model)
+    monkeypatch.setenv("COLUMNS", "120")
+    return Terminal(capsys, monkeypatch)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from library import EXPRESSION, Library, make_library
 from starlette.testclient import TestClient
-from test_search_cli import Terminal
+from terminal import Terminal
 
 from model.calibration import Calibration
 from search_api import album_decisions, corrections, exports, runs
@@ -28,15 +28,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     made = make_library(tmp_path_factory.mktemp("marks"), 12)
     yield made
     made.engine.close()
-
-
-@pytest.fixture
-def referent(
-    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Terminal:
-    monkeypatch.setenv("REFERENT_HOME", str(library.settings.home))
-    monkeypatch.setenv("REFERENT_MODEL", library.settings.model)
-    return Terminal(capsys, monkeypatch)
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_decisions_stay_those_of_the_predictor(siglip: Path, predictor: Predicto
     both = DualPrefilter(predictor, DualEncoder(siglip))
     pixels = photos(2, predictor.input_size)
     words, own = both.read(["a red dog"]), predictor.read(["a red dog"])
-    assert words.sentence.shape == (1, 32)
+    assert words.sentence.shape == (1, 1, 32)
     ours = both.judge(both.encode(pixels)["tokens"], words)
     theirs = predictor.judge(predictor.encode(pixels)["tokens"], own)
     assert np.array_equal(ours.no_target_logit, theirs.no_target_logit)

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
-from test_search_cli import Terminal
+from terminal import Terminal
 
 from indexer import jobs
 from search_api import matte
@@ -34,15 +34,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     made = make_library(tmp_path_factory.mktemp("matte"), 6)
     yield made
     made.engine.close()
-
-
-@pytest.fixture
-def referent(
-    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Terminal:
-    monkeypatch.setenv("REFERENT_HOME", str(library.settings.home))
-    monkeypatch.setenv("REFERENT_MODEL", library.settings.model)
-    return Terminal(capsys, monkeypatch)
 
 
 def search(library: Library) -> Done:

@@ -149,7 +149,8 @@ def test_expression_is_encoded_alike_alone_and_in_company(tiny: Predictor) -> No
     alone = tiny.read(["kid"])
     assert torch.equal(both[1].features, alone.features)
     assert (both.sentence[1] == alone.sentence[0]).all()
-    assert both.sentence.shape == (2, TINY.vector_channels) and both[-1].texts == ("kid",)
+    assert both.sentence.shape == (2, TINY.sentence_vectors, TINY.vector_channels)
+    assert both[-1].texts == ("kid",)
 
 
 def test_mask_has_the_photos_size_and_positive_e_empties_it(tiny: Predictor) -> None:

@@ -111,6 +111,50 @@ def test_the_best_photos_are_found_flat_and_in_lists(
 
 
 @pytest.mark.parametrize("flat_rows_max", [10_000, 1000])
+def test_query_of_several_vectors_adds_up_the_best_of_each(
+    library: Library, flat_rows_max: int
+) -> None:
+    library.add(2900)
+    library.open(flat_rows_max=flat_rows_max)
+    library.add(100)  # outside the file
+    found = library.open(flat_rows_max=flat_rows_max)
+    queries = np.stack([library.query() for _ in range(3)])
+    exact = sum(library.exact(query) for query in queries)
+    np.testing.assert_allclose(found.scores(queries), exact, atol=0.3)
+    indices, _ = found.search(queries, 100)
+    assert recall(indices, exact) >= 0.95
+    among = np.arange(5, 3000, 7)
+    indices, _ = found.search(queries, 50, among)
+    assert np.isin(indices, among).all() and len(np.unique(indices)) == 50
+
+
+def test_photo_that_one_query_vector_did_not_meet_counts_as_the_least_it_did() -> None:
+    far = -np.inf
+    parts = np.array([[0.9, far, 0.2, far], [far, 0.7, 0.5, far]], np.float32)
+    np.testing.assert_allclose(prefilter._sum(parts), [1.4, 0.9, 0.7, far])
+
+
+def test_several_vectors_find_the_best_in_few_lists_and_beside_the_file(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefilter, "LISTS_MIN", 16)
+    library.add(2900)
+    library.open(flat_rows_max=1000)
+    library.add(100)  # outside the file
+    found = library.open(flat_rows_max=1000)
+    assert (found.kind, found.covered) == ("ivf", 2900)
+    recalls = []
+    for _ in range(10):
+        queries = np.stack([library.query() for _ in range(3)])
+        exact = sum(library.exact(query) for query in queries)
+        indices, scores = found.search(queries, 10)
+        np.testing.assert_allclose(scores, exact[indices], atol=0.3)
+        assert np.isfinite(found._scores(queries, 10, None)).mean() < 0.5  # not all were looked at
+        recalls.append(recall(indices, exact))
+    assert np.mean(recalls) >= 0.8
+
+
+@pytest.mark.parametrize("flat_rows_max", [10_000, 1000])
 def test_only_photos_among_the_given_are_found(library: Library, flat_rows_max: int) -> None:
     library.add(3000)
     found = library.open(flat_rows_max=flat_rows_max)
@@ -229,12 +273,13 @@ def test_scores_are_the_same_however_many_cores_share_the_codes(
 ) -> None:
     dice = np.random.default_rng(rows)
     codes = dice.integers(0, 256, (rows, 24), np.uint8)
-    weights = dice.normal(size=24).astype(np.float32)
+    weights = dice.normal(size=(3, 24)).astype(np.float32)
+    constants = np.array([0.5, 0, -1], np.float32)
     found = []
     for cores in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        out = np.empty(rows, np.float32)
-        dot(codes, weights, np.float32(0.5), out)
+        out = np.empty((3, rows), np.float32)
+        dot(codes, weights, constants, out)
         found.append(out)
-    assert np.allclose(found[0], codes @ weights + 0.5, rtol=1e-4, atol=1e-2)
+    assert np.allclose(found[0], weights @ codes.T + constants[:, None], rtol=1e-4, atol=1e-2)
     assert all(np.array_equal(found[0], other) for other in found[1:])

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from training.draw_style import sample_style, shade_of
-from training.scene import CATEGORIES, COLOURS, HELD_OUT, POSES, SPLITS, Instance, Scene
+from training.scene import (
+    CATEGORIES,
+    COLOURS,
+    HELD_OUT,
+    POSES,
+    SMALL_PARTS,
+    SPLITS,
+    Instance,
+    Scene,
+)
 from training.scenes import MIN_AREA, MIN_VISIBLE, aspect_of, make_photo, sample_photo
 
 
@@ -204,3 +213,17 @@ def test_named_colours_keep_their_name_in_every_palette_and_light() -> None:
             if seen != name:
                 wrong[name, seen] += 1
     assert wrong.total() / (400 * len(COLOURS)) < 0.01, wrong
+
+
+def test_spots_of_small_parts_lie_on_the_person_near_the_top(many: list[Scene]) -> None:
+    heads = 0
+    for scene in many:
+        for person in (i for i in scene.instances if i.parts):
+            assert set(person.spots) == {p for p in SMALL_PARTS if p in person.parts}
+            x0, y0, x1, y1 = person.box
+            for part, (x, y) in person.spots.items():
+                assert x0 - 0.03 <= x <= x1 + 0.03 and y0 - 0.03 <= y <= y1 + 0.03, (part, person)
+                if part != "bag" and person.visible > 0.95 and person.pose == "standing":
+                    heads += 1
+                    assert y < y0 + 0.4 * (y1 - y0)
+    assert heads > 50

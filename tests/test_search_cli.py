@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from library import EXPRESSION, Library, make_library
 from PIL import Image
+from terminal import Terminal
 
 from model.masks import from_rle
-from referent.main import main
 
 
 @pytest.fixture(scope="module")
@@ -21,32 +20,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     made = make_library(tmp_path_factory.mktemp("cli"), 8)
     yield made
     made.engine.close()
-
-
-class Terminal:
-    """Runs `referent` in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.capsys, self.monkeypatch = capsys, monkeypatch
-
-    def __call__(self, *words: str) -> tuple[int, str, str]:
-        self.monkeypatch.setattr(sys, "argv", ["referent", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-            raise SystemExit(0)
-        out, err = self.capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-
-@pytest.fixture
-def referent(
-    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Terminal:
-    """The command line over the library."""
-    monkeypatch.setenv("REFERENT_HOME", str(library.settings.home))
-    monkeypatch.setenv("REFERENT_MODEL", library.settings.model)
-    monkeypatch.setenv("COLUMNS", "120")
-    return Terminal(capsys, monkeypatch)
 
 
 def test_json_gives_path_confidence_box_area_and_rle(referent: Terminal, library: Library) -> None:

@@ -101,6 +101,19 @@ def test_synthetic_evaluation_gives_every_promised_key_at_points_chosen_on_valid
     assert calibrated.fitted_to == ColourPredictor.fingerprints["head"]
 
 
+def test_calibration_looks_at_more_absent_things_than_the_evaluation(tmp_path, monkeypatch) -> None:
+    seen = []
+
+    def choose(pairs, album, absent, **named) -> Calibration:
+        seen.append((absent.no_target_logit.shape, album[1].no_target_logit.shape))
+        return Calibration()
+
+    monkeypatch.setattr(suite, "choose_calibration", choose)
+    sizes = Sizes(4, 8, 16, 1, 4)
+    suite.calibrate(ColourPredictor(), "val", sizes, folder=tmp_path, quiet=True)
+    assert seen == [((20, 16), (8, 16))]
+
+
 def test_model_with_a_calibration_of_its_own_head_keeps_it() -> None:
     network = ColourPredictor()
     assert not suite.is_calibrated(network)

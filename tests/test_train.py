@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from train_process import RECIPE, TOGETHER
 from model import checkpoint
 from model.errors import ModelError, WeightsError
 from model.rela import RelaNetwork
-from training import grammar
+from training import grammar, prefilter
 from training.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
 from training.losses import minimap_target
 from training.recipe import Recipe
@@ -152,6 +153,19 @@ def test_processes_share_the_batch_that_one_makes(shards: Shards) -> None:
     assert torch.equal(whole.masks, torch.cat([h.masks for h in halves]))
     said = [h.texts[t] for h in halves for t in h.text.tolist()]
     assert said == [whole.texts[t] for t in whole.text.tolist()]
+
+
+def test_slips_change_words_and_nothing_else(shards: Shards) -> None:
+    typed = Sampler(shards, RECIPE, 4).batch(0)
+    slipped = Sampler(shards, replace(RECIPE, slips=1.0), 4).batch(0)
+    before, after = ([b.texts[t] for t in b.text.tolist()] for b in (typed, slipped))
+    changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+    assert len(changed) > len(before) // 4
+    for a, b in changed:
+        words = list(zip(a.split(), b.split(), strict=True))
+        assert sum(one != other for one, other in words) == 1
+    assert slipped.kinds == typed.kinds
+    assert torch.equal(slipped.masks, typed.masks)
 
 
 def test_a_flipped_photo_swaps_left_and_right_in_its_words_and_masks(shards: Shards) -> None:
@@ -321,3 +335,75 @@ def test_prefilter_recipe_trains_its_projections_alone(folder: Path, tmp_path: P
     assert all(n.startswith(("vector_pool.", "words.sentence.")) for n in changed)
     with pytest.raises(WeightsError, match="--start"):
         run_recipe(recipe, tmp_path / "none", data=folder)
+
+
+def test_prefilter_recipe_makes_projections_of_another_form_anew(
+    folder: Path, tmp_path: Path
+) -> None:
+    start = Path(write_tiny_model(tmp_path / "start.safetensors"))
+    form = replace(TINY, vector_layers=0, sentence_vectors=3)
+    recipe = replace(
+        RECIPES["mini-prefilter"], model=form, photos=12, steps=3, batch=4, teacher=(12, 16)
+    )
+    path = run_recipe(recipe, tmp_path / "run", data=folder, start=start)
+    made, before = checkpoint.load(path), checkpoint.load(start).state_dict()
+    assert made.config == form
+    after = made.state_dict()
+    for name, value in before.items():
+        if not name.startswith(("vector_pool.", "words.sentence.")):
+            assert torch.equal(value, after[name]), name
+    words, mask = torch.randn(2, 5, TINY.channels), torch.ones(2, 5, dtype=torch.bool)
+    mask[1, 3:] = False
+    vectors = made.eval().words.sentence_vectors(words, mask)
+    assert vectors.shape == (2, 3, TINY.vector_channels)
+    torch.testing.assert_close(vectors.flatten(1).norm(dim=1), torch.ones(2))
+    words[1, 3:] = 7.0  # padding is not heard
+    torch.testing.assert_close(made.words.sentence_vectors(words, mask), vectors)
+
+
+def test_each_expression_is_asked_of_its_own_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefilter, "head_dtype", lambda *_: torch.float32)
+    network = RelaNetwork(TINY).eval()
+    regions = torch.randn(6, TINY.regions, TINY.channels)
+    words, mask = torch.randn(3, 4, TINY.channels), torch.ones(3, 4, dtype=torch.bool)
+    everywhere = torch.arange(6).expand(3, 6)
+    whole = prefilter.teacher(network, regions, words, mask, everywhere)
+    photos = torch.tensor([[0, 3], [5, 1], [2, 2]])
+    some = prefilter.teacher(network, regions, words, mask, photos)
+    torch.testing.assert_close(some, whole.gather(1, photos), atol=1e-4, rtol=1e-3)
+
+
+def test_expressions_are_of_the_kinds_that_the_recipe_names(shards: Shards) -> None:
+    one = replace(RECIPE, kinds=("category",), crossed=0, absent=0)
+    kinds = set(Sampler(shards, one, 4).batch(0).kinds)
+    assert kinds == {"category"}
+    with pytest.raises(ModelError, match="no kind of expression is called colours"):
+        replace(RECIPE, kinds=("colours",))
+
+
+def test_verdicts_are_lowered_to_the_prior_of_an_album(folder: Path, tmp_path: Path) -> None:
+    start = Path(write_tiny_model(tmp_path / "start.safetensors"))
+    plain = replace(
+        RECIPES["mini-prefilter"], model=TINY, photos=12, steps=1, batch=4, teacher=(12, 16),
+        prior_shift=0.0,
+    )  # fmt: skip
+    targets = []
+    for shift in (0.0, 2.0):
+        run = tmp_path / f"run-{shift}"
+        run_recipe(replace(plain, prior_shift=shift), run, data=folder, start=start)
+        lesson = torch.load(run / "prefilter.pt", weights_only=True)["lesson"]
+        targets.append(lesson["target"].logit())
+    torch.testing.assert_close(targets[0] - 2.0, targets[1], atol=1e-3, rtol=1e-3)
+
+
+def test_shards_of_an_older_version_are_refused(folder: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    for path in old.glob("part-*/scenes.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            for instance in row["instances"]:
+                del instance["spots"]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ModelError, match="render them anew"):
+        open_shards(old)

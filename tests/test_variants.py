@@ -66,7 +66,7 @@ def test_variant_builds_and_every_part_learns(name: str) -> None:
     masks = mask_logits(output.coefficients, encoded.mask_features)
     assert output.minimap_logit.shape == (2, config.regions) and masks.shape == (2, 16, 16)
     vectors = network.vector_pool(encoded.regions)
-    sentence = network.words.sentence_vector(words, mask)
+    sentence = network.words.sentence_vectors(words, mask)[:, 0]
     loss = (
         masks.square().mean() + output.no_target_logit.square().sum()
         + output.minimap_logit.square().mean() + (vectors[:, :, None] * sentence).square().sum()

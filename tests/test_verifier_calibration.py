@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from library import EXPRESSION, Library, make_library
 from official_trace import HERE, built, case_config, official_weights
-from test_search_cli import Terminal
+from terminal import Terminal
 from torch import save
 
 from model.calibration import Calibration
@@ -38,15 +38,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     own.calibration = Calibration(bias=-float(np.median(logits)))  # half of the photos match
     yield made
     made.engine.close()
-
-
-@pytest.fixture
-def referent(
-    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Terminal:
-    monkeypatch.setenv("REFERENT_HOME", str(library.settings.home))
-    monkeypatch.setenv("REFERENT_MODEL", library.settings.model)
-    return Terminal(capsys, monkeypatch)
 
 
 def ask(library: Library, verifier: str | None) -> Done:

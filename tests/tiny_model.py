@@ -26,6 +26,8 @@ TINY = ReLAConfig(
     text_channels=384,
     vectors=4,
     vector_channels=16,
+    vector_layers=1,
+    sentence_vectors=2,
 )
 
 

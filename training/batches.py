@@ -153,6 +153,10 @@ class Place:
     seed: tuple[int, ...]
     recipe: Recipe
 
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return self.recipe.kinds or grammar.KINDS
+
     @cached_property
     def scene(self) -> Scene:
         """As it looks."""
@@ -163,17 +167,22 @@ class Place:
         """Expressions that refer to something in it."""
         # Drawn anew each time: far more wordings than a fixed list, for 4 ms a photo.
         rng = np.random.default_rng([*self.seed, 0])
-        return grammar.expressions(self.original, rng, self.recipe.positives)
+        return grammar.expressions(self.original, rng, self.recipe.positives, self._kinds)
 
     @cached_property
     def false(self) -> list[grammar.Expression]:
         """Expressions that nearly fit it (rule 1)."""
         rng = np.random.default_rng([*self.seed, 1])
-        return grammar.no_target(self.original, rng, self.recipe.false_ones)
+        return grammar.no_target(self.original, rng, self.recipe.false_ones, self._kinds)
 
 
 class Hand:
-    """Types a place's expressions, with slips."""
+    """Types a place's expressions, with slips.
+
+    Args:
+        share: of the expressions that get one slip.
+        seed: of what is drawn for the place.
+    """
 
     def __init__(self, share: float, seed: tuple[int, ...]) -> None:
         self._share = share
@@ -191,6 +200,7 @@ def mirror_scene(scene: Scene) -> Scene:
             thing,
             box=(1 - thing.box[2], thing.box[1], 1 - thing.box[0], thing.box[3]),
             centre=(1 - thing.centre[0], thing.centre[1]),
+            spots={part: (1 - x, y) for part, (x, y) in thing.spots.items()},
         )
         for thing in scene.instances
     )

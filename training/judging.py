@@ -116,7 +116,7 @@ class AlbumScores:
     Attributes:
         no_target_logit: (E, N) float64.
         predicted_area: (E, N) pixels of the mask at the network's input size, or None if unasked.
-        prefilter: (E, N) the best inner product of the sentence with the photo's vectors.
+        prefilter: (E, N) the prefilter's score, see `indexer.prefilter`.
     """
 
     no_target_logit: NDArray[np.float64]
@@ -225,8 +225,8 @@ def judge_album(
         for at, index in enumerate(chunk):
             judgement = predictor.judge(encoded.tokens, words[at])
             logit[index] = judgement.no_target_logit
-            # (N, V, D) x (D,) -> (N, V) -> (N,)
-            prefilter[index] = (vector @ words.sentence[at]).max(axis=1)
+            # (N, V, D) x (D, Q) -> (N, V, Q) -> (N,)
+            prefilter[index] = (vector @ words.sentence[at].T).max(axis=1).sum(axis=1)
             if area is not None:
                 area[index] = [
                     _input_area(predictor, encoded.masks[i], judgement[i]) for i in range(photos)

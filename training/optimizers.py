@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from training.muon import Muon
 from training.recipe import Recipe
 
 
@@ -35,7 +36,7 @@ def optimizers_of(module: nn.Module, recipe: Recipe) -> list[Optimizer]:
     if by_adamw:
         found.append(torch.optim.AdamW(by_adamw, lr=rate, fused=True))
     if by_muon:
-        found.append(torch.optim.Muon(by_muon, lr=rate, adjust_lr_fn="match_rms_adamw"))
+        found.append(Muon(by_muon, lr=rate))
     return found
 
 

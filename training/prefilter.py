@@ -4,7 +4,8 @@ The head judges many (photo, expression) pairs once; then sentence and region ve
 sigmoid contrast, to score a photo high where the head would return it. Nothing else changes, so
 cached tokens and masks stay valid.
 
-Shape legend: B photos, E expressions, N regions, V vectors, D channels of the joint space.
+Shape legend: B photos, E expressions, G photos that an expression is judged on, N regions, V and Q
+vectors of a photo and of an expression, D channels of the joint space.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pickle
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model import checkpoint
+from model import checkpoint, parallel
+from model.config import ReLAConfig
 from model.errors import WeightsError
 from model.precision import head_dtype, keep_freed_memory
 from model.rela import RelaNetwork
@@ -35,15 +37,19 @@ from training.recipe import Recipe
 from training.sources import Data, source_of
 
 PHOTO_BATCH = 16
+TOGETHER = 32  # expressions that are judged between two looks at the clock
+EXPRESSIONS_A_GROUP = 100  # that are asked of the same photos: a step ranks these by each other
+# What may differ between a recipe and the weights it starts from: the projections are made anew.
+PREFILTER_FIELDS = ("vectors", "vector_channels", "vector_layers", "sentence_vectors")
 
 
 class Interrupted(TrainingError):
     """Stopped before there was anything to save."""
 
 
-def photo_scores(vectors: Tensor, sentence: Tensor) -> Tensor:
-    """The prefilter's score: the best vector of a photo. (B, V, D), (E, D) -> (B, E)."""
-    return torch.einsum("bvd,ed->bve", vectors, sentence).amax(1)
+def photo_scores(vectors: Tensor, sentences: Tensor) -> Tensor:
+    """The prefilter's score, see `indexer.prefilter`: (B, V, D), (E, Q, D) -> (B, E)."""
+    return torch.einsum("bvd,eqd->bveq", vectors, sentences).amax(1).sum(-1)
 
 
 @torch.inference_mode()
@@ -70,25 +76,38 @@ def teacher(
     regions: Tensor,
     words: Tensor,
     mask: Tensor,
-    batch: int = 256,
+    photos: Tensor,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
-    """The head's target logit (minus E) for every pair, (B, E), judged as a search judges."""
+    """The head's target logit (minus E) of every expression on its photos, as a search judges.
+
+    Args:
+        regions: (B, N, C). words: (E, T, C). mask: (E, T).
+        photos: (E, G) which photos each expression is asked of.
+    Returns:
+        (E, G).
+    """
     keep_freed_memory()
     dtype = head_dtype("auto", regions.device)
     head, words = deepcopy(network.head).to(dtype), words.to(dtype)
     tokens = head.tokens(regions.to(dtype))
-    columns = []
-    for e in tqdm(range(len(words)), desc="judging", unit="expression"):
-        _go_on(should_stop)
+
+    @torch.inference_mode()  # each thread has a mode of its own
+    def judged(e: int) -> Tensor:
         length = int(mask[e].sum())
-        parts = []
-        for start in range(0, len(regions), batch):
-            at = torch.arange(start, min(start + batch, len(regions)), device=regions.device)
-            output = head(tokens.select(at), words[e : e + 1, :length], mask[e : e + 1, :length])
-            parts.append(-output.no_target_logit.float())
-        columns.append(torch.cat(parts))
-    return torch.stack(columns, dim=1)
+        chosen = tokens.select(photos[e])
+        output = head(chosen, words[e : e + 1, :length], mask[e : e + 1, :length])
+        return -output.no_target_logit.float()
+
+    rows: list[Tensor] = []
+    on_cpu = regions.device.type == "cpu"
+    with tqdm(total=len(words), desc="judging", unit="expression") as bar:
+        for start in range(0, len(words), TOGETHER):
+            _go_on(should_stop)
+            some = range(start, min(start + TOGETHER, len(words)))
+            rows += parallel.each(judged, some) if on_cpu else [judged(e) for e in some]
+            bar.update(len(some))
+    return torch.stack(rows)
 
 
 def _go_on(should_stop: Callable[[], bool]) -> None:
@@ -111,7 +130,7 @@ def contrast(
     """Sigmoid contrast of all pairs, with rare targets made as heavy as the rest.
 
     Args:
-        scores: (B, E) in [-1, 1]. target: (B, E) p(target) of the teacher.
+        scores: (B, E). target: (B, E) p(target) of the teacher.
         hard: weight of an expression's best-scored photos that the teacher rejects.
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
     """
@@ -129,11 +148,13 @@ def contrast(
 
 @dataclass
 class _Lesson:
-    """What the head taught: regions (B, N, C), words (E, T, C) and their mask, p(target) (B, E)."""
+    """What the head taught: regions (B, N, C), words (E, T, C) and their mask; photos (E, G) that
+    each expression was asked of, and p(target) (E, G)."""
 
     regions: Tensor
     words: Tensor
     mask: Tensor
+    photos: Tensor
     target: Tensor
 
 
@@ -153,9 +174,27 @@ def _lesson(
     with torch.inference_mode():
         words = network.words(features, mask)
     regions = regions_of(network, source, chosen, device, should_stop)
-    logits = teacher(network, regions, words, mask, should_stop=should_stop)
+    groups = -(-expressions // EXPRESSIONS_A_GROUP)
+    size = min(recipe.group, len(chosen))
+    drawn = np.stack([rng.permutation(len(chosen))[:size] for _ in range(groups)])
+    asked = torch.from_numpy(drawn.repeat(EXPRESSIONS_A_GROUP, axis=0)[:expressions]).to(device)
+    logits = teacher(network, regions, words, mask, asked, should_stop=should_stop)
     # Clones, since training cannot read what inference mode made.
-    return _Lesson(regions.clone(), words.clone(), mask.clone(), logits.sigmoid().clone())
+    target = (logits - recipe.prior_shift).sigmoid()
+    return _Lesson(regions.clone(), words.clone(), mask.clone(), asked, target.clone())
+
+
+def _with_projections(network: RelaNetwork, wanted: ReLAConfig) -> RelaNetwork:
+    """The network with projections of the wanted form; new ones where its own are of another."""
+    form = {name: getattr(wanted, name) for name in PREFILTER_FIELDS}
+    if all(getattr(network.config, name) == value for name, value in form.items()):
+        return network
+    made = RelaNetwork(replace(network.config, **form))
+    projections = ("vector_pool.", "words.sentence.")
+    kept = {n: v for n, v in network.state_dict().items() if not n.startswith(projections)}
+    missing, unexpected = made.load_state_dict(kept, strict=False)
+    assert not unexpected and all(name.startswith(projections) for name in missing)
+    return made
 
 
 def train_prefilter(
@@ -185,8 +224,10 @@ def train_prefilter(
         raise WeightsError("the prefilter stage needs trained weights; name them with --start")
     begun, path = time.monotonic(), folder / "prefilter.pt"
     torch.manual_seed(recipe.seed)
-    network = checkpoint.load(start).to(device).eval().requires_grad_(False)
-    of = checkpoint.fingerprint([json.dumps(recipe.to_dict())], [network])
+    network = _with_projections(checkpoint.load(start), recipe.config)
+    network.to(device).eval().requires_grad_(False)
+    form = (json.dumps(recipe.to_dict()), "groups", str(EXPRESSIONS_A_GROUP))
+    of = checkpoint.fingerprint(form, [network])
     state = _kept(path, of, device)
     if state is None:
         lesson = _lesson(network, data, recipe, device, should_stop)
@@ -227,8 +268,10 @@ def train_prefilter(
     torch.save(kept, path.with_name(".prefilter.partial"))
     path.with_name(".prefilter.partial").replace(path)
     notes = {k: v for k, v in checkpoint.header(start).items() if k not in ("format", "config")}
-    photos, expressions = lesson.target.shape
-    notes["prefilter"] = json.dumps({"photos": photos, "expressions": expressions, "steps": done})
+    notes["prefilter"] = json.dumps(
+        {"photos": len(lesson.regions), "expressions": len(lesson.words),
+         "photos_an_expression": lesson.photos.shape[1], "steps": done}
+    )  # fmt: skip
     weights = folder / f"{network.config.name}.safetensors"
     checkpoint.save(network, weights, notes)
     return weights
@@ -238,15 +281,19 @@ def _lesson_step(
     network: RelaNetwork, lesson: _Lesson, line: Tensor, recipe: Recipe, step: int
 ) -> Tensor:
     """The loss of one step, on photos and expressions drawn for it."""
-    rng, size = np.random.default_rng([recipe.seed, 80, step]), 4 * recipe.batch
-    device = lesson.regions.device
-    b = torch.from_numpy(rng.permutation(len(lesson.regions))[:size]).to(device)
-    e = torch.from_numpy(rng.permutation(len(lesson.words))[:size]).to(device)
-    vectors = network.vector_pool(lesson.regions.index_select(0, b))
-    queries = network.words.sentence_vector(
-        lesson.words.index_select(0, e), lesson.mask.index_select(0, e)
+    rng, device = np.random.default_rng([recipe.seed, 80, step]), lesson.regions.device
+    groups = -(-len(lesson.words) // EXPRESSIONS_A_GROUP)
+    first = int(rng.integers(groups)) * EXPRESSIONS_A_GROUP
+    e = torch.arange(first, min(first + EXPRESSIONS_A_GROUP, len(lesson.words)), device=device)
+    asked = lesson.photos[first]  # (G,), the same for all expressions of the group
+    some = torch.from_numpy(rng.permutation(len(asked))[: recipe.batch]).to(device)
+    vectors = network.vector_pool(lesson.regions.index_select(0, asked.index_select(0, some)))
+    mask = lesson.mask.index_select(0, e)
+    length = int(mask.sum(1).max())
+    queries = network.words.sentence_vectors(
+        lesson.words.index_select(0, e)[:, :length], mask[:, :length]
     )
-    target = lesson.target.index_select(0, b).index_select(1, e)
+    target = lesson.target.index_select(0, e).index_select(1, some).T  # (B, E)
     return contrast(photo_scores(vectors, queries), target, line[0], line[1], recipe.hard)
 
 

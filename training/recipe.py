@@ -9,6 +9,7 @@ from typing import Any, Literal
 from model.build import config_of
 from model.config import ReLAConfig
 from model.errors import ModelError
+from training.builders import KINDS
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Recipe:
     """Expressions a photo that were written for other photos of the batch (rule 2, albums)."""
     absent: int = 1
     """Expressions a photo for things that no photo shows."""
+    kinds: tuple[str, ...] = ()
+    """Synthetic: kinds of a photo's own and false expressions; one named twice is drawn twice as
+    often. Empty: all alike."""
     slips: float = 0.0
     """Synthetic: share of a photo's own and absent expressions that get one typing slip more."""
     learning_rate: float = 1.5e-3
@@ -86,13 +90,20 @@ class Recipe:
     jitter: float = 0.15
     """Largest random change of brightness and contrast."""
     bf16: bool = True
-    """Forward pass in bfloat16."""
+    """Forward pass in bfloat16, on devices that multiply it natively."""
     seed: int = 1
     """Of the weights and of every draw."""
     checkpoint_minutes: float = 5.0
     """How often the run is saved."""
     teacher: tuple[int, int] = (1600, 1200)
-    """Prefilter stage: photos and expressions of which the head judges every pair."""
+    """Prefilter stage: photos, and expressions that the head judges them by."""
+    group: int = 200
+    """Prefilter stage: photos, drawn anew for each few expressions, that one of them is judged on.
+    More expressions on fewer photos teach more than all pairs of a few."""
+    prior_shift: float = 1.7
+    """Prefilter stage: how much lower, in log-odds, an album's prior of a match is than that of the
+    training pairs. The head's verdicts are lowered by it, so that what it returns is learned, not
+    what it thinks possible: rela-mini's threshold in albums lies at p = .82 of the pairs' prior."""
     hard: float = 1.0
     """Prefilter stage: weight of the best-scored photos that the head rejects."""
     similar: float = 0.6
@@ -101,11 +112,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot run, naming the field."""
-        for name in ("photos", "steps", "batch", "accumulate"):
+        for name in ("photos", "steps", "batch", "accumulate", "group"):
             if getattr(self, name) < 1:
                 raise ModelError(f"recipe: {name} must be at least 1, not {getattr(self, name)}")
         if self.positives + self.false_ones + self.crossed + self.absent < 1:
             raise ModelError("recipe: a photo needs at least one expression")
+        if unknown := set(self.kinds) - set(KINDS):
+            raise ModelError(
+                f"recipe: no kind of expression is called {', '.join(sorted(unknown))}"
+            )
         if not 0 <= self.ema < 1:
             raise ModelError(f"recipe: ema must lie in 0 to 1, not {self.ema}")
 

@@ -26,6 +26,12 @@ REGION_CLASSES: dict[str, int] = {
     "worn": 4,  # glasses + 2 x beard
     "linked": 16,  # holds + 2 x rides + 4 x sits on + 8 x has an owner
 }
+# A pixel is asked for these only near the part itself: a shoe cannot show the colour of a hat. The
+# others on it may learn them through attention, as a region does.
+LOCAL = {"hat": "head", "hair": "head", "worn": "head", "bag": "bag"}
+HEAD_PARTS = ("glasses", "beard", "hat", "hair")
+REACH = 0.13  # of the height of a person's box, around the middle of the part
+LEAST_REACH = 0.05  # of the photo: a cell at stride 8 and a little
 IGNORE = -100
 
 
@@ -58,7 +64,8 @@ class Targets:
         region_class: name -> (B, N) int64, IGNORE where a region shows no instance.
         region_place: (B, N, 4) centre and size of its instance's box, fractions.
         region_masks: (B, N, h/2, h/2) its instance's share; zero where it shows none.
-        pixel_class: name -> (B, h/2, h/2) int64, the same classes a pixel at stride 8.
+        pixel_class: name -> (B, h/2, h/2) int64, the same classes a pixel at stride 8; those of
+            small parts only near the part.
     """
 
     region_class: dict[str, Tensor]
@@ -95,12 +102,51 @@ def targets_of(scenes: list[Scene], shares: Tensor, side: int) -> Targets:
     where = owner[..., None, None].expand(-1, -1, *half.shape[-2:])
     masks = half.gather(1, where) * (owner > 0)[..., None, None]
     flat = pixel_owner.flatten(1)
+    pixels = {n: table.gather(1, flat) for n, table in classes.items()}
+    for part, spots in _spots(scenes, shares.shape[1]).items():
+        near = _near(spots.gather(1, flat[..., None].expand(-1, -1, 3)), pixel_owner.shape[-1])
+        for name in (n for n, of in LOCAL.items() if of == part):
+            pixels[name] = torch.where(near, pixels[name], IGNORE)
     return Targets(
         {name: table.gather(1, owner) for name, table in classes.items()},
         places.gather(1, owner[..., None].expand(-1, -1, 4)),
         masks,
-        {n: table.gather(1, flat).view_as(pixel_owner) for n, table in classes.items()},
+        {n: found.view_as(pixel_owner) for n, found in pixels.items()},
     )
+
+
+def _near(spots: Tensor, side: int) -> Tensor:
+    """Whether each pixel of a side x side grid lies within reach of its spot.
+
+    Args:
+        spots: (B, side², 3) x, y and reach, fractions of the photo.
+    Returns:
+        (B, side²) boolean.
+    """
+    centres = (torch.arange(side) + 0.5) / side
+    x, y = centres.repeat(side), centres.repeat_interleave(side)  # (side²,)
+    return (spots[..., 0] - x).square() + (spots[..., 1] - y).square() <= spots[..., 2].square()
+
+
+def _spots(scenes: list[Scene], ids: int) -> dict[str, Tensor]:
+    """Where each instance id has its head and its bag: (B, I + 1, 3) x, y and reach.
+
+    Nothing is in reach of a head that is not seen; all of an instance without a bag shows that.
+    """
+    found = {part: torch.zeros(len(scenes), ids, 3) for part in ("head", "bag")}
+    everywhere = torch.tensor([0.5, 0.5, 2.0])
+    for b, scene in enumerate(scenes):
+        for thing in scene.instances:
+            if thing.id >= ids:
+                continue
+            reach = max(LEAST_REACH, REACH * (thing.box[3] - thing.box[1]))
+            head = next((thing.spots[p] for p in HEAD_PARTS if p in thing.spots), None)
+            if head is not None:
+                found["head"][b, thing.id] = torch.tensor([*head, reach])
+            bag = thing.spots.get("bag")
+            seen = everywhere if bag is None else torch.tensor([*bag, reach])
+            found["bag"][b, thing.id] = seen
+    return found
 
 
 def _tables(scenes: list[Scene], ids: int) -> tuple[dict[str, Tensor], Tensor]:

@@ -24,6 +24,7 @@ THINGS = (
 CATEGORIES = PEOPLE + ANIMALS + THINGS
 
 HAIR_COLOURS = ("black", "brown", "blond", "red", "grey")
+SMALL_PARTS = ("hat", "bag", "hair", "glasses", "beard")
 POSES = ("standing", "sitting", "walking", "running", "jumping", "waving")
 
 # Colour-category pairs that no scene of train, val or test holds; every scene of test-b holds at
@@ -63,6 +64,7 @@ class Instance:
         sits_on: id of the bench or chair that it sits on, 0 for none.
         stands_on: id of the table that this thing stands on, 0 for none.
         owner: id of the person whom this animal or thing visibly belongs to (leash, hand), or 0.
+        spots: x, y of those parts that are small (SMALL_PARTS), fractions.
     """
 
     id: int
@@ -82,6 +84,7 @@ class Instance:
     sits_on: int = 0
     stands_on: int = 0
     owner: int = 0
+    spots: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

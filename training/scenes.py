@@ -25,6 +25,7 @@ from training.render import MEASURE, Ids, Image, Layer, Measured, Plan, measure,
 from training.scene import (
     CATEGORIES,
     HELD_OUT,
+    SMALL_PARTS,
     SPLITS,
     Instance,
     Scene,
@@ -167,6 +168,15 @@ def _shown(member: Member, part: str, ids: Ids, aspect: float) -> bool:
     return hits >= SHOWN_SHARE * len(points)
 
 
+def _spot(member: Member, part: str, aspect: float) -> tuple[float, float] | None:
+    """The middle of a person's part, fractions of the photo; None for what has no zone."""
+    points = member.zones.get(part)
+    if not points:
+        return None
+    xs, ys = zip(*points, strict=True)
+    return sum(xs) / len(xs) / aspect, sum(ys) / len(ys)
+
+
 def _instance(
     member: Member, seen: Measured, gone: set[int], blurred: bool, ids: Ids, aspect: float
 ) -> Instance:
@@ -180,6 +190,11 @@ def _instance(
         category=member.category,
         colour=member.colour,
         parts=parts,
+        spots={
+            part: spot
+            for part in SMALL_PARTS
+            if part in parts and (spot := _spot(member, part, aspect)) is not None
+        },
         pose=member.pose,
         box=seen.box,
         centre=seen.centre,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from training.prefilter import train_prefilter
 from training.recipe import Recipe
 from training.recipe_base import BASE, BASE_HEAD
 from training.recipe_mini import MINI, MINI_HEAD, MINI_PREFILTER, MINI_SMALL
-from training.shards import default_folder, open_shards, render
+from training.shards import default_folder, open_shards, render, wait_for
 from training.sources import Data
 from training.starting import starting_weights
 from training.token_dump import DumpedSource
@@ -89,7 +90,10 @@ def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
         return open_shards(data, recipe.photos)
     size = recipe.config.input_size
     folder = default_folder("train", size, recipe.seed)
-    render(folder, "train", recipe.photos, size, recipe.seed, workers)
+    if int(os.environ.get("RANK", "0")) == 0:
+        render(folder, "train", recipe.photos, size, recipe.seed, workers)
+    else:
+        wait_for(folder, recipe.photos)
     return open_shards(folder, recipe.photos)
 
 

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,22 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
+def _field(name: str, value: Any) -> Any:
+    if name == "spots":
+        return {part: _tuples(spot) for part, spot in value.items()}
+    return value if name == "parts" else _tuples(value)
+
+
 def scene_from_json(value: dict[str, Any]) -> Scene:
-    """Read what `dataclasses.asdict` made of a scene."""
+    """Read what `dataclasses.asdict` made of a scene.
+
+    Raises:
+        ModelError: it was written before instances had spots.
+    """
+    if any("spots" not in instance for instance in value["instances"]):
+        raise ModelError("these photos were rendered by an older version; render them anew")
     instances = tuple(
-        Instance(**{k: v if k == "parts" else _tuples(v) for k, v in instance.items()})
+        Instance(**{k: _field(k, v) for k, v in instance.items()})
         for instance in value["instances"]
     )
     return Scene(value["seed"], value["split"], value["setting"], instances)
@@ -113,6 +126,24 @@ def render(folder: Path, split: str, photos: int, size: int, seed: int, workers:
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             for count in pool.imap_unordered(_render_part, tasks):
                 bar.update(count)
+
+
+def wait_for(folder: Path, photos: int, stall_s: float = 600.0) -> None:
+    """Wait while another process renders a shard folder.
+
+    Raises:
+        ModelError: no new part has come for so long.
+    """
+    missing, since = -1, time.monotonic()
+    while True:
+        left = [n for n in range(0, photos, PART) if not (folder / f"part-{n:08d}").exists()]
+        if not left:
+            return
+        if len(left) != missing:
+            missing, since = len(left), time.monotonic()
+        if time.monotonic() - since > stall_s:
+            raise ModelError(f"{folder} lacks {len(left)} parts, and nobody seems to render them")
+        time.sleep(0.5)
 
 
 def open_shards(folder: Path, limit: int | None = None) -> Shards:

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model import checkpoint
 from model.errors import WeightsError
+from model.precision import multiplies_bfloat16
 from model.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Batch, Source
@@ -34,6 +35,8 @@ from training.region_targets import Targets
 from training.run_log import RunLog
 from training.sources import Data, source_of
 from training.step import Step, shared_means
+
+LENGTHS = 4  # groups of a batch's texts, by length, that are read together
 
 
 @dataclass
@@ -85,6 +88,7 @@ class Trainer:
         if device == "cuda" and self.world > 1:
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         self.device = torch.device(device)
+        self.bf16 = recipe.bf16 and multiplies_bfloat16(self.device)
         torch.manual_seed(recipe.seed)
         if start is None:
             network = RelaNetwork(recipe.config)
@@ -150,14 +154,17 @@ class Trainer:
     def _read(self, ready: Ready) -> Ready:
         """With the word features of a batch's texts, cut to the longest of them."""
         ids, mask = self.text.tokenize(ready.batch.texts)
-        length = int(mask.sum(1).max())
-        ids, mask = ids[:, :length].to(self.device), mask[:, :length].to(self.device)
-        with (
-            torch.no_grad(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16),
-        ):
-            features = self.text.bert(ids, attention_mask=mask).last_hidden_state
-        return Ready(ready.batch, (features.float(), mask.bool()))
+        lengths = mask.sum(1)
+        ids, mask = ids.to(self.device), mask[:, : int(lengths.max())].to(self.device)
+        features = torch.zeros(*mask.shape, self.text.channels, device=self.device)
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            # Texts of similar length together: half of the longest's positions would be padding.
+            for rows in lengths.argsort(stable=True).chunk(LENGTHS):
+                end = int(lengths[rows].max())
+                at = rows.to(self.device)
+                found = self.text.bert(ids[at, :end], attention_mask=mask[at, :end])
+                features[at, :end] = found.last_hidden_state.float()
+        return Ready(ready.batch, (features, mask.bool()))
 
     def advance(self) -> dict[str, float]:
         """Take one optimizer step; returns the losses of its whole batch."""
@@ -172,7 +179,7 @@ class Trainer:
             batch, (features, mask) = to(ready.batch, self.device), ready.words
             later = part + 1 < r.accumulate and isinstance(self.wrapped, DistributedDataParallel)
             with self.wrapped.no_sync() if later else contextlib.nullcontext():  # type: ignore[operator]
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=r.bf16):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                     found, shown = shared_means(self.wrapped(batch, features, mask, r), self.world)
                 (total(found, r.losses) / r.accumulate).backward()
             shown["total"] = sum(weight_of(name, r.losses) * v for name, v in shown.items())

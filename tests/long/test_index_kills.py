@@ -24,6 +24,9 @@ def test_thirty_kills_at_random_instants_lose_nothing(settings: Settings, tmp_pa
     trial.end()
     indexed, failed = trial.counts()
     met = trial.met
+    assert trial.kills == RANDOM + IN_FINISH
+    assert indexed >= 120 and failed == 1
+    assert met["encode"] and met["finish"]
     Record().add(
         Row(
             name="SIGKILL of `referent index`",
