@@ -341,7 +341,7 @@ def test_prefilter_recipe_makes_projections_of_another_form_anew(
     folder: Path, tmp_path: Path
 ) -> None:
     start = Path(write_tiny_model(tmp_path / "start.safetensors"))
-    form = replace(TINY, vector_layers=0, sentence_vectors=3)
+    form = replace(TINY, vector_layers=1, sentence_vectors=3)
     recipe = replace(
         RECIPES["mini-prefilter"], model=form, photos=12, steps=3, batch=4, teacher=(12, 16)
     )

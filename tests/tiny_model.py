@@ -26,8 +26,6 @@ TINY = ReLAConfig(
     text_channels=384,
     vectors=4,
     vector_channels=16,
-    vector_layers=1,
-    sentence_vectors=2,
 )
 
 
