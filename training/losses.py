@@ -149,7 +149,8 @@ def means(sums: Sums, divisors: dict[str, list[Tensor]] | None = None) -> dict[s
     found = {}
     for name, parts in sums.items():
         counts = [count for _, count in parts] if divisors is None else divisors[name]
-        values = [value / n.clamp_min(1) for (value, _), n in zip(parts, counts, strict=True)]
+        # Weighted counts, and shares of them, may be far below one; an empty part's sum is zero.
+        values = [value / n.clamp_min(1e-6) for (value, _), n in zip(parts, counts, strict=True)]
         used = torch.stack([n > 0 for n in counts]).sum().clamp_min(1)
         found[name] = torch.stack(values).sum() / used
     return found
