@@ -246,7 +246,14 @@ class Prefilter:
         scores = np.full(len(estimates), -np.inf, np.float32)
         for path, (base, count) in manifest.segments.items():
             mine = chosen[np.searchsorted(chosen, base) : np.searchsorted(chosen, base + count)]
-            records = self._snapshot.store.rows(path) if len(mine) else None
+            if not len(mine):
+                continue
+            try:
+                records = self._snapshot.store.rows(path)
+            except DamagedSegment as error:  # its codes are in the file: their estimate stays
+                log.warning("%s", error)
+                scores[mine] = estimates[mine]
+                continue
             for start in range(0, len(mine), vector_file.ADD_ROWS):
                 some = mine[start : start + vector_file.ADD_ROWS]
                 vectors = self._predictor.vectors_of(records[some - base])  # (b, V, D)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -30,6 +28,7 @@ def serve(
     ] = 0,
 ) -> None:
     """Serve the page and the HTTP API until interrupted."""
+    import os
 
     import torch
     import uvicorn
@@ -58,10 +57,6 @@ def serve(
         limit_concurrency=1000,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    # All is closed; a network that was still loading in a thread would abort the interpreter's end.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 serve.epilog = (  # type: ignore[attr-defined]

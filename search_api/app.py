@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
 
 from indexer.settings import Settings
 from search_api import keys
@@ -72,8 +73,9 @@ def create_app(
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         server.open()
+        warming = threading.Thread(target=server.warm_up, name="warm-up", daemon=True)
         if warm_up:
-            threading.Thread(target=server.warm_up, name="warm-up", daemon=True).start()
+            warming.start()
         else:
             server.ready.set()
         try:
@@ -83,6 +85,9 @@ def create_app(
                 async with lifespan(server):
                     yield
         finally:
+            # A thread inside torch when the interpreter ends would abort the process.
+            if warm_up:
+                await run_in_threadpool(warming.join)
             server.close()
             if own_engine:
                 engine.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -357,3 +358,19 @@ def test_searches_beyond_the_limit_are_told_when_to_come_back(
     assert int(turned_away.headers["retry-after"]) >= 1
     assert first == [200]
     assert client.post("/v1/search", json=body).status_code == 200
+
+
+def test_server_ends_only_when_its_warm_up_has(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def slowly() -> None:
+        time.sleep(1)
+        told.append("warm")
+
+    monkeypatch.setattr(library.engine, "warm_up", slowly)
+    app = create_app(library.settings, host="127.0.0.1", engine=library.engine)
+    with TestClient(app, base_url="http://127.0.0.1"):
+        assert not told
+    assert told == ["warm"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -459,3 +460,26 @@ def test_expression_is_tidied_and_empty_ones_are_refused() -> None:
     for bad in ("", "   ", "?!", "a" * 301, "\x00", "\ud800x"):
         with pytest.raises(ValueError):
             Query(expression=bad)
+
+
+@pytest.mark.parametrize(("second", "shares"), [("same", (10, 0)), ("other", (5, 5))])
+def test_albums_share_candidates_by_score_in_one_space_and_by_rank_in_two(
+    second: str, shares: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+
+    def view(space: str, best: float) -> SimpleNamespace:
+        def ranked(query: np.ndarray, k: int, among: None) -> tuple[np.ndarray, np.ndarray]:
+            return np.arange(k), np.linspace(best, best - 1, k, dtype=np.float32)
+
+        return SimpleNamespace(
+            snapshot=SimpleNamespace(photo_ids=np.arange(100)),
+            predictor=SimpleNamespace(fingerprints={"vectors": space}),
+            prefilter=SimpleNamespace(search=ranked),
+        )
+
+    words = SimpleNamespace(sentence=np.zeros((1, 2, 3), np.float32))
+    query = Query(expression=EXPRESSION, candidates=10)
+    views = [view("same", 9.0), view(second, 1.0)]
+    plans = pipeline._plan(views, [None, None], [words, words], query)  # type: ignore[arg-type]
+    assert tuple(len(plan.rows) for plan in plans) == shares

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fake_predictor import FakePredictor
 
 from indexer import prefilter, vector_file
@@ -19,6 +20,7 @@ from indexer.snapshot import open_snapshot
 from indexer.store import FeatureStore, Part
 from indexer.tables import Album, Photo, Root
 from indexer.vector_file import VectorFileDamaged
+from training.prefilter import photo_scores
 
 
 class Library:
@@ -283,3 +285,10 @@ def test_scores_are_the_same_however_many_cores_share_the_codes(
         found.append(out)
     assert np.allclose(found[0], weights @ codes.T + constants[:, None], rtol=1e-4, atol=1e-2)
     assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+def test_training_ranks_photos_by_the_score_that_searches_rank_them_by(library: Library) -> None:
+    library.add(200)
+    queries = np.stack([library.query() for _ in range(3)])
+    trained = photo_scores(torch.from_numpy(library.values), torch.from_numpy(queries[None]))
+    np.testing.assert_allclose(library.open().scores(queries), trained[:, 0].numpy(), atol=0.3)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,8 @@ from training import grammar, prefilter
 from training.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
 from training.losses import minimap_target
 from training.recipe import Recipe
-from training.session import RECIPES, run_recipe
-from training.shards import Shards, open_shards, render
+from training.session import RECIPES, data_of, run_recipe
+from training.shards import PART, Shards, default_folder, open_shards, render, wait_for
 from training.train import Progress, Trainer
 
 
@@ -407,3 +408,32 @@ def test_shards_of_an_older_version_are_refused(folder: Path, tmp_path: Path) ->
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ModelError, match="render them anew"):
         open_shards(old)
+
+
+def test_training_is_in_bfloat16_only_where_the_processor_multiplies_it(
+    shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for able, wanted in (({"avx512_bf16": True}, True), ({"avx2": True}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        for asked in (True, False):
+            trainer = Trainer(replace(RECIPE, bf16=asked), shards, tmp_path / f"{wanted}-{asked}")
+            assert trainer.bf16 == (asked and wanted)
+
+
+def test_one_process_renders_and_others_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    recipe = replace(RECIPE, photos=4)
+    found: list[Shards] = []
+    other = threading.Thread(target=lambda: found.append(data_of(recipe, None, 1)))
+    other.start()
+    time.sleep(1)
+    assert not found and not list(tmp_path.rglob("part-*"))  # it does not render itself
+    folder = default_folder("train", recipe.config.input_size, recipe.seed)
+    render(folder, "train", recipe.photos, recipe.config.input_size, recipe.seed, 1)
+    other.join(30)
+    assert len(found[0]) == 4
+    with pytest.raises(ModelError, match="lacks 1 parts"):
+        wait_for(folder, PART + 1, stall_s=0)

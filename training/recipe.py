@@ -98,8 +98,7 @@ class Recipe:
     teacher: tuple[int, int] = (1600, 1200)
     """Prefilter stage: photos, and expressions that the head judges them by."""
     group: int = 200
-    """Prefilter stage: photos, drawn anew for each few expressions, that one of them is judged on.
-    More expressions on fewer photos teach more than all pairs of a few."""
+    """Prefilter stage: photos that an expression is judged on, drawn anew for each hundred."""
     prior_shift: float = 1.7
     """Prefilter stage: how much lower, in log-odds, an album's prior of a match is than that of the
     training pairs. The head's verdicts are lowered by it, so that what it returns is learned, not
