@@ -55,8 +55,9 @@ class Settings(BaseSettings):
     head_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="Precision in which searches judge photos: bfloat16 is about twice as fast "
-        "where the processor multiplies it and moves a confidence by a hundredth at most; auto "
-        "chooses it there. Server machines of different kinds that share a library need one value.",
+        "where the processor multiplies it and moves a confidence by a hundredth, seldom more; "
+        "auto chooses it there. Server machines of different kinds that share a library need "
+        "one value.",
     )
 
     decode_workers: int = Field(

@@ -103,7 +103,7 @@ class Predictor:
         calibration: how its no-target logits are read.
         device: "cpu" or a CUDA device.
         head_dtype: bfloat16 judges about twice as fast where the processor multiplies it, and moves
-            p by a hundredth at most. Either gives the same bits each time on one machine.
+            p by a hundredth, seldom more. Either gives the same bits each time on one machine.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class Predictor:
         self.head_dtype = head_dtype
         if head_dtype != torch.float32:
             self.head = copy.deepcopy(self.head).to(head_dtype)
+            self.head.no_target.float()  # what ranks photos keeps its digits
         self.config: ReLAConfig = network.config
         self.name = name or network.config.name
         self.calibration = calibration or Calibration()

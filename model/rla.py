@@ -219,5 +219,6 @@ class RlaHead(nn.Module):
             coefficients = outer((weights * F.relu(inner(x))).sum(1))
             coefficients = coefficients + (weights.sum(1) - 1) * outer.bias
         coefficients = coefficients * self.scale
-        no_target = self.no_target(self.pooling(x, minimap_logit)).squeeze(-1)
+        exact = self.no_target.layers[0].weight.dtype  # E ranks photos: never coarser than x
+        no_target = self.no_target(self.pooling(x, minimap_logit).to(exact)).squeeze(-1)
         return HeadOutput(no_target, minimap_logit, coefficients)
