@@ -97,7 +97,7 @@ def k_for_recall(engine: Engine, expressions: Sequence[str]) -> dict[str, Any]:
     for expression in expressions:
         done = collect(engine, Query(expression=expression, album=REAL, mode="exhaustive"))
         words = engine.models.words(view.predictor, expression)
-        order, _ = view.prefilter.search(words.sentence[0], count, None)
+        order, _ = view.candidates(words, count, None)
         place = {int(view.snapshot.photo_ids[row]): rank for rank, row in enumerate(order)}
         ranks += [place[photo_id] for photo_id, _ in done.matched_pairs()]
     if not ranks:
@@ -208,7 +208,7 @@ def bare_faiss(view: View, k: int, expressions: Iterator[str]) -> dict[str, floa
     for _ in range(10):
         words = view.predictor.read([next(expressions)])
         begun = time.perf_counter()
-        index.search(np.ascontiguousarray(words.sentence[0], np.float32), k)
+        index.search(np.ascontiguousarray(words.sentence[:1], np.float32), k)
         times.append((time.perf_counter() - begun) * 1000)
     return percentiles(times)
 

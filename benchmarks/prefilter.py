@@ -1,13 +1,15 @@
 """How much of what the head accepts the prefilter finds, scored flat and through FAISS's lists.
 
-Run: python -m benchmarks.prefilter [--photos 2000] [--a-kind 25] [--split test] [--copies 100000]
+Run: python -m benchmarks.prefilter [--photos 2000] [--a-kind 25] [--split test] [--plain]
+    [--copies 100000]
 
 A synthetic album goes through the real index; the head judges every photo for every expression, and
 what it accepts is the truth. Recall is |top K and accepted| / min(K, |accepted|), by kind of
 expression; the exit status is 1 where a floor is missed.
 
 With --copies, the vectors and noise make a large album as well, which is searched flat and through
-inverted lists: copies of accepted photos count as accepted. CPU times are of one search.
+inverted lists, by inner products alone: copies of accepted photos count as accepted. CPU times are
+of one search.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +59,9 @@ class Judged:
 
     kinds: Sequence[str]
     sentences: np.ndarray
-    """(E, Q, D) float32."""
-    scores: np.ndarray
-    """(E, N) float32, the prefilter's."""
+    """(E, D) float32."""
+    order: np.ndarray
+    """(E, N), the prefilter's."""
     accepted: np.ndarray
     """(E, N) bool, the head's."""
     vectors: np.ndarray
@@ -82,18 +85,21 @@ def judge(options: argparse.Namespace, place: Path) -> Judged:
             prefilter = Prefilter.open(settings, snapshot, predictor)
             assert prefilter.kind == "flat"
             tokens = snapshot.gather("tokens", everything)
-            sentences, scores, accepted = [], [], []
+            sentences, order, accepted = [], [], []
+            reranked = predictor.reranks and not options.plain
             for text in data.expressions:
                 words = predictor.read([text])
                 confidence = predictor.confidence(predictor.judge(tokens, words))
                 accepted.append(confidence >= predictor.calibration.threshold)
                 sentences.append(words.sentence[0])
-                scores.append(prefilter.scores(words.sentence[0]))
+                rerank = partial(predictor.rerank, words=words) if reranked else None
+                found, _ = prefilter.search(words.sentence[0], len(snapshot), None, rerank)
+                order.append(found)
             vectors = predictor.vectors_of(snapshot.gather("vectors", everything))
     return Judged(
         data.kinds,
         np.stack(sentences),
-        np.stack(scores),
+        np.stack(order),
         np.stack(accepted),
         vectors.astype(np.float16),
     )
@@ -141,14 +147,13 @@ def recalls(
 
 def small(judged: Judged) -> dict[str, Any]:
     """Recall on the album as it is."""
-    order = np.argsort(-judged.scores, axis=1, kind="stable")
     some = judged.accepted.any(axis=1)
     return {
         "photos": judged.accepted.shape[1],
         "expressions": len(judged.kinds),
         "with_accepted": int(some.sum()),
         "accepted_an_expression": float(judged.accepted.sum(axis=1).mean()),
-        **recalls(judged.kinds, judged.accepted, lambda number, k: order[number, :k]),
+        **recalls(judged.kinds, judged.accepted, lambda number, k: judged.order[number, :k]),
     }
 
 
@@ -252,6 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--a-kind", type=int, default=25)
     parser.add_argument("--split", default="test")
     parser.add_argument("--cache", type=Path, default=None, help="Folder of kept test sets.")
+    parser.add_argument("--plain", action="store_true", help="Inner products only.")
     parser.add_argument("--copies", type=int, default=0, help="Of a large album, for the lists.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)

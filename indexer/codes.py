@@ -30,62 +30,51 @@ class Codes:
     vectors: int
     """V, vectors a photo."""
 
-    def scores(self, queries: np.ndarray) -> np.ndarray:
-        """Return how the best vector of each photo answers each query: (Q, D) -> (Q, M / V)."""
-        out = np.empty((len(queries), len(self.codes)), np.float32)
-        dot(self.codes, *fold(queries, self.low, self.step), out)
-        best: np.ndarray = out.reshape(len(queries), -1, self.vectors).max(2)
-        return best
+    def scores(self, query: np.ndarray, out: np.ndarray) -> None:
+        """Write the inner product of the query (D,) with every code's vector to ``out`` (M,)."""
+        weights, constant = fold(query, self.low, self.step)
+        dot(self.codes, weights, constant, out)
 
 
-def fold(queries: np.ndarray, low: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn sum(q * (low + (code + 0.5) * step)) into sum(w * code) + constant.
-
-    Args:
-        queries: (Q, D). low, step: (D,) of the codes.
-    Returns:
-        weights (Q, D) and constants (Q,), float32.
-    """
-    weights = (queries * step).astype(np.float32)
-    return weights, (queries * (low + 0.5 * step)).sum(1).astype(np.float32)
+def fold(query: np.ndarray, low: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.float32]:
+    """Turn sum(q * (low + (code + 0.5) * step)) into sum(w * code) + constant."""
+    weights = (query * step).astype(np.float32)
+    return weights, np.float32((query * (low + 0.5 * step)).sum())
 
 
-def dot(codes: np.ndarray, weights: np.ndarray, constants: np.ndarray, out: np.ndarray) -> None:
-    """Write weights (Q, D) . codes (M, D) uint8 + constants (Q,) to out (Q, M), on every core."""
+def dot(codes: np.ndarray, weights: np.ndarray, constant: np.float32, out: np.ndarray) -> None:
+    """Write codes (M, D) uint8 . weights (D,) + constant to out (M,), every core a share."""
     blocks = -(-len(codes) // SCAN_VECTORS)
     shares = min(os.cpu_count() or 1, blocks // SHARE_BLOCKS_MIN)
     if shares < 2:
-        _share(codes, weights, constants, out)
+        _share(codes, weights, constant, out)
         return
     step = -(-blocks // shares) * SCAN_VECTORS
     running = [
-        _scanners().submit(
-            _share, codes[at : at + step], weights, constants, out[:, at : at + step]
-        )
+        _scanners().submit(_share, codes[at : at + step], weights, constant, out[at : at + step])
         for at in range(0, len(codes), step)
     ]
     for each in running:
         each.result()
 
 
-def _share(codes: np.ndarray, weights: np.ndarray, constants: np.ndarray, out: np.ndarray) -> None:
+def _share(codes: np.ndarray, weights: np.ndarray, constant: np.float32, out: np.ndarray) -> None:
     """As `dot` on one core, a small block at a time: it stays in the core's own cache."""
     width = codes.shape[1]
     buffer = np.empty((min(SCAN_VECTORS, len(codes)), width), np.float32)
     for start in range(0, len(codes), SCAN_VECTORS):
         block = codes[start : start + SCAN_VECTORS]
-        plain = buffer[: len(block)]
+        plain, target = buffer[: len(block)], out[start : start + len(block)]
         np.copyto(plain, block)
-        for row, weight in zip(out, weights, strict=True):
-            # NumPy's product would start threads of its own.
-            faiss.fvec_inner_products_ny(
-                faiss.swig_ptr(row[start : start + len(block)]),
-                faiss.swig_ptr(weight),
-                faiss.swig_ptr(plain),
-                width,
-                len(block),
-            )
-    out += constants[:, None]
+        # NumPy's product would start threads of its own.
+        faiss.fvec_inner_products_ny(
+            faiss.swig_ptr(target),
+            faiss.swig_ptr(weights),
+            faiss.swig_ptr(plain),
+            width,
+            len(block),
+        )
+    out += constant
 
 
 @cache

@@ -1,11 +1,9 @@
 """The prefilter: which photos are worth judging, by the expression's vector and the photos' own.
 
-A query has one or several vectors; each is answered by the greatest inner product with one of a
-photo's V vectors, and their sum is the photo's score. Small libraries are scored whole, exactly up
-to 8 bit codes; large ones through FAISS's inverted lists. Rows that the FAISS file does not cover
-yet are scored beside it, so a photo is found as soon as it is indexed.
-
-Source of the score: Khattab, Zaharia, ColBERT, SIGIR 2020.
+A photo's score is the greatest inner product of the query with its V vectors. Small libraries are
+scored whole, exactly up to 8 bit codes; large ones through FAISS's inverted lists. Rows that the
+FAISS file does not cover yet are scored beside it, so a photo is found as soon as it is indexed.
+The best by this score may be ranked again by whoever can read their vectors with the words.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,12 +35,14 @@ UNCOVERED_SHARE = 0.2
 # FAISS's own list search keeps a heap; beyond so many results our scan of the lists is quicker.
 HEAP_RESULTS_MAX = 20_000
 LISTS_MIN = 64
-# How many times as many photos as are wanted each of several query vectors brings in.
-DEPTH = 4
-# Of several query vectors' finds, so many of the best are scored again by the photos' own vectors.
-RESCORED_MIN = 4000
 # Photos' best vectors scatter over more lists than their share of the album.
 LISTS_A_SHARE = 8
+# So many photos are ranked again, or so many times as many as are wanted: whole small albums.
+RERANKED_MIN = 4000
+DEPTH = 4
+
+Reranker = Callable[[np.ndarray], np.ndarray]
+"""Vectors records (B,) → scores (B,)."""
 
 
 class HasVectors(Protocol):
@@ -105,14 +106,19 @@ class Prefilter:
         return int((self._row_of < self._base_rows).sum()) if len(self._row_of) else 0
 
     def search(
-        self, query: np.ndarray, k: int, among: np.ndarray | None = None
+        self,
+        query: np.ndarray,
+        k: int,
+        among: np.ndarray | None = None,
+        rerank: Reranker | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the photos whose vectors fit a query best.
 
         Args:
-            query: (Q, D) float32, the expression's sentence vectors, or (D,) where it is one.
+            query: (D,) float32, the expression's sentence vector.
             k: how many photos; fewer come where there are fewer.
             among: snapshot indices to choose from; None means all.
+            rerank: scores the best of them anew, and so chooses and orders the k.
         Returns:
             snapshot indices (K,) int64 and scores (K,) float32, best first; equal scores by index.
         """
@@ -120,13 +126,42 @@ class Prefilter:
         k = min(int(k), count)
         if k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        scores = self._scores(_queries(query), k, among)
-        return _best(scores, k, among)
+        query = np.ascontiguousarray(query, np.float32)
+        if rerank is None:
+            return _best(self._scores(query, k, k, among), k, among)
+        depth = max(DEPTH * k, RERANKED_MIN)
+        if depth >= count:
+            chosen = np.arange(count) if among is None else np.sort(among)
+        else:
+            chosen = np.sort(_best(self._scores(query, k, depth, among), depth, among)[0])
+        return _best(self._finer(query, chosen, rerank), k, chosen)
 
-    def scores(self, query: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
-        """Return the score (N,) float32 of every photo, or of those in ``among``."""
-        count = len(self._row_of) if among is None else len(among)
-        return self._scores(_queries(query), count, among)
+    def _finer(self, query: np.ndarray, chosen: np.ndarray, rerank: Reranker) -> np.ndarray:
+        """Score snapshot indices (B,) by their vectors; -inf for photos without any.
+
+        Where vectors are damaged, their codes in the file must do: a photo gets the score that
+        others have who stand as high by inner products.
+        """
+        scores = np.full(len(chosen), -np.inf, np.float32)
+        segment = self._snapshot.places("vectors").segment[chosen]
+        lost = np.zeros(len(chosen), bool)
+        parts = []
+        for number in np.unique(segment[segment >= 0]):
+            mine = np.flatnonzero(segment == number)
+            try:
+                parts.append((mine, self._snapshot.gather("vectors", chosen[mine])))
+            except DamagedSegment as error:
+                log.warning("%s", error)
+                lost[mine] = True
+        if parts:
+            at = np.concatenate([mine for mine, _ in parts])
+            scores[at] = rerank(np.concatenate([records for _, records in parts]))
+        if lost.any():
+            rough = self._scores(query, len(chosen), len(chosen), chosen)
+            read = np.sort(rough[np.isfinite(scores)])
+            level = np.searchsorted(read, rough[lost]) / max(len(read), 1)
+            scores[lost] = np.quantile(scores[np.isfinite(scores)], level) if parts else rough[lost]
+        return scores
 
     # -- loading -------------------------------------------------------------------------------
 
@@ -200,85 +235,62 @@ class Prefilter:
 
     # -- scoring -------------------------------------------------------------------------------
 
-    def _scores(self, queries: np.ndarray, k: int, among: np.ndarray | None) -> np.ndarray:
-        """Score the photos (N,) or (len(among),); -inf where lists were left out."""
+    def _scores(
+        self, query: np.ndarray, k: int, depth: int, among: np.ndarray | None
+    ) -> np.ndarray:
+        """Score the photos (N,) or (len(among),); -inf where lists were left out.
+
+        About ``depth`` of them are scored, at least k.
+        """
         self._refresh()
         with self._lock:
             row_of = self._row_of if among is None else self._row_of[among]
-            extra = self._extra_scores(queries).sum(0)
-            parts = self._file_scores(queries, k, row_of)
-            inside = _sum(parts)
-            if len(queries) > 1 and not np.isfinite(parts).all():
-                inside = self._rescored(queries, inside, k)
-        rows = np.concatenate([inside, extra])
+            extra = self._extra_scores(query)
+            scores = self._file_scores(query, k, depth, row_of)
+        rows = np.concatenate([scores, extra])
         if not len(rows):
             return np.full(len(row_of), -np.inf, np.float32)
         return np.where(row_of >= 0, rows[row_of], np.float32(-np.inf))
 
-    def _extra_scores(self, queries: np.ndarray) -> np.ndarray:
-        """Score the rows beside the file, (Q, rows)."""
+    def _extra_scores(self, query: np.ndarray) -> np.ndarray:
         if self._extra is None:
-            return np.zeros((len(queries), 0), np.float32)
-        return self._extra.scores(queries)
+            return np.zeros(0, np.float32)
+        out = np.empty(len(self._extra.codes), np.float32)
+        self._extra.scores(query, out)
+        return out.reshape(-1, self._extra.vectors).max(1)  # (rows, V) -> (rows,)
 
-    def _file_scores(self, queries: np.ndarray, k: int, row_of: np.ndarray) -> np.ndarray:
-        """Score the file's rows (Q, rows); -inf for rows in lists that were not looked at."""
+    def _file_scores(self, query: np.ndarray, k: int, depth: int, row_of: np.ndarray) -> np.ndarray:
+        """Score the file's rows (rows,); -inf for rows in lists that were not looked at."""
         manifest = self._manifest
         if manifest is None:
-            return np.zeros((len(queries), 0), np.float32)
+            return np.zeros(0, np.float32)
         if manifest.kind == "flat":
+            flat = np.empty(manifest.rows * manifest.vectors, np.float32)
             codes = faiss.rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
             codes = codes.reshape(-1, manifest.dimensions)  # (rows * V, D)
-            return Codes(codes, *self._table, manifest.vectors).scores(queries)
+            Codes(codes, *self._table, manifest.vectors).scores(query, flat)
+            return flat.reshape(manifest.rows, manifest.vectors).max(1)
         wanted = np.zeros(manifest.rows, bool)
         inside = row_of[(row_of >= 0) & (row_of < manifest.rows)]
         wanted[inside] = True
-        # What is good for all of them together may be only fair for each.
-        depth = k if len(queries) == 1 else min(DEPTH * k, len(inside))
-        return np.stack([self._nearest(query, k, depth, wanted) for query in queries])
-
-    def _rescored(self, queries: np.ndarray, estimates: np.ndarray, k: int) -> np.ndarray:
-        """Score the rows (rows,) of the best estimates by their own vectors; -inf for others."""
-        manifest = self._manifest
-        assert manifest is not None
-        chosen = np.sort(_best(estimates, max(k, RESCORED_MIN), None)[0])
-        chosen = chosen[np.isfinite(estimates[chosen])]
-        scores = np.full(len(estimates), -np.inf, np.float32)
-        for path, (base, count) in manifest.segments.items():
-            mine = chosen[np.searchsorted(chosen, base) : np.searchsorted(chosen, base + count)]
-            if not len(mine):
-                continue
-            try:
-                records = self._snapshot.store.rows(path)
-            except DamagedSegment as error:  # its codes are in the file: their estimate stays
-                log.warning("%s", error)
-                scores[mine] = estimates[mine]
-                continue
-            for start in range(0, len(mine), vector_file.ADD_ROWS):
-                some = mine[start : start + vector_file.ADD_ROWS]
-                vectors = self._predictor.vectors_of(records[some - base])  # (b, V, D)
-                scores[some] = (vectors @ queries.T).max(1).sum(1)
-        return scores
-
-    def _nearest(self, query: np.ndarray, k: int, depth: int, wanted: np.ndarray) -> np.ndarray:
-        """Score the wanted rows by one query vector: about ``depth`` of them, at least k."""
-        count = int(wanted.sum())
-        share = depth / max(count, 1)
+        share = depth / max(len(inside), 1)
         lists = int(
             min(self._index.nlist, max(LISTS_MIN, self._index.nlist * LISTS_A_SHARE * share))
         )
         while True:
             scores = self._list_scores(query, depth, lists, wanted)
             found = int(np.isfinite(scores).sum())
-            if found >= min(k, count) or lists >= self._index.nlist:
+            if found >= min(k, int(wanted.sum())) or lists >= self._index.nlist:
                 return scores
             lists = min(self._index.nlist, lists * 4)
 
-    def _list_scores(self, query: np.ndarray, k: int, lists: int, wanted: np.ndarray) -> np.ndarray:
+    def _list_scores(
+        self, query: np.ndarray, depth: int, lists: int, wanted: np.ndarray
+    ) -> np.ndarray:
         """Score the wanted rows (rows,) by the inverted lists nearest to the query."""
         manifest = self._manifest
         assert manifest is not None
-        results = 4 * k + 64
+        results = 4 * depth + 64
         if results <= HEAP_RESULTS_MAX and lists < self._index.nlist:
             bits = np.packbits(np.repeat(wanted, manifest.vectors), bitorder="little")
             selector = None if wanted.all() else faiss.IDSelectorBitmap(bits)
@@ -295,41 +307,18 @@ class Prefilter:
             chosen = list(range(self._index.nlist))
         flat = np.full(manifest.rows * manifest.vectors, -np.inf, np.float32)
         stored = self._index.invlists
-        weights, constants = fold(query[None], *self._table)
+        weights, constant = fold(query, *self._table)
         for number in chosen:
             size = stored.list_size(number)
             if not size:
                 continue
             codes = faiss.rev_swig_ptr(stored.get_codes(number), size * manifest.dimensions)
-            out = np.empty((1, size), np.float32)
-            dot(codes.reshape(size, manifest.dimensions), weights, constants, out)
-            flat[faiss.rev_swig_ptr(stored.get_ids(number), size)] = out[0]
+            out = np.empty(size, np.float32)
+            dot(codes.reshape(size, manifest.dimensions), weights, constant, out)
+            flat[faiss.rev_swig_ptr(stored.get_ids(number), size)] = out
         scores = flat.reshape(manifest.rows, manifest.vectors).max(1)
         scores[~wanted] = -np.inf
         return scores
-
-
-def _queries(query: np.ndarray) -> np.ndarray:
-    """A query's vectors, (D,) or (Q, D), as (Q, D) float32."""
-    return np.atleast_2d(np.ascontiguousarray(query, np.float32))
-
-
-def _sum(parts: np.ndarray) -> np.ndarray:
-    """Add up what each of Q query vectors found, (Q, rows) -> (rows,); -inf where none did.
-
-    A row that only some of them met counts for the others as the least that they found, for it
-    cannot be better (Lee et al., Rethinking the Role of Token Retrieval, NeurIPS 2023).
-    """
-    if len(parts) == 1:
-        only: np.ndarray = parts[0]
-        return only
-    total = np.zeros(parts.shape[1], np.float32)
-    found = np.isfinite(parts)
-    for part, seen in zip(parts, found, strict=True):
-        if seen.any():
-            total += np.where(seen, part, part[seen].min())
-    total[~found.any(0)] = -np.inf
-    return total
 
 
 def _best(scores: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

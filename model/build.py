@@ -23,7 +23,7 @@ SIZES: dict[str, ReLAConfig] = {
             embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), window_size=7,
             conv_stem=True, built_for=224,
         ),
-        input_size=192,
+        input_size=224,
         pixel_decoder="fpn",
         channels=128,
         mask_channels=32,
@@ -39,7 +39,7 @@ SIZES: dict[str, ReLAConfig] = {
         text_channels=384,
         text_layers=1,
         vector_layers=2,
-        sentence_vectors=4,
+        rerank_layers=2,
     ),
     "rela-tiny": ReLAConfig(
         name="rela-tiny",

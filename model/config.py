@@ -98,9 +98,10 @@ class ReLAConfig:
     """D of the prefilter's joint space; V * D * 2 bytes stay within 4 KB."""
     vector_layers: int = 0
     """Transformer layers in which regions look at each other before these vectors are read."""
-    sentence_vectors: int = 1
-    """Q, prefilter vectors an expression; a photo's score is the sum over them of the best of its
-    own. One is the averaged words'; more come from words that look at each other once more."""
+    rerank_layers: int = 0
+    """Layers that read a photo's vectors with the words, between prefilter and head; 0 is none."""
+    rerank_channels: int = 64
+    """Their width."""
     store_tokens: Storage = "int8"
     """How cached region tokens are packed."""
     store_masks: Storage = "int8"
@@ -118,15 +119,17 @@ class ReLAConfig:
                 )
         for name in ("input_size", "channels", "mask_channels", "regions_per_side", "rla_layers",
                      "word_heads", "vectors", "vector_channels",
-                     "sentence_vectors"):  # fmt: skip
+                     "rerank_channels"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.vector_layers < 0:
-            raise ModelError(f"vector_layers must not be negative, not {self.vector_layers}")
+        for name in ("vector_layers", "rerank_layers"):
+            if getattr(self, name) < 0:
+                raise ModelError(f"{name} must not be negative, not {getattr(self, name)}")
         if self.input_size % 32:
             raise ModelError(f"input_size must be a multiple of 32, not {self.input_size}")
-        if self.channels % 8 or self.channels % self.word_heads:
-            raise ModelError("channels must be a multiple of 8 and of word_heads")
+        for name in ("channels", "rerank_channels"):
+            if getattr(self, name) % 8 or getattr(self, name) % self.word_heads:
+                raise ModelError(f"{name} must be a multiple of 8 and of word_heads")
         if self.ria == "hard-input" and self.input_size % self.regions_per_side:
             raise ModelError("ria='hard-input' needs an input_size that regions_per_side divides")
 

@@ -162,6 +162,7 @@ class DualPrefilter(Predictor):
         self.__dict__.update(
             {k: v for k, v in predictor.__dict__.items() if k not in ("fingerprints",)}
         )
+        self.reranker = None  # it reads the predictor's own vectors
         self._predictor, self.dual = predictor, dual
         self.name = f"{predictor.name}+{dual.source}"
         self.dtypes = {
@@ -210,7 +211,7 @@ class DualPrefilter(Predictor):
     def read(self, expressions: Sequence[str]) -> Words:
         """As ``Predictor.read``; sentence vectors lie in the dual encoder's space."""
         words = self._predictor.read(expressions)
-        return replace(words, sentence=self.dual.texts(expressions)[:, None])
+        return replace(words, sentence=self.dual.texts(expressions))
 
 
 def with_dual_encoder(

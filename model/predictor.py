@@ -35,6 +35,7 @@ TIERS = ("tokens", "masks", "vectors", "pyramid")
 # four: MKL's matrix-vector product (the last layer of E) rounds what is left over otherwise on some
 # processors. 200 candidates, the default, are four batches.
 JUDGE_BATCH = 52
+RERANK_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Words:
         texts: as they were given.
         features: (E, T, C) F_t.
         mask: (E, T) True on real words.
-        sentence: (E, Q, D) float32 vectors in the prefilter's space, an expression's of norm 1.
+        sentence: (E, D) float32 unit vectors in the prefilter's space.
     """
 
     texts: tuple[str, ...]
@@ -118,11 +119,14 @@ class Predictor:
         self.device = torch.device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.text = text.to(self.device)
-        self.head = self.network.head
+        self.head, self.reranker = self.network.head, self.network.reranker
         self.head_dtype = head_dtype
         if head_dtype != torch.float32:
             self.head = copy.deepcopy(self.head).to(head_dtype)
             self.head.no_target.float()  # what ranks photos keeps its digits
+            self.reranker = copy.deepcopy(self.reranker)
+            if self.reranker is not None:
+                self.reranker.to(head_dtype).score.float()
         self.config: ReLAConfig = network.config
         self.name = name or network.config.name
         self.calibration = calibration or Calibration()
@@ -149,12 +153,13 @@ class Predictor:
         early += [net.head.filter] if net.head.filters_before else []
         forms = (cfg.store_tokens, *((decoded, cfg.store_masks) if self.counts_pixels else ()))
         tokens = fingerprint((regions, *forms), early)
+        asked = [net.words, net.head, *([] if net.reranker is None else [net.reranker])]
         return {
             "pyramid": pyramid,
             "tokens": tokens,
             "masks": fingerprint((decoded, cfg.store_masks)),
             "vectors": fingerprint((regions,), (net.vector_pool,)),
-            "head": fingerprint((tokens, self.text.name), (net.words, net.head)),
+            "head": fingerprint((tokens, self.text.name), asked),
         }
 
     def check(self, tier: str, records: Records) -> None:
@@ -231,7 +236,7 @@ class Predictor:
         rows, sentences = [], []
         for f, m in zip(features.split(1), mask.split(1), strict=True):
             rows.append(adapter(f, m))  # one by one: a row never depends on its neighbours
-            sentences.append(adapter.sentence_vectors(rows[-1], m))
+            sentences.append(adapter.sentence_vector(rows[-1], m))
         sentence = torch.cat(sentences).cpu().numpy()
         return Words(tuple(expressions), torch.cat(rows), mask, sentence)
 
@@ -261,14 +266,46 @@ class Predictor:
 
         @torch.inference_mode()  # each thread has a mode of its own
         def judge_batch(chunk: Records) -> Judgement:
-            count = len(chunk)
-            if count < JUDGE_BATCH:
-                chunk = np.concatenate([chunk, np.zeros(JUDGE_BATCH - count, chunk.dtype)])
+            count, chunk = len(chunk), _filled(chunk, JUDGE_BATCH)
             cached = packing.unpack_tokens(chunk, self.device, self.head_dtype)
             return self._judgement(chunk, self.head(cached, features, mask))[:count]
 
         batches = [tokens[at : at + JUDGE_BATCH] for at in range(0, len(tokens), JUDGE_BATCH)]
         return Judgement.concatenate(self._each(judge_batch, batches))
+
+    @property
+    def reranks(self) -> bool:
+        """Whether `rerank` can order what the prefilter finds."""
+        return self.reranker is not None
+
+    @torch.inference_mode()
+    def rerank(self, vectors: Records, words: Words) -> NDArray[np.float32]:
+        """How likely photos hold what one expression refers to, from the prefilter's vectors.
+
+        Args:
+            vectors: records (B,) of the vectors tier.
+            words: one expression.
+        Returns:
+            (B,) logits; only their order counts.
+        Raises:
+            ModelVersionMismatch: the records come from another network.
+        """
+        self.check("vectors", vectors)
+        reranker = self.reranker
+        assert reranker is not None, f"{self.name} has no reranker"
+        length = int(words.mask[0].sum())
+        features, mask = words.features[:1, :length].to(self.head_dtype), words.mask[:1, :length]
+
+        @torch.inference_mode()  # each thread has a mode of its own
+        def score_batch(chunk: Records) -> NDArray[np.float32]:
+            filled = _filled(chunk, RERANK_BATCH)
+            read = packing.unpack_vectors(filled, self.device, self.head_dtype)
+            logits = reranker(read, features, mask)
+            scores: NDArray[np.float32] = logits.float().cpu().numpy()[: len(chunk)]
+            return scores
+
+        batches = [vectors[at : at + RERANK_BATCH] for at in range(0, len(vectors), RERANK_BATCH)]
+        return np.concatenate([np.zeros(0, np.float32), *self._each(score_batch, batches)])
 
     @torch.inference_mode()
     def judge_pairs(self, tokens: Records, words: Words) -> Judgement:
@@ -325,3 +362,10 @@ class Predictor:
         f_m = packing.unpack_masks(features[:1], self.device)
         coefficients = torch.from_numpy(judgement.coefficients[:1]).to(self.device)
         return masks.from_logits(mask_logits(coefficients, f_m)[0], width, height)
+
+
+def _filled(records: Records, count: int) -> Records:
+    """Records padded with empty ones to a batch's length."""
+    if len(records) == count:
+        return records
+    return np.concatenate([records, np.zeros(count - len(records), records.dtype)])

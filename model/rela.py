@@ -16,6 +16,7 @@ from model.config import ReLAConfig
 from model.fpn import FeaturePyramid
 from model.masked_decoder import MLP, Attention
 from model.pixel_decoder import MSDeformAttnPixelDecoder
+from model.rerank import Reranker
 from model.ria import build_ria
 from model.rla import HeadOutput, RegionTokens, RlaHead
 from model.swin import LEVELS
@@ -46,7 +47,7 @@ def transformer_layer(channels: int) -> nn.TransformerEncoderLayer:
 
 
 class WordAdapter(nn.Module):
-    """From the text encoder's word features to F_t, and to the prefilter's sentence vectors."""
+    """From the text encoder's word features to F_t, and to the prefilter's sentence vector."""
 
     def __init__(self, config: ReLAConfig) -> None:
         super().__init__()
@@ -54,11 +55,7 @@ class WordAdapter(nn.Module):
         self.project = nn.Linear(config.text_channels, c)
         self.layers = nn.ModuleList(transformer_layer(c) for _ in range(config.text_layers))
         self.norm = nn.LayerNorm(c)
-        self.sentence: nn.Module = (
-            MLP(c, 2 * c, config.vector_channels, 2)
-            if config.sentence_vectors == 1
-            else SentencePool(config)
-        )
+        self.sentence = MLP(c, 2 * c, config.vector_channels, 2)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(E, T, C_t) word features, (E, T) True on real words -> F_t (E, T, C)."""
@@ -67,37 +64,11 @@ class WordAdapter(nn.Module):
             x = layer(x, src_key_padding_mask=~mask)
         return self.norm(x)
 
-    def sentence_vectors(self, words: Tensor, mask: Tensor) -> Tensor:
-        """F_t (E, T, C) -> (E, Q, D) in the prefilter's space, of norm 1 together."""
-        if isinstance(self.sentence, SentencePool):
-            return self.sentence(words, mask)
+    def sentence_vector(self, words: Tensor, mask: Tensor) -> Tensor:
+        """F_t (E, T, C) -> unit vectors (E, D) in the prefilter's space."""
         weights = mask.to(words.dtype)[..., None]
         mean = (words * weights).sum(1) / weights.sum(1)
-        return F.normalize(self.sentence(mean).float(), dim=-1)[:, None]
-
-
-class SentencePool(nn.Module):
-    """An expression as Q vectors in the prefilter's space: it may ask for several things at once.
-
-    How long each is says how much it counts; together they have norm 1.
-    """
-
-    def __init__(self, config: ReLAConfig) -> None:
-        super().__init__()
-        c = config.channels
-        self.layer = transformer_layer(c)
-        self.queries = nn.Parameter(torch.randn(config.sentence_vectors, c))
-        self.attention = Attention(dim=c, heads=8)
-        self.norm = nn.LayerNorm(c)
-        self.project = MLP(c, 2 * c, config.vector_channels, 2)
-
-    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """F_t (E, T, C), (E, T) True on real words -> (E, Q, D)."""
-        words = self.layer(words, src_key_padding_mask=~mask)
-        queries = self.queries.expand(len(words), -1, -1)
-        heard = self.attention(queries, words, words, blocked=~mask[:, None, None])
-        vectors = self.project(self.norm(queries + heard)).float()  # (E, Q, D)
-        return F.normalize(vectors.flatten(1), dim=-1).view_as(vectors)
+        return F.normalize(self.sentence(mean).float(), dim=-1)
 
 
 class VectorPool(nn.Module):
@@ -143,6 +114,7 @@ class RelaNetwork(nn.Module):
         self.words = WordAdapter(config)
         self.head = RlaHead(config)
         self.vector_pool = VectorPool(config)
+        self.reranker = Reranker(config) if config.rerank_layers else None
 
     def pyramid(self, pixels: Tensor) -> dict[str, Tensor]:
         """Swin: (B, 3, S, S) RGB in 0..255 -> res2 .. res5, (B, C_i, S/s, S/s)."""

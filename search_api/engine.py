@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from indexer.snapshot import Snapshot, open_snapshot
 from indexer.store import FeatureStore
 from indexer.tables import Album, CalibrationRow, IndexVersion, Photo
 from model.calibration import Calibration
-from model.predictor import Predictor
+from model.predictor import Predictor, Words
 from search_api.album_decisions import own_calibration
 from search_api.coverage import Note
 from search_api.filters import Filters
@@ -61,6 +62,18 @@ class View:
     def rows_of(self, photo_ids: np.ndarray) -> np.ndarray:
         """Rows of the snapshot of those of the photos that are in it, in their order."""
         return self.snapshot.indices_of(photo_ids)
+
+    def candidates(
+        self, words: Words, k: int, among: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and scores of the k photos most worth judging for an expression, best first.
+
+        Args:
+            words: one expression.
+            among: rows to choose from; None means all.
+        """
+        rerank = partial(self.predictor.rerank, words=words) if self.predictor.reranks else None
+        return self.prefilter.search(words.sentence[0], k, among, rerank)
 
 
 class Engine:
@@ -154,7 +167,7 @@ class Engine:
             words = self.models.words(view.predictor, "a warm-up")
             rows = np.arange(min(64, len(view.snapshot.photo_ids)))
             if len(rows):
-                view.prefilter.search(words.sentence[0], len(rows), None)
+                view.candidates(words, len(rows), None)
                 view.predictor.judge(view.snapshot.gather("tokens", rows), words)
 
     def _open_view(self, album_id: int, key: tuple[object, ...]) -> View:

@@ -24,7 +24,7 @@ class Models:
         self._settings = settings
         self._default = predictor
         self._others: OrderedDict[str, Predictor] = OrderedDict()
-        self._words: OrderedDict[tuple[str, str], Words] = OrderedDict()
+        self._words: OrderedDict[tuple[str, str, str], Words] = OrderedDict()
         self._loading = threading.Lock()
         self._caching = threading.Lock()
 
@@ -80,7 +80,8 @@ class Models:
 
     def words(self, predictor: Predictor, expression: str) -> Words:
         """Word features of one expression; those of recent expressions are kept."""
-        key = (predictor.fingerprints["head"], expression)
+        prints = predictor.fingerprints  # a dual encoder's sentences lie in another space
+        key = (prints["head"], prints["vectors"], expression)
         with self._caching:
             if (known := self._words.get(key)) is not None:
                 self._words.move_to_end(key)

@@ -28,13 +28,16 @@ def outlines(mask: np.ndarray, tolerance_px: float = 0.6) -> list[np.ndarray]:
         mask: bool (H, W).
         tolerance_px: how far a simplified border may stray.
     Returns:
-        One int32 array (n, 2) of x, y pixels per border, largest first.
+        One int32 array (n, 2) of x, y pixels per border, largest first. Specks and threads have
+        none beside larger parts; alone they are a line there and back.
     """
     found, _ = cv2.findContours(
         np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
     )
     simple = [cv2.approxPolyDP(border, tolerance_px, True)[:, 0, :] for border in found]
     kept = [border for border in simple if len(border) >= 3]
+    if not kept:
+        kept = [np.stack([b[0], b[-1] + (len(b) == 1), b[0]]) for b in simple]
     return sorted(kept, key=lambda border: -abs(cv2.contourArea(border)))
 
 

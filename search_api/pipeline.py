@@ -339,9 +339,10 @@ def _plan(
         if k == 0:
             ranked.append((np.empty(0, np.int64), np.empty(0, np.float32)))
         else:
-            ranked.append(view.prefilter.search(read.sentence[0], k, subset))
-    if len({view.predictor.fingerprints["vectors"] for view in views}) > 1:
-        # Scores of different spaces say nothing about each other; ranks do.
+            ranked.append(view.candidates(read, k, subset))
+    prints = [view.predictor.fingerprints for view in views]
+    if len({(each["vectors"], each["head"]) for each in prints}) > 1:
+        # Scores of different networks say nothing about each other; ranks do.
         ranked = [(rows, -np.arange(len(rows), dtype=np.float32)) for rows, _ in ranked]
     if not whole and len(views) > 1:
         ranked = _best_of_all(ranked, query.candidates)

@@ -75,7 +75,7 @@ def _ranked(
     if run_id is not None:
         run, _ = runs.one_hit(engine.catalog, run_id, photo_id)
         sentence = engine.models.words(home.predictor, run.expression).sentence[0]
-        wanted = wanted[[int(np.argmax((wanted @ sentence.T).max(1)))]]  # (V, Q) -> (1, D)
+        wanted = wanted[[int(np.argmax(wanted @ sentence))]]  # (1, D)
     scored: list[tuple[float, int]] = []
     for view in engine.views(album):
         if view.predictor.fingerprints["vectors"] != home.predictor.fingerprints["vectors"]:

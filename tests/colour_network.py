@@ -15,14 +15,10 @@ SIDE = 48
 @dataclass(frozen=True)
 class ColourWords:
     texts: tuple[str, ...]
-    wanted: np.ndarray
-
-    @property
-    def sentence(self) -> np.ndarray:
-        return self.wanted[:, None]
+    sentence: np.ndarray
 
     def __getitem__(self, index: int) -> "ColourWords":
-        return ColourWords(self.texts[index : index + 1], self.wanted[index : index + 1])
+        return ColourWords(self.texts[index : index + 1], self.sentence[index : index + 1])
 
 
 class ColourPredictor:
@@ -32,6 +28,7 @@ class ColourPredictor:
     input_size = SIDE
     calibration = Calibration()
     fingerprints = {"head": "c0"}
+    reranks = False
 
     def encode(self, pixels, tiers):
         share = (pixels > 128).mean(axis=(1, 2)).astype(np.float32)
@@ -53,13 +50,13 @@ class ColourPredictor:
         return ColourWords(tuple(expressions), np.array(named, np.float32))
 
     def judge(self, tokens, words):
-        share = tokens["x"] @ words.wanted[0]
-        coefficients = np.repeat(words.wanted, len(tokens), axis=0)
+        share = tokens["x"] @ words.sentence[0]
+        coefficients = np.repeat(words.sentence, len(tokens), axis=0)
         return Judgement((0.04 - share) * 100, share[:, None], coefficients)
 
     def judge_pairs(self, tokens, words):
-        share = (tokens["x"] * words.wanted).sum(axis=1)
-        return Judgement((0.04 - share) * 100, share[:, None], words.wanted)
+        share = (tokens["x"] * words.sentence).sum(axis=1)
+        return Judgement((0.04 - share) * 100, share[:, None], words.sentence)
 
     def render(self, record, judgement, width, height):
         lit = (record["x"] > 128) @ judgement.coefficients[0]

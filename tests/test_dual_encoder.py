@@ -138,13 +138,14 @@ def test_vectors_have_unit_length_and_a_fingerprint_of_their_own(
     assert both.fingerprints["vectors"] != predictor.fingerprints["vectors"]
     assert both.fingerprints["vectors"] == DualEncoder(siglip).fingerprint
     assert "pyramid" not in both.fingerprints
+    assert predictor.reranks and not both.reranks  # the reranker reads other vectors
 
 
 def test_decisions_stay_those_of_the_predictor(siglip: Path, predictor: Predictor) -> None:
     both = DualPrefilter(predictor, DualEncoder(siglip))
     pixels = photos(2, predictor.input_size)
     words, own = both.read(["a red dog"]), predictor.read(["a red dog"])
-    assert words.sentence.shape == (1, 1, 32)
+    assert words.sentence.shape == (1, 32)
     ours = both.judge(both.encode(pixels)["tokens"], words)
     theirs = predictor.judge(predictor.encode(pixels)["tokens"], own)
     assert np.array_equal(ours.no_target_logit, theirs.no_target_logit)
@@ -206,8 +207,12 @@ def test_album_is_indexed_by_it_as_a_tier_of_its_own_and_searched(
         assert np.array_equal(view.snapshot.places("tokens").segment, before)
         done = collect(engine, Query(expression="a red dog", mode="exhaustive"))
         assert done.coverage.verified == 5
-        scores = view.prefilter.scores(both.read(["a red dog"]).sentence[0])
-        assert scores.shape == (5,) and np.isfinite(scores).all()
+        words = both.read(["a red dog"])
+        rows, scores = view.candidates(words, 5, None)
+        assert len(rows) == 5 and np.isfinite(scores).all()
+        assert engine.models.words(view.predictor, "a red dog").sentence.shape == (1, 32)
+        own = load_predictor(library.settings.model)
+        assert engine.models.words(own, "a red dog").sentence.shape != (1, 32)
         engine.close()
     finally:
         library.engine.close()

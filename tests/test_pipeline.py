@@ -462,24 +462,44 @@ def test_expression_is_tidied_and_empty_ones_are_refused() -> None:
             Query(expression=bad)
 
 
-@pytest.mark.parametrize(("second", "shares"), [("same", (10, 0)), ("other", (5, 5))])
-def test_albums_share_candidates_by_score_in_one_space_and_by_rank_in_two(
+@pytest.mark.parametrize(
+    ("second", "shares"), [("v h", (10, 0)), ("v other", (5, 5)), ("other h", (5, 5))]
+)
+def test_albums_share_candidates_by_score_of_one_network_and_by_rank_of_two(
     second: str, shares: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
 
-    def view(space: str, best: float) -> SimpleNamespace:
-        def ranked(query: np.ndarray, k: int, among: None) -> tuple[np.ndarray, np.ndarray]:
+    def view(network: str, best: float) -> SimpleNamespace:
+        def ranked(words: object, k: int, among: None) -> tuple[np.ndarray, np.ndarray]:
             return np.arange(k), np.linspace(best, best - 1, k, dtype=np.float32)
 
         return SimpleNamespace(
             snapshot=SimpleNamespace(photo_ids=np.arange(100)),
-            predictor=SimpleNamespace(fingerprints={"vectors": space}),
-            prefilter=SimpleNamespace(search=ranked),
+            predictor=SimpleNamespace(
+                fingerprints=dict(zip(("vectors", "head"), network.split(), strict=True))
+            ),
+            candidates=ranked,
         )
 
-    words = SimpleNamespace(sentence=np.zeros((1, 2, 3), np.float32))
+    words = SimpleNamespace()
     query = Query(expression=EXPRESSION, candidates=10)
-    views = [view("same", 9.0), view(second, 1.0)]
+    views = [view("v h", 9.0), view(second, 1.0)]
     plans = pipeline._plan(views, [None, None], [words, words], query)  # type: ignore[arg-type]
     assert tuple(len(plan.rows) for plan in plans) == shares
+
+
+def test_reranker_chooses_what_a_fast_search_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+    library = make_library(tmp_path, 12, config=replace(TINY, rerank_layers=1, rerank_channels=8))
+    with library.engine as engine:
+        view = engine.views("small")[0]
+        words = engine.models.words(view.predictor, EXPRESSION)
+        vectors = view.snapshot.gather("vectors", np.arange(12))
+        order = np.argsort(-view.predictor.rerank(vectors, words), kind="stable")
+        assert view.candidates(words, 4, None)[0].tolist() == order[:4].tolist()
+        query = Query(expression=EXPRESSION, candidates=4, threshold=0.0)
+        found = {d.photo_id for d in collect(engine, query).matched}
+        assert found == {int(view.snapshot.photo_ids[row]) for row in order[:4]}

@@ -24,7 +24,7 @@ from model.errors import (
 )
 from model.masks import from_logits, from_rle, iou
 from model.precision import head_dtype
-from model.predictor import JUDGE_BATCH, Predictor
+from model.predictor import JUDGE_BATCH, RERANK_BATCH, Predictor
 from model.preprocess import to_pixels, upright
 from model.rela import RelaNetwork, mask_logits
 from model.rla import RegionLanguageLayer
@@ -78,6 +78,29 @@ def test_judgement_does_not_depend_on_neighbours(text: TextEncoder, dtype: torch
         assert (alone.coefficients[0] == together.coefficients[index]).all()
         assert (alone.minimap[0] == together.minimap[index]).all()
     assert len(predictor.judge(tokens[:0], words)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rank_of_a_photo_does_not_depend_on_neighbours(
+    text: TextEncoder, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(5)
+    config = replace(TINY, rerank_layers=2, rerank_channels=16)
+    predictor = Predictor(RelaNetwork(config), text, head_dtype=dtype)
+    photos = RERANK_BATCH + 6
+    vectors = predictor.encode(_photos(photos, 64), ("vectors",))["vectors"]
+    words = predictor.read(["kid in blue", "dog"])
+    together = predictor.rerank(vectors, words[0])
+    for index in (0, 1, RERANK_BATCH - 1, RERANK_BATCH, photos - 1):
+        assert predictor.rerank(vectors[index : index + 1], words[0])[0] == together[index]
+    assert predictor.rerank(vectors[:0], words[0]).shape == (0,)
+    assert not np.allclose(together, predictor.rerank(vectors, words[1]))
+    with pytest.raises(ModelVersionMismatch):
+        predictor.rerank(np.zeros(2, predictor.dtypes["tokens"]), words[0])
+
+
+def test_network_without_a_reranker_says_so(tiny: Predictor) -> None:
+    assert not tiny.reranks
 
 
 def test_judgement_has_the_same_bits_on_any_number_of_threads(tiny: Predictor) -> None:
@@ -155,7 +178,7 @@ def test_expression_is_encoded_alike_alone_and_in_company(tiny: Predictor) -> No
     alone = tiny.read(["kid"])
     assert torch.equal(both[1].features, alone.features)
     assert (both.sentence[1] == alone.sentence[0]).all()
-    assert both.sentence.shape == (2, TINY.sentence_vectors, TINY.vector_channels)
+    assert both.sentence.shape == (2, TINY.vector_channels)
     assert both[-1].texts == ("kid",)
 
 

@@ -13,6 +13,7 @@ from fake_predictor import FakePredictor
 from indexer import prefilter, vector_file
 from indexer.catalog import Catalog
 from indexer.codes import dot
+from indexer.errors import DamagedSegment
 from indexer.owner import new_owner
 from indexer.prefilter import Prefilter
 from indexer.settings import Settings
@@ -113,50 +114,6 @@ def test_the_best_photos_are_found_flat_and_in_lists(
 
 
 @pytest.mark.parametrize("flat_rows_max", [10_000, 1000])
-def test_query_of_several_vectors_adds_up_the_best_of_each(
-    library: Library, flat_rows_max: int
-) -> None:
-    library.add(2900)
-    library.open(flat_rows_max=flat_rows_max)
-    library.add(100)  # outside the file
-    found = library.open(flat_rows_max=flat_rows_max)
-    queries = np.stack([library.query() for _ in range(3)])
-    exact = sum(library.exact(query) for query in queries)
-    np.testing.assert_allclose(found.scores(queries), exact, atol=0.3)
-    indices, _ = found.search(queries, 100)
-    assert recall(indices, exact) >= 0.95
-    among = np.arange(5, 3000, 7)
-    indices, _ = found.search(queries, 50, among)
-    assert np.isin(indices, among).all() and len(np.unique(indices)) == 50
-
-
-def test_photo_that_one_query_vector_did_not_meet_counts_as_the_least_it_did() -> None:
-    far = -np.inf
-    parts = np.array([[0.9, far, 0.2, far], [far, 0.7, 0.5, far]], np.float32)
-    np.testing.assert_allclose(prefilter._sum(parts), [1.4, 0.9, 0.7, far])
-
-
-def test_several_vectors_find_the_best_in_few_lists_and_beside_the_file(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prefilter, "LISTS_MIN", 16)
-    library.add(2900)
-    library.open(flat_rows_max=1000)
-    library.add(100)  # outside the file
-    found = library.open(flat_rows_max=1000)
-    assert (found.kind, found.covered) == ("ivf", 2900)
-    recalls = []
-    for _ in range(10):
-        queries = np.stack([library.query() for _ in range(3)])
-        exact = sum(library.exact(query) for query in queries)
-        indices, scores = found.search(queries, 10)
-        np.testing.assert_allclose(scores, exact[indices], atol=0.3)
-        assert np.isfinite(found._scores(queries, 10, None)).mean() < 0.5  # not all were looked at
-        recalls.append(recall(indices, exact))
-    assert np.mean(recalls) >= 0.8
-
-
-@pytest.mark.parametrize("flat_rows_max", [10_000, 1000])
 def test_only_photos_among_the_given_are_found(library: Library, flat_rows_max: int) -> None:
     library.add(3000)
     found = library.open(flat_rows_max=flat_rows_max)
@@ -179,7 +136,7 @@ def test_new_photos_are_found_before_they_are_merged(library: Library) -> None:
     assert (found.covered, found.rebuilt) == (500, None)
     query = library.query()
     assert recall(found.search(query, 60)[0], library.exact(query)) >= 0.95
-    assert found.scores(query).shape == (600,)
+    assert len(found.search(query, 1000)[0]) == 600
 
 
 def test_index_is_rebuilt_when_much_is_missing_from_it(library: Library) -> None:
@@ -275,20 +232,108 @@ def test_scores_are_the_same_however_many_cores_share_the_codes(
 ) -> None:
     dice = np.random.default_rng(rows)
     codes = dice.integers(0, 256, (rows, 24), np.uint8)
-    weights = dice.normal(size=(3, 24)).astype(np.float32)
-    constants = np.array([0.5, 0, -1], np.float32)
+    weights = dice.normal(size=24).astype(np.float32)
     found = []
     for cores in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        out = np.empty((3, rows), np.float32)
-        dot(codes, weights, constants, out)
+        out = np.empty(rows, np.float32)
+        dot(codes, weights, np.float32(0.5), out)
         found.append(out)
-    assert np.allclose(found[0], weights @ codes.T + constants[:, None], rtol=1e-4, atol=1e-2)
+    assert np.allclose(found[0], codes @ weights + 0.5, rtol=1e-4, atol=1e-2)
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
 def test_training_ranks_photos_by_the_score_that_searches_rank_them_by(library: Library) -> None:
     library.add(200)
-    queries = np.stack([library.query() for _ in range(3)])
-    trained = photo_scores(torch.from_numpy(library.values), torch.from_numpy(queries[None]))
-    np.testing.assert_allclose(library.open().scores(queries), trained[:, 0].numpy(), atol=0.3)
+    query = library.query()
+    trained = photo_scores(torch.from_numpy(library.values), torch.from_numpy(query[None]))
+    indices, scores = library.open().search(query, 200)
+    np.testing.assert_allclose(scores, trained[indices, 0].numpy(), atol=0.1)
+
+
+@pytest.mark.parametrize("flat_rows_max", [10_000, 1000])
+def test_the_best_are_ranked_again_by_their_own_vectors(
+    library: Library, flat_rows_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefilter, "RERANKED_MIN", 400)
+    library.add(2900)
+    library.open(flat_rows_max=flat_rows_max)
+    library.add(100)  # outside the file
+    found, query = library.open(flat_rows_max=flat_rows_max), library.query()
+    seen: list[int] = []
+
+    def least_first(records: np.ndarray) -> np.ndarray:
+        seen.append(len(records))
+        return -library.predictor.vectors_of(records)[:, 0, 0]
+
+    first = library.values[:, 0, 0]
+    for among in (None, np.arange(3, 3000, 5)):
+        near, _ = found.search(query, 400, among)
+        wanted = near[np.argsort(first[near], kind="stable")][:30]
+        indices, scores = found.search(query, 30, among, least_first)
+        np.testing.assert_allclose(scores, -first[indices], atol=1e-3)
+        assert len(np.intersect1d(indices, wanted)) >= 28 and (np.diff(scores) <= 0).all()
+    found.search(query, 200, None, least_first)
+    assert seen == [400, 400, 800]
+
+
+def test_photo_without_vectors_is_ranked_last(library: Library) -> None:
+    library.add(20)
+    found = library.open()
+    places = found._snapshot.places("vectors")
+    places.segment[:5] = -1
+    indices, scores = found.search(library.query(), 20, None, lambda records: np.ones(len(records)))
+    assert np.isneginf(scores[15:]).all() and sorted(indices[15:]) == [0, 1, 2, 3, 4]
+
+
+def test_where_vectors_are_damaged_their_codes_must_do(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.add(300)
+    library.add(100)  # a segment of its own
+    found, query = library.open(), library.query()
+    inner, whole = found.search(query, 400), found._snapshot.gather
+
+    def torn(tier: str, indices: np.ndarray) -> np.ndarray:
+        if (indices >= damaged_from).any():
+            raise DamagedSegment(library.settings.home, "it is missing")
+        return whole(tier, indices)
+
+    def hundred_times(records: np.ndarray) -> np.ndarray:
+        return 100 * (library.predictor.vectors_of(records) @ query).max(1)
+
+    monkeypatch.setattr(found._snapshot, "gather", torn)
+    damaged_from = 300
+    indices, scores = found.search(query, 400, None, hundred_times)
+    expected = dict(zip(*inner, strict=True))
+    wanted = np.array([100 * expected[i] for i in indices])
+    lost = indices >= 300
+    np.testing.assert_allclose(scores[~lost], wanted[~lost], atol=15)
+    assert np.abs(scores[lost] - wanted[lost]).mean() < 0.1 * np.ptp(wanted)  # of the same scale
+    damaged_from = 0
+    indices, scores = found.search(query, 20, None, hundred_times)
+    np.testing.assert_array_equal(indices, inner[0][:20])
+
+
+@pytest.mark.parametrize("reranked", [False, True])
+def test_few_lists_are_looked_at_and_the_best_are_in_them(
+    library: Library, monkeypatch: pytest.MonkeyPatch, reranked: bool
+) -> None:
+    monkeypatch.setattr(prefilter, "LISTS_MIN", 16)
+    monkeypatch.setattr(prefilter, "RERANKED_MIN", 40)
+    library.add(2900)
+    library.open(flat_rows_max=1000)
+    library.add(100)  # outside the file
+    found = library.open(flat_rows_max=1000)
+    assert (found.kind, found.covered) == ("ivf", 2900)
+    recalls = []
+    for _ in range(10):
+        query = library.query()
+
+        def exactly(records: np.ndarray, query: np.ndarray = query) -> np.ndarray:
+            return (library.predictor.vectors_of(records) @ query).max(1)
+
+        indices, _ = found.search(query, 10, None, exactly if reranked else None)
+        recalls.append(recall(indices, library.exact(query)))
+        assert np.isfinite(found._scores(query, 10, 40, None)).mean() < 0.5
+    assert np.mean(recalls) >= 0.8

@@ -225,8 +225,11 @@ def judge_album(
         for at, index in enumerate(chunk):
             judgement = predictor.judge(encoded.tokens, words[at])
             logit[index] = judgement.no_target_logit
-            # (N, V, D) x (D, Q) -> (N, V, Q) -> (N,)
-            prefilter[index] = (vector @ words.sentence[at].T).max(axis=1).sum(axis=1)
+            prefilter[index] = (
+                predictor.rerank(encoded.vectors, words[at])
+                if predictor.reranks
+                else (vector @ words.sentence[at]).max(axis=1)  # (N, V, D) x (D,) -> (N, V)
+            )
             if area is not None:
                 area[index] = [
                     _input_area(predictor, encoded.masks[i], judgement[i]) for i in range(photos)

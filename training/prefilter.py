@@ -1,11 +1,11 @@
-"""The prefilter's projections, trained on frozen features to foresee what the head accepts.
+"""The prefilter and its reranker, trained on frozen features to foresee what the head accepts.
 
-The head judges many (photo, expression) pairs once; then sentence and region vectors learn, by
-sigmoid contrast, to score a photo high where the head would return it. Nothing else changes, so
-cached tokens and masks stay valid.
+The head judges many (photo, expression) pairs once; then sentence and region vectors, and what
+reads them with the words, learn by sigmoid contrast to score a photo high where the head would
+return it. Nothing else changes, so cached tokens and masks stay valid.
 
-Shape legend: B photos, E expressions, G photos that an expression is judged on, N regions, V and Q
-vectors of a photo and of an expression, D channels of the joint space.
+Shape legend: B photos, E expressions, G photos that an expression is judged on, N regions, V
+vectors of a photo, D channels of the joint space, M pairs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tqdm import tqdm
 from model import checkpoint, parallel
 from model.config import ReLAConfig
 from model.errors import WeightsError
-from model.precision import head_dtype, keep_freed_memory
+from model.precision import head_dtype, keep_freed_memory, multiplies_bfloat16
 from model.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Source
@@ -39,8 +39,13 @@ from training.sources import Data, source_of
 PHOTO_BATCH = 16
 TOGETHER = 32  # expressions that are judged between two looks at the clock
 EXPRESSIONS_A_GROUP = 100  # that are asked of the same photos: a step ranks these by each other
-# What may differ between a recipe and the weights it starts from: the projections are made anew.
-PREFILTER_FIELDS = ("vectors", "vector_channels", "vector_layers", "sentence_vectors")
+# What may differ between a recipe and the weights it starts from: such parts are made anew.
+PREFILTER_FIELDS = (
+    "vectors", "vector_channels", "vector_layers", "rerank_layers", "rerank_channels",
+)  # fmt: skip
+PREFILTER_PARTS = ("vector_pool.", "words.sentence.", "reranker.")
+# Of a step's pairs, those of so many photos and expressions are read by the reranker as well.
+RERANKED = (48, 40)
 
 
 class Interrupted(TrainingError):
@@ -48,8 +53,8 @@ class Interrupted(TrainingError):
 
 
 def photo_scores(vectors: Tensor, sentences: Tensor) -> Tensor:
-    """The prefilter's score, see `indexer.prefilter`: (B, V, D), (E, Q, D) -> (B, E)."""
-    return torch.einsum("bvd,eqd->bveq", vectors, sentences).amax(1).sum(-1)
+    """The prefilter's score, see `indexer.prefilter`: (B, V, D), (E, D) -> (B, E)."""
+    return torch.einsum("bvd,ed->bve", vectors, sentences).amax(1)
 
 
 @torch.inference_mode()
@@ -184,16 +189,21 @@ def _lesson(
     return _Lesson(regions.clone(), words.clone(), mask.clone(), asked, target.clone())
 
 
-def _with_projections(network: RelaNetwork, wanted: ReLAConfig) -> RelaNetwork:
-    """The network with projections of the wanted form; new ones where its own are of another."""
+def _in_form(network: RelaNetwork, wanted: ReLAConfig) -> RelaNetwork:
+    """The network with prefilter parts of the wanted form; new where its own have another shape."""
     form = {name: getattr(wanted, name) for name in PREFILTER_FIELDS}
     if all(getattr(network.config, name) == value for name, value in form.items()):
         return network
     made = RelaNetwork(replace(network.config, **form))
-    projections = ("vector_pool.", "words.sentence.")
-    kept = {n: v for n, v in network.state_dict().items() if not n.startswith(projections)}
-    missing, unexpected = made.load_state_dict(kept, strict=False)
-    assert not unexpected and all(name.startswith(projections) for name in missing)
+    fresh = made.state_dict()
+    kept = {
+        name: value
+        for name, value in network.state_dict().items()
+        if not name.startswith(PREFILTER_PARTS)
+        or (name in fresh and fresh[name].shape == value.shape)
+    }
+    missing, _ = made.load_state_dict(kept, strict=False)
+    assert all(name.startswith(PREFILTER_PARTS) for name in missing)
     return made
 
 
@@ -206,13 +216,13 @@ def train_prefilter(
     limit_minutes: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Train the projections of finished weights.
+    """Train the prefilter parts of finished weights.
 
     What the head taught and the state of training are kept in `prefilter.pt`, with which an
     interrupted run goes on.
 
     Args:
-        start: those weights; they are copied with new projections into `folder`.
+        start: those weights; they are copied with new prefilter parts into `folder`.
         limit_minutes, should_stop: when to stop and save before the steps are done.
     Returns:
         The new weights file.
@@ -224,7 +234,7 @@ def train_prefilter(
         raise WeightsError("the prefilter stage needs trained weights; name them with --start")
     begun, path = time.monotonic(), folder / "prefilter.pt"
     torch.manual_seed(recipe.seed)
-    network = _with_projections(checkpoint.load(start), recipe.config)
+    network = _in_form(checkpoint.load(start), recipe.config)
     network.to(device).eval().requires_grad_(False)
     form = (json.dumps(recipe.to_dict()), "groups", str(EXPRESSIONS_A_GROUP))
     of = checkpoint.fingerprint(form, [network])
@@ -234,6 +244,8 @@ def train_prefilter(
     else:
         lesson = _Lesson(**state["lesson"])
     pupil = nn.ModuleDict({"pool": network.vector_pool, "sentence": network.words.sentence})
+    if network.reranker is not None:
+        pupil["reranker"] = network.reranker
     pupil.requires_grad_(True)
     line = nn.Parameter(torch.tensor([10.0, -5.0], device=device))  # scale and bias
     optimizer = torch.optim.AdamW([*pupil.parameters(), line], lr=recipe.learning_rate, fused=True)
@@ -287,14 +299,28 @@ def _lesson_step(
     e = torch.arange(first, min(first + EXPRESSIONS_A_GROUP, len(lesson.words)), device=device)
     asked = lesson.photos[first]  # (G,), the same for all expressions of the group
     some = torch.from_numpy(rng.permutation(len(asked))[: recipe.batch]).to(device)
-    vectors = network.vector_pool(lesson.regions.index_select(0, asked.index_select(0, some)))
     mask = lesson.mask.index_select(0, e)
     length = int(mask.sum(1).max())
-    queries = network.words.sentence_vectors(
-        lesson.words.index_select(0, e)[:, :length], mask[:, :length]
-    )
+    words, mask = lesson.words.index_select(0, e)[:, :length], mask[:, :length]
+    bf16 = recipe.bf16 and multiplies_bfloat16(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        shown = lesson.regions.index_select(0, asked.index_select(0, some))
+        vectors, sentences = network.vector_pool(shown), network.words.sentence_vector(words, mask)
     target = lesson.target.index_select(0, e).index_select(1, some).T  # (B, E)
-    return contrast(photo_scores(vectors, queries), target, line[0], line[1], recipe.hard)
+    scores = photo_scores(vectors, sentences)
+    loss = contrast(scores, target, line[0], line[1], recipe.hard)
+    if network.reranker is None:
+        return loss
+    photos = torch.arange(min(RERANKED[0], len(some)), device=device)
+    texts = torch.from_numpy(rng.permutation(len(e))[: RERANKED[1]]).to(device)
+    p, t = photos.repeat_interleave(len(texts)), texts.repeat(len(photos))  # (M,) photos first
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        logits = network.reranker(
+            vectors.index_select(0, p), words.index_select(0, t), mask.index_select(0, t)
+        )
+    target = target.index_select(0, photos).index_select(1, texts)
+    one, zero = line.new_tensor(1.0), line.new_tensor(0.0)
+    return loss + contrast(logits.float().view_as(target), target, one, zero, recipe.hard)
 
 
 def _kept(path: Path, of: str, device: str) -> dict[str, Any] | None:

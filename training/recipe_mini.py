@@ -10,18 +10,19 @@ from training.recipe import LossWeights, Recipe
 # either (docs/decisions/0003).
 MINI = Recipe(
     model="rela-mini",
-    photos=30_000,
-    steps=6_000,
+    photos=88_000,
+    steps=7_300,
     batch=16,
-    positives=5,
-    false_ones=2,
+    positives=6,
+    false_ones=3,
     crossed=3,
     absent=1,
     kinds=(*KINDS, "attribute", "relation", "compound", "exclusion"),
     slips=0.08,
     learning_rate=1.5e-3,
     optimizer="muon",
-    ema=0.997,
+    warmup=200,
+    ema=0.998,
     losses=LossWeights(no_target=2.0),
 )
 
@@ -31,13 +32,13 @@ MINI_SMALL = replace(MINI, model=replace(config_of("rela-mini"), input_size=160)
 # On tokens dumped once: other heads, other losses, for a tenth of the time.
 MINI_HEAD = replace(MINI, stage="head", steps=3_000, learning_rate=1e-3, jitter=0.0)
 
-# On frozen region tokens: the prefilter's projections learn to foresee the head.
+# On frozen region tokens: prefilter and reranker learn to foresee the head.
 MINI_PREFILTER = Recipe(
     model="rela-mini",
     stage="prefilter",
     photos=24_000,
-    steps=1_400,
-    teacher=(2000, 5000),
+    steps=2_000,
+    teacher=(5000, 6000),
     group=200,
     batch=96,
     learning_rate=1e-3,
