@@ -3,7 +3,7 @@
 A photo's score is the greatest inner product of the query with its V vectors. Small libraries are
 scored whole, exactly up to 8 bit codes; large ones through FAISS's inverted lists. Rows that the
 FAISS file does not cover yet are scored beside it, so a photo is found as soon as it is indexed.
-The best by this score may be ranked again by whoever can read their vectors with the words.
+The best by this score may be ranked again by their region tokens, roughly judged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RERANKED_MIN = 2000
 DEPTH = 4
 
 Reranker = Callable[[np.ndarray], np.ndarray]
-"""Vectors records (B,) → scores (B,)."""
+"""Tokens records (B,) → scores (B,)."""
 
 
 class HasVectors(Protocol):
@@ -137,19 +137,19 @@ class Prefilter:
         return _best(self._finer(query, chosen, rerank), k, chosen)
 
     def _finer(self, query: np.ndarray, chosen: np.ndarray, rerank: Reranker) -> np.ndarray:
-        """Score snapshot indices (B,) by their vectors; -inf for photos without any.
+        """Score snapshot indices (B,) by their tokens; -inf for photos without any.
 
-        Where vectors are damaged, their codes in the file must do: a photo gets the score that
-        others have who stand as high by inner products.
+        Where tokens are damaged, inner products must do: a photo gets the score that others have
+        who stand as high by these.
         """
         scores = np.full(len(chosen), -np.inf, np.float32)
-        segment = self._snapshot.places("vectors").segment[chosen]
+        segment = self._snapshot.places("tokens").segment[chosen]
         lost = np.zeros(len(chosen), bool)
         parts = []
         for number in np.unique(segment[segment >= 0]):
             mine = np.flatnonzero(segment == number)
             try:
-                parts.append((mine, self._snapshot.gather("vectors", chosen[mine])))
+                parts.append((mine, self._snapshot.gather("tokens", chosen[mine])))
             except DamagedSegment as error:
                 log.warning("%s", error)
                 lost[mine] = True

@@ -39,7 +39,6 @@ SIZES: dict[str, ReLAConfig] = {
         text_channels=384,
         text_layers=1,
         vector_layers=2,
-        rerank_layers=2,
     ),
     "rela-tiny": ReLAConfig(
         name="rela-tiny",

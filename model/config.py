@@ -98,10 +98,6 @@ class ReLAConfig:
     """D of the prefilter's joint space; V * D * 2 bytes stay within 4 KB."""
     vector_layers: int = 0
     """Transformer layers in which regions look at each other before these vectors are read."""
-    rerank_layers: int = 0
-    """Layers that read a photo's vectors with the words, between prefilter and head; 0 is none."""
-    rerank_channels: int = 64
-    """Their width."""
     store_tokens: Storage = "int8"
     """How cached region tokens are packed."""
     store_masks: Storage = "int8"
@@ -118,18 +114,15 @@ class ReLAConfig:
                     f"{name}={getattr(self, name)!r} is unknown; choose one of {get_args(kind)}"
                 )
         for name in ("input_size", "channels", "mask_channels", "regions_per_side", "rla_layers",
-                     "word_heads", "vectors", "vector_channels",
-                     "rerank_channels"):  # fmt: skip
+                     "word_heads", "vectors", "vector_channels"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("vector_layers", "rerank_layers"):
-            if getattr(self, name) < 0:
-                raise ModelError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.vector_layers < 0:
+            raise ModelError(f"vector_layers must not be negative, not {self.vector_layers}")
         if self.input_size % 32:
             raise ModelError(f"input_size must be a multiple of 32, not {self.input_size}")
-        for name in ("channels", "rerank_channels"):
-            if getattr(self, name) % 8 or getattr(self, name) % self.word_heads:
-                raise ModelError(f"{name} must be a multiple of 8 and of word_heads")
+        if self.channels % 8 or self.channels % self.word_heads:
+            raise ModelError("channels must be a multiple of 8 and of word_heads")
         if self.ria == "hard-input" and self.input_size % self.regions_per_side:
             raise ModelError("ria='hard-input' needs an input_size that regions_per_side divides")
 

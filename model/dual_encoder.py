@@ -162,7 +162,6 @@ class DualPrefilter(Predictor):
         self.__dict__.update(
             {k: v for k, v in predictor.__dict__.items() if k not in ("fingerprints",)}
         )
-        self.reranker = None  # it reads the predictor's own vectors
         self._predictor, self.dual = predictor, dual
         self.name = f"{predictor.name}+{dual.source}"
         self.dtypes = {
@@ -201,6 +200,11 @@ class DualPrefilter(Predictor):
                 f"{self.name} cannot make vectors from kept Swin features; index the photos again"
             )
         return self._predictor.encode_from_pyramid(records, tiers)
+
+    @property
+    def reranks(self) -> bool:
+        """No: its order is what it is for; the predictor may know nothing of such photos."""
+        return False
 
     def vectors_of(self, records: Records) -> NDArray[np.float32]:
         """Vectors records (B,) -> (B, 1, D) float32 for FAISS, inner product."""

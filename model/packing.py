@@ -116,11 +116,6 @@ def pack_vectors(vectors: Tensor, dtype: np.dtype[Any]) -> Records:
     return records
 
 
-def unpack_vectors(records: Records, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Records (B,) of the vectors tier -> (B, V, D)."""
-    return _read(records, "vectors", device, dtype)
-
-
 def pack_pyramid(pyramid: dict[str, Tensor], dtype: np.dtype[Any]) -> Records:
     """res2 .. res5 -> records (B,), fp16."""
     records = np.zeros(len(pyramid["res5"]), dtype)

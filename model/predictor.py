@@ -35,7 +35,7 @@ TIERS = ("tokens", "masks", "vectors", "pyramid")
 # four: MKL's matrix-vector product (the last layer of E) rounds what is left over otherwise on some
 # processors. 200 candidates, the default, are four batches.
 JUDGE_BATCH = 52
-RERANK_BATCH = 256
+RERANK_BATCH = 4 * JUDGE_BATCH
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,11 @@ class Predictor:
         self.device = torch.device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.text = text.to(self.device)
-        self.head, self.reranker = self.network.head, self.network.reranker
+        self.head = self.network.head
         self.head_dtype = head_dtype
         if head_dtype != torch.float32:
             self.head = copy.deepcopy(self.head).to(head_dtype)
             self.head.no_target.float()  # what ranks photos keeps its digits
-            self.reranker = copy.deepcopy(self.reranker)
-            if self.reranker is not None:
-                self.reranker.to(head_dtype).score.float()
         self.config: ReLAConfig = network.config
         self.name = name or network.config.name
         self.calibration = calibration or Calibration()
@@ -153,13 +150,12 @@ class Predictor:
         early += [net.head.filter] if net.head.filters_before else []
         forms = (cfg.store_tokens, *((decoded, cfg.store_masks) if self.counts_pixels else ()))
         tokens = fingerprint((regions, *forms), early)
-        asked = [net.words, net.head, *([] if net.reranker is None else [net.reranker])]
         return {
             "pyramid": pyramid,
             "tokens": tokens,
             "masks": fingerprint((decoded, cfg.store_masks)),
             "vectors": fingerprint((regions,), (net.vector_pool,)),
-            "head": fingerprint((tokens, self.text.name), asked),
+            "head": fingerprint((tokens, self.text.name), (net.words, net.head)),
         }
 
     def check(self, tier: str, records: Records) -> None:
@@ -275,36 +271,34 @@ class Predictor:
 
     @property
     def reranks(self) -> bool:
-        """Whether `rerank` can order what the prefilter finds."""
-        return self.reranker is not None
+        """Whether `rerank` can order what the prefilter finds: P is even."""
+        return self.config.regions_per_side % 2 == 0
 
     @torch.inference_mode()
-    def rerank(self, vectors: Records, words: Words) -> NDArray[np.float32]:
-        """How likely photos hold what one expression refers to, from the prefilter's vectors.
+    def rerank(self, tokens: Records, words: Words) -> NDArray[np.float32]:
+        """Judge one expression roughly, for a quarter of the time: by 2 x 2 regions as their mean.
 
         Args:
-            vectors: records (B,) of the vectors tier.
+            tokens: records (B,) of the tokens tier.
             words: one expression.
         Returns:
-            (B,) logits; only their order counts.
+            (B,) logits of a target; only their order counts.
         Raises:
             ModelVersionMismatch: the records come from another network.
         """
-        self.check("vectors", vectors)
-        reranker = self.reranker
-        assert reranker is not None, f"{self.name} has no reranker"
+        self.check("tokens", tokens)
         length = int(words.mask[0].sum())
         features, mask = words.features[:1, :length].to(self.head_dtype), words.mask[:1, :length]
 
         @torch.inference_mode()  # each thread has a mode of its own
         def score_batch(chunk: Records) -> NDArray[np.float32]:
             filled = _filled(chunk, RERANK_BATCH)
-            read = packing.unpack_vectors(filled, self.device, self.head_dtype)
-            logits = reranker(read, features, mask)
-            scores: NDArray[np.float32] = logits.float().cpu().numpy()[: len(chunk)]
+            merged = packing.unpack_tokens(filled, self.device, self.head_dtype).merged()
+            logits = -self.head(merged, features, mask).no_target_logit.float()
+            scores: NDArray[np.float32] = logits.cpu().numpy()[: len(chunk)]
             return scores
 
-        batches = [vectors[at : at + RERANK_BATCH] for at in range(0, len(vectors), RERANK_BATCH)]
+        batches = [tokens[at : at + RERANK_BATCH] for at in range(0, len(tokens), RERANK_BATCH)]
         return np.concatenate([np.zeros(0, np.float32), *self._each(score_batch, batches)])
 
     @torch.inference_mode()

@@ -16,7 +16,6 @@ from model.config import ReLAConfig
 from model.fpn import FeaturePyramid
 from model.masked_decoder import MLP, Attention
 from model.pixel_decoder import MSDeformAttnPixelDecoder
-from model.rerank import Reranker
 from model.ria import build_ria
 from model.rla import HeadOutput, RegionTokens, RlaHead
 from model.swin import LEVELS
@@ -114,7 +113,6 @@ class RelaNetwork(nn.Module):
         self.words = WordAdapter(config)
         self.head = RlaHead(config)
         self.vector_pool = VectorPool(config)
-        self.reranker = Reranker(config) if config.rerank_layers else None
 
     def pyramid(self, pixels: Tensor) -> dict[str, Tensor]:
         """Swin: (B, 3, S, S) RGB in 0..255 -> res2 .. res5, (B, C_i, S/s, S/s)."""

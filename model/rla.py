@@ -41,6 +41,18 @@ class RegionTokens:
             None if self.filters is None else self.filters.index_select(0, index),
         )
 
+    def merged(self) -> RegionTokens:
+        """Every 2 x 2 regions of the grid as their mean: a quarter of the work, a rough look."""
+        parts = (self.sums, self.queries, self.filters)
+        return RegionTokens(*(None if part is None else _halved(part) for part in parts))  # type: ignore[arg-type]
+
+
+def _halved(grid: Tensor) -> Tensor:
+    """(B, P², C) -> (B, P² / 4, C), rows first."""
+    side = round(grid.shape[1] ** 0.5)
+    cells = grid.unflatten(1, (side // 2, 2, side // 2, 2))  # (B, P/2, 2, P/2, 2, C)
+    return cells.mean((2, 4)).flatten(1, 2)
+
 
 @dataclass(frozen=True)
 class HeadOutput:

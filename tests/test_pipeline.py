@@ -489,16 +489,16 @@ def test_albums_share_candidates_by_score_of_one_network_and_by_rank_of_two(
     assert tuple(len(plan.rows) for plan in plans) == shares
 
 
-def test_reranker_chooses_what_a_fast_search_verifies(
+def test_rough_judgement_chooses_what_a_fast_search_verifies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
-    library = make_library(tmp_path, 12, config=replace(TINY, rerank_layers=1, rerank_channels=8))
+    library = make_library(tmp_path, 12)
     with library.engine as engine:
         view = engine.views("small")[0]
         words = engine.models.words(view.predictor, EXPRESSION)
-        vectors = view.snapshot.gather("vectors", np.arange(12))
-        order = np.argsort(-view.predictor.rerank(vectors, words), kind="stable")
+        tokens = view.snapshot.gather("tokens", np.arange(12))
+        order = np.argsort(-view.predictor.rerank(tokens, words), kind="stable")
         assert view.candidates(words, 4, None)[0].tolist() == order[:4].tolist()
         query = Query(expression=EXPRESSION, candidates=4, threshold=0.0)
         found = {d.photo_id for d in collect(engine, query).matched}

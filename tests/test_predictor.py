@@ -27,7 +27,7 @@ from model.precision import head_dtype
 from model.predictor import JUDGE_BATCH, RERANK_BATCH, Predictor
 from model.preprocess import to_pixels, upright
 from model.rela import RelaNetwork, mask_logits
-from model.rla import RegionLanguageLayer
+from model.rla import RegionLanguageLayer, RegionTokens
 from model.text import MAX_TOKENS, TextEncoder, clean
 from tests.tiny_model import TINY, write_tiny_model
 
@@ -85,22 +85,37 @@ def test_rank_of_a_photo_does_not_depend_on_neighbours(
     text: TextEncoder, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(5)
-    config = replace(TINY, rerank_layers=2, rerank_channels=16)
+    config = replace(TINY, rla_layers=3, word_heads=2, pooling="attention")
     predictor = Predictor(RelaNetwork(config), text, head_dtype=dtype)
     photos = RERANK_BATCH + 6
-    vectors = predictor.encode(_photos(photos, 64), ("vectors",))["vectors"]
+    tokens = predictor.encode(_photos(photos, 64), ("tokens",))["tokens"]
     words = predictor.read(["kid in blue", "dog"])
-    together = predictor.rerank(vectors, words[0])
+    together = predictor.rerank(tokens, words[0])
     for index in (0, 1, RERANK_BATCH - 1, RERANK_BATCH, photos - 1):
-        assert predictor.rerank(vectors[index : index + 1], words[0])[0] == together[index]
-    assert predictor.rerank(vectors[:0], words[0]).shape == (0,)
-    assert not np.allclose(together, predictor.rerank(vectors, words[1]))
+        assert predictor.rerank(tokens[index : index + 1], words[0])[0] == together[index]
+    assert predictor.rerank(tokens[:0], words[0]).shape == (0,)
+    assert not np.allclose(together, predictor.rerank(tokens, words[1]))
     with pytest.raises(ModelVersionMismatch):
-        predictor.rerank(np.zeros(2, predictor.dtypes["tokens"]), words[0])
+        predictor.rerank(np.zeros(2, predictor.dtypes["vectors"]), words[0])
 
 
-def test_network_without_a_reranker_says_so(tiny: Predictor) -> None:
-    assert not tiny.reranks
+def test_rough_look_sees_every_four_regions_as_their_mean(tiny: Predictor) -> None:
+    grid = torch.arange(16.0).view(1, 16, 1)  # P = 4, rows first
+    merged = RegionTokens(grid, grid + 1, None).merged()
+    assert merged.sums.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert merged.queries is not None and (merged.queries - merged.sums == 1).all()
+    tokens = tiny.encode(_photos(3, 64), ("tokens",))["tokens"]
+    tokens["sums"][:], tokens["queries"][:] = tokens["sums"][:, :1], tokens["queries"][:, :1]
+    for name in ("sums_scale", "queries_scale"):
+        tokens[name][:] = tokens[name][:, :1]
+    words = tiny.read(["kid in blue"])
+    exact = -tiny.judge(tokens, words).no_target_logit  # all regions alike: nothing is lost
+    np.testing.assert_allclose(tiny.rerank(tokens, words), exact, atol=1e-4)
+
+
+def test_grid_of_odd_side_is_not_merged(text: TextEncoder) -> None:
+    assert Predictor(RelaNetwork(TINY), text).reranks
+    assert not Predictor(RelaNetwork(replace(TINY, regions_per_side=5)), text).reranks
 
 
 def test_judgement_has_the_same_bits_on_any_number_of_threads(tiny: Predictor) -> None:

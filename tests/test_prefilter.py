@@ -52,6 +52,8 @@ class Library:
             if tier == "vectors":
                 rows["vectors"] = values
                 self.values = np.concatenate([self.values, self.predictor.vectors_of(rows)])
+            else:  # the same numbers, so that a rank by tokens is known
+                rows["sums"] = values.reshape(rows["sums"].shape)
             fingerprint = self.predictor.fingerprints[tier]
             parts.append(Part(tier, fingerprint, rows.dtype, digests, rows))
         self.store.commit(parts, new_owner())
@@ -81,6 +83,10 @@ class Library:
 
     def exact(self, query: np.ndarray) -> np.ndarray:
         return (self.values @ query).max(1)
+
+
+def from_tokens(records: np.ndarray) -> np.ndarray:
+    return records["sums"].astype(np.float32).reshape(-1, 4, 12)
 
 
 @pytest.fixture
@@ -252,7 +258,7 @@ def test_training_ranks_photos_by_the_score_that_searches_rank_them_by(library: 
 
 
 @pytest.mark.parametrize("flat_rows_max", [10_000, 1000])
-def test_the_best_are_ranked_again_by_their_own_vectors(
+def test_the_best_are_ranked_again_by_their_tokens(
     library: Library, flat_rows_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefilter, "RERANKED_MIN", 400)
@@ -264,7 +270,7 @@ def test_the_best_are_ranked_again_by_their_own_vectors(
 
     def least_first(records: np.ndarray) -> np.ndarray:
         seen.append(len(records))
-        return -library.predictor.vectors_of(records)[:, 0, 0]
+        return -from_tokens(records)[:, 0, 0]
 
     first = library.values[:, 0, 0]
     for among in (None, np.arange(3, 3000, 5)):
@@ -277,16 +283,16 @@ def test_the_best_are_ranked_again_by_their_own_vectors(
     assert seen == [400, 400, 800]
 
 
-def test_photo_without_vectors_is_ranked_last(library: Library) -> None:
+def test_photo_without_tokens_is_ranked_last(library: Library) -> None:
     library.add(20)
     found = library.open()
-    places = found._snapshot.places("vectors")
+    places = found._snapshot.places("tokens")
     places.segment[:5] = -1
     indices, scores = found.search(library.query(), 20, None, lambda records: np.ones(len(records)))
     assert np.isneginf(scores[15:]).all() and sorted(indices[15:]) == [0, 1, 2, 3, 4]
 
 
-def test_where_vectors_are_damaged_their_codes_must_do(
+def test_where_tokens_are_damaged_inner_products_must_do(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library.add(300)
@@ -300,7 +306,7 @@ def test_where_vectors_are_damaged_their_codes_must_do(
         return whole(tier, indices)
 
     def hundred_times(records: np.ndarray) -> np.ndarray:
-        return 100 * (library.predictor.vectors_of(records) @ query).max(1)
+        return 100 * (from_tokens(records) @ query).max(1)
 
     monkeypatch.setattr(found._snapshot, "gather", torn)
     damaged_from = 300
@@ -331,7 +337,7 @@ def test_few_lists_are_looked_at_and_the_best_are_in_them(
         query = library.query()
 
         def exactly(records: np.ndarray, query: np.ndarray = query) -> np.ndarray:
-            return (library.predictor.vectors_of(records) @ query).max(1)
+            return (from_tokens(records) @ query).max(1)
 
         indices, _ = found.search(query, 10, None, exactly if reranked else None)
         recalls.append(recall(indices, library.exact(query)))

@@ -342,7 +342,7 @@ def test_prefilter_recipe_makes_projections_of_another_form_anew(
     folder: Path, tmp_path: Path
 ) -> None:
     start = Path(write_tiny_model(tmp_path / "start.safetensors"))
-    form = replace(TINY, vector_layers=1, rerank_layers=2, rerank_channels=8)
+    form = replace(TINY, vector_layers=1)
     recipe = replace(
         RECIPES["mini-prefilter"], model=form, photos=12, steps=3, batch=4, teacher=(12, 16)
     )
@@ -356,14 +356,14 @@ def test_prefilter_recipe_makes_projections_of_another_form_anew(
     again = run_recipe(replace(recipe, steps=6), tmp_path / "on", data=folder, start=path)
     further = checkpoint.load(again).state_dict()
     parts = {n.split(".")[0] for n in after if not torch.equal(after[n], further[n])}
-    assert parts == {"vector_pool", "words", "reranker"}
+    assert parts == {"vector_pool", "words"}
 
 
 def test_interrupted_prefilter_stage_goes_on_as_if_it_had_not_been(
     folder: Path, tmp_path: Path
 ) -> None:
     start = Path(write_tiny_model(tmp_path / "start.safetensors"))
-    form = replace(TINY, rerank_layers=1, rerank_channels=8)
+    form = replace(TINY, vector_layers=1)
     recipe = replace(
         RECIPES["mini-prefilter"], model=form, photos=12, steps=6, batch=4, teacher=(12, 16)
     )
@@ -377,41 +377,6 @@ def test_interrupted_prefilter_stage_goes_on_as_if_it_had_not_been(
     done = checkpoint.load(resumed).state_dict()
     for name, value in checkpoint.load(whole).state_dict().items():
         assert torch.equal(value, done[name]), name
-
-
-def test_reranker_learns_what_inner_products_cannot() -> None:
-    torch.manual_seed(0)
-    form = replace(TINY, vectors=6, rerank_layers=2, rerank_channels=16)
-    network = RelaNetwork(form)
-    assert network.reranker is not None
-    # Two words ask for two things; a photo that shows only one of them is wrong, whichever.
-    things = torch.nn.functional.normalize(torch.randn(8, TINY.vector_channels), dim=-1)
-    names = torch.randn(8, TINY.channels)
-    optimizer = torch.optim.AdamW(network.reranker.parameters(), lr=3e-3)
-
-    def lesson(count: int) -> tuple[torch.Tensor, ...]:
-        shown = torch.stack([torch.randperm(8)[:6] for _ in range(count)])
-        asked = torch.stack([torch.randperm(8)[:2] for _ in range(count)])
-        both = (asked[:, :, None] == shown[:, None]).any(-1).all(-1)
-        return things[shown], names[asked], torch.ones(count, 2, dtype=torch.bool), both
-
-    for _ in range(300):
-        vectors, words, mask, both = lesson(128)
-        loss = prefilter.contrast(
-            network.reranker(vectors, words, mask)[:, None], both[:, None].float(),
-            torch.tensor(1.0), torch.tensor(0.0),
-        )  # fmt: skip
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    vectors, words, mask, both = lesson(500)
-    logits = network.reranker(vectors, words, mask).detach()
-    assert ((logits > 0) == both).float().mean() > 0.9
-    padded = torch.cat([words, torch.full((500, 3, TINY.channels), 7.0)], 1)  # is not heard
-    longer = torch.cat([mask, torch.zeros(500, 3, dtype=torch.bool)], 1)
-    torch.testing.assert_close(
-        network.reranker(vectors, padded, longer), network.reranker(vectors, words, mask)
-    )
 
 
 def test_each_expression_is_asked_of_its_own_photos(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "three layers, four heads": {"rla_layers": 3, "word_heads": 4},
     "deformable decoder": {"pixel_decoder": "deformable", "pixel_decoder_layers": 1},
     "own text layers": {"text_layers": 2},
-    "reranker": {"rerank_layers": 2, "rerank_channels": 8},
 }
 
 
@@ -72,8 +71,6 @@ def test_variant_builds_and_every_part_learns(name: str) -> None:
         masks.square().mean() + output.no_target_logit.square().sum()
         + output.minimap_logit.square().mean() + (vectors[:, :, None] * sentence).square().sum()
     )  # fmt: skip
-    if network.reranker is not None:
-        loss = loss + network.reranker(vectors, words, mask).square().sum()
     loss.backward()
     silent = _silent(network)
     dead = [

@@ -1,11 +1,11 @@
-"""The prefilter and its reranker, trained on frozen features to foresee what the head accepts.
+"""The prefilter's projections, trained on frozen features to foresee what the head accepts.
 
-The head judges many (photo, expression) pairs once; then sentence and region vectors, and what
-reads them with the words, learn by sigmoid contrast to score a photo high where the head would
-return it. Nothing else changes, so cached tokens and masks stay valid.
+The head judges many (photo, expression) pairs once; then sentence and region vectors learn, by
+sigmoid contrast, to score a photo high where the head would return it. Nothing else changes, so
+cached tokens and masks stay valid.
 
 Shape legend: B photos, E expressions, G photos that an expression is judged on, N regions, V
-vectors of a photo, D channels of the joint space, M pairs.
+vectors of a photo, D channels of the joint space.
 """
 
 from __future__ import annotations
@@ -40,12 +40,8 @@ PHOTO_BATCH = 16
 TOGETHER = 32  # expressions that are judged between two looks at the clock
 EXPRESSIONS_A_GROUP = 100  # that are asked of the same photos: a step ranks these by each other
 # What may differ between a recipe and the weights it starts from: such parts are made anew.
-PREFILTER_FIELDS = (
-    "vectors", "vector_channels", "vector_layers", "rerank_layers", "rerank_channels",
-)  # fmt: skip
-PREFILTER_PARTS = ("vector_pool.", "words.sentence.", "reranker.")
-# Of a step's pairs, those of so many photos and expressions are read by the reranker as well.
-RERANKED = (48, 40)
+PREFILTER_FIELDS = ("vectors", "vector_channels", "vector_layers")
+PREFILTER_PARTS = ("vector_pool.", "words.sentence.")
 
 
 class Interrupted(TrainingError):
@@ -244,8 +240,6 @@ def train_prefilter(
     else:
         lesson = _Lesson(**state["lesson"])
     pupil = nn.ModuleDict({"pool": network.vector_pool, "sentence": network.words.sentence})
-    if network.reranker is not None:
-        pupil["reranker"] = network.reranker
     pupil.requires_grad_(True)
     line = nn.Parameter(torch.tensor([10.0, -5.0], device=device))  # scale and bias
     optimizer = torch.optim.AdamW([*pupil.parameters(), line], lr=recipe.learning_rate, fused=True)
@@ -308,19 +302,7 @@ def _lesson_step(
         vectors, sentences = network.vector_pool(shown), network.words.sentence_vector(words, mask)
     target = lesson.target.index_select(0, e).index_select(1, some).T  # (B, E)
     scores = photo_scores(vectors, sentences)
-    loss = contrast(scores, target, line[0], line[1], recipe.hard)
-    if network.reranker is None:
-        return loss
-    photos = torch.arange(min(RERANKED[0], len(some)), device=device)
-    texts = torch.from_numpy(rng.permutation(len(e))[: RERANKED[1]]).to(device)
-    p, t = photos.repeat_interleave(len(texts)), texts.repeat(len(photos))  # (M,) photos first
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        logits = network.reranker(
-            vectors.index_select(0, p), words.index_select(0, t), mask.index_select(0, t)
-        )
-    target = target.index_select(0, photos).index_select(1, texts)
-    one, zero = line.new_tensor(1.0), line.new_tensor(0.0)
-    return loss + contrast(logits.float().view_as(target), target, one, zero, recipe.hard)
+    return contrast(scores, target, line[0], line[1], recipe.hard)
 
 
 def _kept(path: Path, of: str, device: str) -> dict[str, Any] | None:

@@ -117,8 +117,6 @@ class Trainer:
         net = self.module.network
         net.vector_pool.requires_grad_(False)
         net.words.sentence.requires_grad_(False)
-        if net.reranker is not None:
-            net.reranker.requires_grad_(False)
         if self.recipe.stage == "head":
             for part in (net.backbone, net.pixel_decoder, net.ria):
                 part.requires_grad_(False)
