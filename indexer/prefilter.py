@@ -38,7 +38,7 @@ LISTS_MIN = 64
 # Photos' best vectors scatter over more lists than their share of the album.
 LISTS_A_SHARE = 8
 # So many photos are ranked again, or so many times as many as are wanted: whole small albums.
-RERANKED_MIN = 2000
+RERANKED_MIN = 1000
 DEPTH = 4
 
 Reranker = Callable[[np.ndarray], np.ndarray]
