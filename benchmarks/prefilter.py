@@ -60,8 +60,8 @@ class Judged:
     kinds: Sequence[str]
     sentences: np.ndarray
     """(E, D) float32."""
-    order: np.ndarray
-    """(E, N), the prefilter's."""
+    found: dict[int, list[np.ndarray]]
+    """By K: what a search for K photos finds (K,), an expression's each."""
     accepted: np.ndarray
     """(E, N) bool, the head's."""
     vectors: np.ndarray
@@ -85,7 +85,9 @@ def judge(options: argparse.Namespace, place: Path) -> Judged:
             prefilter = Prefilter.open(settings, snapshot, predictor)
             assert prefilter.kind == "flat"
             tokens = snapshot.gather("tokens", everything)
-            sentences, order, accepted = [], [], []
+            sentences, accepted = [], []
+            ks = depths(len(snapshot)).values()
+            found: dict[int, list[np.ndarray]] = {k: [] for k in ks}
             reranked = predictor.reranks and not options.plain
             for text in data.expressions:
                 words = predictor.read([text])
@@ -93,13 +95,13 @@ def judge(options: argparse.Namespace, place: Path) -> Judged:
                 accepted.append(confidence >= predictor.calibration.threshold)
                 sentences.append(words.sentence[0])
                 rerank = partial(predictor.rerank, words=words) if reranked else None
-                found, _ = prefilter.search(words.sentence[0], len(snapshot), None, rerank)
-                order.append(found)
+                for k, rows in found.items():  # how many are ranked again follows K
+                    rows.append(prefilter.search(words.sentence[0], k, None, rerank)[0])
             vectors = predictor.vectors_of(snapshot.gather("vectors", everything))
     return Judged(
         data.kinds,
         np.stack(sentences),
-        np.stack(order),
+        found,
         np.stack(accepted),
         vectors.astype(np.float16),
     )
@@ -153,7 +155,7 @@ def small(judged: Judged) -> dict[str, Any]:
         "expressions": len(judged.kinds),
         "with_accepted": int(some.sum()),
         "accepted_an_expression": float(judged.accepted.sum(axis=1).mean()),
-        **recalls(judged.kinds, judged.accepted, lambda number, k: judged.order[number, :k]),
+        **recalls(judged.kinds, judged.accepted, _looked_up(judged.found)),
     }
 
 

@@ -137,16 +137,16 @@ class Prefilter:
         return _best(self._finer(query, chosen, rerank), k, chosen)
 
     def _finer(self, query: np.ndarray, chosen: np.ndarray, rerank: Reranker) -> np.ndarray:
-        """Score snapshot indices (B,) by their tokens; -inf for photos without any.
+        """Score snapshot indices (B,) by their tokens, which every photo of a snapshot has.
 
         Where tokens are damaged, inner products must do: a photo gets the score that others have
         who stand as high by these.
         """
-        scores = np.full(len(chosen), -np.inf, np.float32)
+        scores = np.zeros(len(chosen), np.float32)
         segment = self._snapshot.places("tokens").segment[chosen]
         lost = np.zeros(len(chosen), bool)
         parts = []
-        for number in np.unique(segment[segment >= 0]):
+        for number in np.unique(segment):
             mine = np.flatnonzero(segment == number)
             try:
                 parts.append((mine, self._snapshot.gather("tokens", chosen[mine])))
@@ -158,9 +158,8 @@ class Prefilter:
             scores[at] = rerank(np.concatenate([records for _, records in parts]))
         if lost.any():
             rough = self._scores(query, len(chosen), len(chosen), chosen)
-            read = np.sort(rough[np.isfinite(scores)])
-            level = np.searchsorted(read, rough[lost]) / max(len(read), 1)
-            scores[lost] = np.quantile(scores[np.isfinite(scores)], level) if parts else rough[lost]
+            level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max(sum(~lost), 1)
+            scores[lost] = np.quantile(scores[~lost], level) if parts else rough[lost]
         return scores
 
     # -- loading -------------------------------------------------------------------------------

@@ -283,15 +283,6 @@ def test_the_best_are_ranked_again_by_their_tokens(
     assert seen == [400, 400, 800]
 
 
-def test_photo_without_tokens_is_ranked_last(library: Library) -> None:
-    library.add(20)
-    found = library.open()
-    places = found._snapshot.places("tokens")
-    places.segment[:5] = -1
-    indices, scores = found.search(library.query(), 20, None, lambda records: np.ones(len(records)))
-    assert np.isneginf(scores[15:]).all() and sorted(indices[15:]) == [0, 1, 2, 3, 4]
-
-
 def test_where_tokens_are_damaged_inner_products_must_do(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
