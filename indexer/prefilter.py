@@ -158,7 +158,7 @@ class Prefilter:
             scores[at] = rerank(np.concatenate([records for _, records in parts]))
         if lost.any():
             rough = self._scores(query, len(chosen), len(chosen), chosen)
-            level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max(sum(~lost), 1)
+            level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max((~lost).sum(), 1)
             scores[lost] = np.quantile(scores[~lost], level) if parts else rough[lost]
         return scores
 
