@@ -3,7 +3,7 @@
 A photo's score is the greatest inner product of the query with its V vectors. Small libraries are
 scored whole, exactly up to 8 bit codes; large ones through FAISS's inverted lists. Rows that the
 FAISS file does not cover yet are scored beside it, so a photo is found as soon as it is indexed.
-The best by this score may be ranked again by their region tokens, roughly judged.
+The best by this score may be ranked again by what else their records hold, roughly judged.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ LISTS_MIN = 64
 LISTS_A_SHARE = 8
 # So many photos are ranked again, or so many times as many as are wanted: whole small albums.
 RERANKED_MIN = 1000
-DEPTH = 4
+DEPTH = 5
 
 Reranker = Callable[[np.ndarray], np.ndarray]
-"""Tokens records (B,) → scores (B,)."""
+"""Vectors records (B,) → scores (B,)."""
 
 
 class HasVectors(Protocol):
@@ -137,19 +137,19 @@ class Prefilter:
         return _best(self._finer(query, chosen, rerank), k, chosen)
 
     def _finer(self, query: np.ndarray, chosen: np.ndarray, rerank: Reranker) -> np.ndarray:
-        """Score snapshot indices (B,) by their tokens, which every photo of a snapshot has.
+        """Score snapshot indices (B,) by their records.
 
-        Where tokens are damaged, inner products must do: a photo gets the score that others have
-        who stand as high by these.
+        Where records are damaged, inner products must do: a photo gets the score that others have
+        who stand as high by these. Without any it comes last.
         """
         scores = np.zeros(len(chosen), np.float32)
-        segment = self._snapshot.places("tokens").segment[chosen]
-        lost = np.zeros(len(chosen), bool)
+        segment = self._snapshot.places("vectors").segment[chosen]
+        lost = segment < 0
         parts = []
-        for number in np.unique(segment):
+        for number in np.unique(segment[~lost]):
             mine = np.flatnonzero(segment == number)
             try:
-                parts.append((mine, self._snapshot.gather("tokens", chosen[mine])))
+                parts.append((mine, self._snapshot.gather("vectors", chosen[mine])))
             except DamagedSegment as error:
                 log.warning("%s", error)
                 lost[mine] = True
@@ -159,7 +159,8 @@ class Prefilter:
         if lost.any():
             rough = self._scores(query, len(chosen), len(chosen), chosen)
             level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max((~lost).sum(), 1)
-            scores[lost] = np.quantile(scores[~lost], level) if parts else rough[lost]
+            alike = np.quantile(scores[~lost], level) if parts else rough[lost]
+            scores[lost] = np.where(np.isfinite(rough[lost]), alike, -np.inf)
         return scores
 
     # -- loading -------------------------------------------------------------------------------

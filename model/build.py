@@ -39,9 +39,11 @@ SIZES: dict[str, ReLAConfig] = {
         text_channels=384,
         text_layers=1,
         vector_layers=2,
+        rough_layers=3,
     ),
     "rela-tiny": ReLAConfig(
         name="rela-tiny",
+        rough_layers=1,
         swin=SwinConfig(
             embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=7,
             drop_path=0.2, dense=True
@@ -49,6 +51,7 @@ SIZES: dict[str, ReLAConfig] = {
     ),
     "rela-small": ReLAConfig(
         name="rela-small",
+        rough_layers=1,
         swin=SwinConfig(
             embed_dim=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24), window_size=7,
             drop_path=0.3, dense=True
@@ -56,6 +59,7 @@ SIZES: dict[str, ReLAConfig] = {
     ),
     "rela-base": ReLAConfig(
         name="rela-base",
+        rough_layers=1,
         swin=SwinConfig(
             embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=12,
             drop_path=0.3, dense=True,

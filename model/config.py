@@ -98,6 +98,9 @@ class ReLAConfig:
     """D of the prefilter's joint space; V * D * 2 bytes stay within 4 KB."""
     vector_layers: int = 0
     """Transformer layers in which regions look at each other before these vectors are read."""
+    rough_layers: int = 0
+    """RLA layers of the rough head, which ranks photos for the head itself (`model.rough`); 0 is
+    none: inner products rank."""
     store_tokens: Storage = "int8"
     """How cached region tokens are packed."""
     store_masks: Storage = "int8"
@@ -117,8 +120,13 @@ class ReLAConfig:
                      "word_heads", "vectors", "vector_channels"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.vector_layers < 0:
-            raise ModelError(f"vector_layers must not be negative, not {self.vector_layers}")
+        for name in ("vector_layers", "rough_layers"):
+            if getattr(self, name) < 0:
+                raise ModelError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.rough_layers and self.regions_per_side % 2:
+            raise ModelError("rough_layers merge 2 x 2 regions: regions_per_side must be even")
+        if self.rough_layers > self.rla_layers:
+            raise ModelError("rough_layers begin as RLA's: there cannot be more than rla_layers")
         if self.input_size % 32:
             raise ModelError(f"input_size must be a multiple of 32, not {self.input_size}")
         if self.channels % 8 or self.channels % self.word_heads:

@@ -179,6 +179,13 @@ class MLP(nn.Module):
         return out
 
 
+def transformer_layer(channels: int) -> nn.TransformerEncoderLayer:
+    """Self-attention of four heads, norms before, (B, N, C) -> the same shape."""
+    return nn.TransformerEncoderLayer(
+        channels, 4, 4 * channels, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+
+
 class MaskedDecoderLayer(nn.Module):
     """Cross-attention to one level, self-attention, feed-forward."""
 

@@ -38,6 +38,9 @@ def record_types(config: ReLAConfig) -> dict[str, np.dtype[Any]]:
     masks = _field("features", (config.mask_channels, side, side), config.store_masks)
     if config.no_target == "pixels":  # the decision itself counts the mask's pixels
         tokens += masks
+    vectors: list[tuple[Any, ...]] = [("vectors", "<f2", (config.vectors, config.vector_channels))]
+    if config.rough_layers:
+        vectors += _field("rough", (n // 4, c), config.store_tokens)
     levels: list[tuple[Any, ...]] = []
     for index, stride in enumerate((4, 8, 16, 32)):
         size = config.input_size // stride
@@ -45,7 +48,7 @@ def record_types(config: ReLAConfig) -> dict[str, np.dtype[Any]]:
     return {
         "tokens": np.dtype(tokens),
         "masks": np.dtype(masks),
-        "vectors": np.dtype([("vectors", "<f2", (config.vectors, config.vector_channels))]),
+        "vectors": np.dtype(vectors),
         "pyramid": np.dtype(levels),
     }
 
@@ -109,11 +112,18 @@ def unpack_masks(records: Records, device: torch.device) -> Tensor:
     return _read(records, "features", device, torch.float32)
 
 
-def pack_vectors(vectors: Tensor, dtype: np.dtype[Any]) -> Records:
-    """(B, V, D) -> records (B,)."""
+def pack_vectors(vectors: Tensor, dtype: np.dtype[Any], rough: Tensor | None = None) -> Records:
+    """(B, V, D), and the rough head's tokens (B, N / 4, C) where there are any -> records (B,)."""
     records = np.zeros(len(vectors), dtype)
     _write(records, "vectors", vectors)
+    if rough is not None:
+        _write(records, "rough", rough)
     return records
+
+
+def unpack_rough(records: Records, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Records (B,) of the vectors tier -> the rough head's tokens (B, N / 4, C)."""
+    return _read(records, "rough", device, dtype)
 
 
 def pack_pyramid(pyramid: dict[str, Tensor], dtype: np.dtype[Any]) -> Records:

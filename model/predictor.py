@@ -124,6 +124,9 @@ class Predictor:
         if head_dtype != torch.float32:
             self.head = copy.deepcopy(self.head).to(head_dtype)
             self.head.no_target.float()  # what ranks photos keeps its digits
+        self.rough = copy.deepcopy(self.network.rough)
+        if self.rough is not None:
+            self.rough.to(head_dtype).no_target.float()
         self.config: ReLAConfig = network.config
         self.name = name or network.config.name
         self.calibration = calibration or Calibration()
@@ -150,11 +153,12 @@ class Predictor:
         early += [net.head.filter] if net.head.filters_before else []
         forms = (cfg.store_tokens, *((decoded, cfg.store_masks) if self.counts_pixels else ()))
         tokens = fingerprint((regions, *forms), early)
+        rough, parts = ((cfg.store_tokens,), (net.rough,)) if net.rough is not None else ((), ())
         return {
             "pyramid": pyramid,
             "tokens": tokens,
             "masks": fingerprint((decoded, cfg.store_masks)),
-            "vectors": fingerprint((regions,), (net.vector_pool,)),
+            "vectors": fingerprint((regions, *rough), (net.vector_pool, *parts)),
             "head": fingerprint((tokens, self.text.name), (net.words, net.head)),
         }
 
@@ -201,15 +205,18 @@ class Predictor:
         if set(tiers) - {"pyramid"}:
             encoded = self.network.decode(pyramid)
             if "tokens" in tiers:
-                tokens = self.network.tokens(encoded.regions)
                 made["tokens"] = packing.pack_tokens(
-                    tokens, self.dtypes["tokens"], encoded.mask_features
+                    self.network.tokens(encoded.regions),
+                    self.dtypes["tokens"],
+                    encoded.mask_features,
                 )
             if "masks" in tiers:
                 made["masks"] = packing.pack_masks(encoded.mask_features, self.dtypes["masks"])
             if "vectors" in tiers:
                 vectors = self.network.vector_pool(encoded.regions)
-                made["vectors"] = packing.pack_vectors(vectors, self.dtypes["vectors"])
+                rough = self.network.rough
+                tokens = None if rough is None else rough.tokens(encoded.regions)
+                made["vectors"] = packing.pack_vectors(vectors, self.dtypes["vectors"], tokens)
         return made
 
     def vectors_of(self, records: Records) -> NDArray[np.float32]:
@@ -271,34 +278,35 @@ class Predictor:
 
     @property
     def reranks(self) -> bool:
-        """Whether `rerank` can order what the prefilter finds: P is even."""
-        return self.config.regions_per_side % 2 == 0
+        """Whether `rerank` can order what the prefilter finds: there is a rough head."""
+        return self.rough is not None
 
     @torch.inference_mode()
-    def rerank(self, tokens: Records, words: Words) -> NDArray[np.float32]:
-        """Judge one expression roughly, for a quarter of the time: by 2 x 2 regions as their mean.
+    def rerank(self, vectors: Records, words: Words) -> NDArray[np.float32]:
+        """Judge one expression roughly, for a fraction of the time (`model.rough`).
 
         Args:
-            tokens: records (B,) of the tokens tier.
+            vectors: records (B,) of the vectors tier.
             words: one expression.
         Returns:
             (B,) logits of a target; only their order counts.
         Raises:
             ModelVersionMismatch: the records come from another network.
         """
-        self.check("tokens", tokens)
+        self.check("vectors", vectors)
+        assert self.rough is not None, "ask `reranks` first"
+        rough = self.rough
         length = int(words.mask[0].sum())
         features, mask = words.features[:1, :length].to(self.head_dtype), words.mask[:1, :length]
 
         @torch.inference_mode()  # each thread has a mode of its own
         def score_batch(chunk: Records) -> NDArray[np.float32]:
             filled = _filled(chunk, RERANK_BATCH)
-            merged = packing.unpack_tokens(filled, self.device, self.head_dtype).merged()
-            logits = -self.head(merged, features, mask).no_target_logit.float()
-            scores: NDArray[np.float32] = logits.cpu().numpy()[: len(chunk)]
-            return scores
+            tokens = packing.unpack_rough(filled, self.device, self.head_dtype)
+            scores: NDArray[np.float32] = rough(tokens, features, mask)[0].float().cpu().numpy()
+            return scores[: len(chunk)]
 
-        batches = [tokens[at : at + RERANK_BATCH] for at in range(0, len(tokens), RERANK_BATCH)]
+        batches = [vectors[at : at + RERANK_BATCH] for at in range(0, len(vectors), RERANK_BATCH)]
         return np.concatenate([np.zeros(0, np.float32), *self._each(score_batch, batches)])
 
     @torch.inference_mode()

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from model.backbone import SwinBackbone
 from model.config import ReLAConfig
 from model.fpn import FeaturePyramid
-from model.masked_decoder import MLP, Attention
+from model.masked_decoder import MLP, Attention, transformer_layer
 from model.pixel_decoder import MSDeformAttnPixelDecoder
 from model.ria import build_ria
 from model.rla import HeadOutput, RegionTokens, RlaHead
+from model.rough import RoughHead
 from model.swin import LEVELS
 
 
@@ -36,13 +37,6 @@ class Encoded:
     region_filters: Tensor
     mask_features: Tensor
     finest: Tensor
-
-
-def transformer_layer(channels: int) -> nn.TransformerEncoderLayer:
-    """Self-attention of four heads, norms before, (B, N, C) -> the same shape."""
-    return nn.TransformerEncoderLayer(
-        channels, 4, 4 * channels, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-    )
 
 
 class WordAdapter(nn.Module):
@@ -113,6 +107,7 @@ class RelaNetwork(nn.Module):
         self.words = WordAdapter(config)
         self.head = RlaHead(config)
         self.vector_pool = VectorPool(config)
+        self.rough = RoughHead(config) if config.rough_layers else None
 
     def pyramid(self, pixels: Tensor) -> dict[str, Tensor]:
         """Swin: (B, 3, S, S) RGB in 0..255 -> res2 .. res5, (B, C_i, S/s, S/s)."""

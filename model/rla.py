@@ -41,18 +41,6 @@ class RegionTokens:
             None if self.filters is None else self.filters.index_select(0, index),
         )
 
-    def merged(self) -> RegionTokens:
-        """Every 2 x 2 regions of the grid as their mean: a quarter of the work, a rough look."""
-        parts = (self.sums, self.queries, self.filters)
-        return RegionTokens(*(None if part is None else _halved(part) for part in parts))  # type: ignore[arg-type]
-
-
-def _halved(grid: Tensor) -> Tensor:
-    """(B, P², C) -> (B, P² / 4, C), rows first."""
-    side = round(grid.shape[1] ** 0.5)
-    cells = grid.unflatten(1, (side // 2, 2, side // 2, 2))  # (B, P/2, 2, P/2, 2, C)
-    return cells.mean((2, 4)).flatten(1, 2)
-
 
 @dataclass(frozen=True)
 class HeadOutput:
@@ -98,8 +86,11 @@ class RegionLanguageLayer(nn.Module):
         sums = regions
         if self.region_attention is not None:
             sums = regions + self.region_attention(regions, regions, regions)
-        queries = F.gelu(self.word_query(regions)) if self.hears_words else None
-        return sums, queries
+        return sums, self.queries(regions)
+
+    def queries(self, regions: Tensor) -> Tensor | None:
+        """Equation 3's left factor, (B, N, C); None where words are not attended to."""
+        return F.gelu(self.word_query(regions)) if self.hears_words else None
 
     def attend(self, queries: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """Equation 3, then F_r2 = A_l F_t; with several heads, each reads its own channels.

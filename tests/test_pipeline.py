@@ -497,8 +497,8 @@ def test_rough_judgement_chooses_what_a_fast_search_verifies(
     with library.engine as engine:
         view = engine.views("small")[0]
         words = engine.models.words(view.predictor, EXPRESSION)
-        tokens = view.snapshot.gather("tokens", np.arange(12))
-        order = np.argsort(-view.predictor.rerank(tokens, words), kind="stable")
+        vectors = view.snapshot.gather("vectors", np.arange(12))
+        order = np.argsort(-view.predictor.rerank(vectors, words), kind="stable")
         assert view.candidates(words, 4, None)[0].tolist() == order[:4].tolist()
         query = Query(expression=EXPRESSION, candidates=4, threshold=0.0)
         found = {d.photo_id for d in collect(engine, query).matched}

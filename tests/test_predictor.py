@@ -27,7 +27,7 @@ from model.precision import head_dtype
 from model.predictor import JUDGE_BATCH, RERANK_BATCH, Predictor
 from model.preprocess import to_pixels, upright
 from model.rela import RelaNetwork, mask_logits
-from model.rla import RegionLanguageLayer, RegionTokens
+from model.rla import RegionLanguageLayer
 from model.text import MAX_TOKENS, TextEncoder, clean
 from tests.tiny_model import TINY, write_tiny_model
 
@@ -85,37 +85,54 @@ def test_rank_of_a_photo_does_not_depend_on_neighbours(
     text: TextEncoder, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(5)
-    config = replace(TINY, rla_layers=3, word_heads=2, pooling="attention")
+    config = replace(TINY, rla_layers=3, rough_layers=3, word_heads=2)
     predictor = Predictor(RelaNetwork(config), text, head_dtype=dtype)
     photos = RERANK_BATCH + 6
-    tokens = predictor.encode(_photos(photos, 64), ("tokens",))["tokens"]
+    vectors = predictor.encode(_photos(photos, 64), ("vectors",))["vectors"]
     words = predictor.read(["kid in blue", "dog"])
-    together = predictor.rerank(tokens, words[0])
+    together = predictor.rerank(vectors, words[0])
     for index in (0, 1, RERANK_BATCH - 1, RERANK_BATCH, photos - 1):
-        assert predictor.rerank(tokens[index : index + 1], words[0])[0] == together[index]
-    assert predictor.rerank(tokens[:0], words[0]).shape == (0,)
-    assert not np.allclose(together, predictor.rerank(tokens, words[1]))
+        assert predictor.rerank(vectors[index : index + 1], words[0])[0] == together[index]
+    assert predictor.rerank(vectors[:0], words[0]).shape == (0,)
+    assert not np.allclose(together, predictor.rerank(vectors, words[1]))
     with pytest.raises(ModelVersionMismatch):
-        predictor.rerank(np.zeros(2, predictor.dtypes["vectors"]), words[0])
+        predictor.rerank(np.zeros(2, predictor.dtypes["tokens"]), words[0])
 
 
-def test_rough_look_sees_every_four_regions_as_their_mean(tiny: Predictor) -> None:
-    grid = torch.arange(16.0).view(1, 16, 1)  # P = 4, rows first
-    merged = RegionTokens(grid, grid + 1, None).merged()
-    assert merged.sums.flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
-    assert merged.queries is not None and (merged.queries - merged.sums == 1).all()
-    tokens = tiny.encode(_photos(3, 64), ("tokens",))["tokens"]
-    tokens["sums"][:], tokens["queries"][:] = tokens["sums"][:, :1], tokens["queries"][:, :1]
-    for name in ("sums_scale", "queries_scale"):
-        tokens[name][:] = tokens[name][:, :1]
-    words = tiny.read(["kid in blue"])
-    exact = -tiny.judge(tokens, words).no_target_logit  # all regions alike: nothing is lost
-    np.testing.assert_allclose(tiny.rerank(tokens, words), exact, atol=1e-4)
+def test_rough_head_begins_as_the_head_on_averaged_regions() -> None:
+    torch.manual_seed(5)
+    network = RelaNetwork(replace(TINY, rla_layers=2, rough_layers=2, pooling="attention"))
+    rough, head = network.rough, network.head
+    assert rough is not None
+    rough.begin_as(head)
+    words, mask = torch.randn(1, 3, 16), torch.ones(1, 3, dtype=torch.bool)
+    alike = torch.randn(5, 1, 16).expand(5, 16, 16)  # all regions alike: nothing is averaged away
+    for layer in (rough, head):
+        layer.first_layer.region_attention.output.weight.data.zero_()  # before the words
+    with torch.inference_mode():
+        exact = -head(head.tokens(alike), words, mask).no_target_logit
+        tokens = rough.tokens(alike)
+        assert tokens.shape == (5, 4, 16)
+        torch.testing.assert_close(rough(tokens, words, mask)[0], exact, atol=1e-4, rtol=1e-4)
 
 
-def test_grid_of_odd_side_is_not_merged(text: TextEncoder) -> None:
-    assert Predictor(RelaNetwork(TINY), text).reranks
-    assert not Predictor(RelaNetwork(replace(TINY, regions_per_side=5)), text).reranks
+def test_token_of_the_rough_head_stands_for_four_neighbours() -> None:
+    torch.manual_seed(5)
+    network = RelaNetwork(replace(TINY, pooling="attention"))
+    rough = network.rough
+    assert rough is not None
+    rough.begin_as(network.head)
+    rough.layers[0].region_attention.output.weight.data.zero_()
+    grid = torch.arange(16.0).view(1, 16, 1) * torch.ones(16)  # P = 4, rows first
+    assert rough.tokens(grid)[0, :, 0].tolist() == [2.5, 4.5, 10.5, 12.5]
+
+
+def test_without_a_rough_head_nothing_is_ranked_again(text: TextEncoder) -> None:
+    plain = Predictor(RelaNetwork(replace(TINY, rough_layers=0)), text)
+    assert Predictor(RelaNetwork(TINY), text).reranks and not plain.reranks
+    assert plain.dtypes["vectors"].names == ("vectors",)
+    with pytest.raises(ModelError, match="regions_per_side"):
+        replace(TINY, regions_per_side=5)
 
 
 def test_judgement_has_the_same_bits_on_any_number_of_threads(tiny: Predictor) -> None:

@@ -21,7 +21,7 @@ from indexer.snapshot import open_snapshot
 from indexer.store import FeatureStore, Part
 from indexer.tables import Album, Photo, Root
 from indexer.vector_file import VectorFileDamaged
-from training.prefilter import photo_scores
+from training.prefilter_losses import photo_scores
 
 
 class Library:
@@ -52,8 +52,6 @@ class Library:
             if tier == "vectors":
                 rows["vectors"] = values
                 self.values = np.concatenate([self.values, self.predictor.vectors_of(rows)])
-            else:  # the same numbers, so that a rank by tokens is known
-                rows["sums"] = values.reshape(rows["sums"].shape)
             fingerprint = self.predictor.fingerprints[tier]
             parts.append(Part(tier, fingerprint, rows.dtype, digests, rows))
         self.store.commit(parts, new_owner())
@@ -83,10 +81,6 @@ class Library:
 
     def exact(self, query: np.ndarray) -> np.ndarray:
         return (self.values @ query).max(1)
-
-
-def from_tokens(records: np.ndarray) -> np.ndarray:
-    return records["sums"].astype(np.float32).reshape(-1, 4, 12)
 
 
 @pytest.fixture
@@ -258,7 +252,7 @@ def test_training_ranks_photos_by_the_score_that_searches_rank_them_by(library: 
 
 
 @pytest.mark.parametrize("flat_rows_max", [10_000, 1000])
-def test_the_best_are_ranked_again_by_their_tokens(
+def test_the_best_are_ranked_again_by_their_records(
     library: Library, flat_rows_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefilter, "RERANKED_MIN", 400)
@@ -270,7 +264,7 @@ def test_the_best_are_ranked_again_by_their_tokens(
 
     def least_first(records: np.ndarray) -> np.ndarray:
         seen.append(len(records))
-        return -from_tokens(records)[:, 0, 0]
+        return -FakePredictor().vectors_of(records)[:, 0, 0]
 
     first = library.values[:, 0, 0]
     for among in (None, np.arange(3, 3000, 5)):
@@ -280,10 +274,10 @@ def test_the_best_are_ranked_again_by_their_tokens(
         np.testing.assert_allclose(scores, -first[indices], atol=1e-3)
         assert len(np.intersect1d(indices, wanted)) >= 28 and (np.diff(scores) <= 0).all()
     found.search(query, 200, None, least_first)
-    assert seen == [400, 400, 800]
+    assert seen == [400, 400, 1000]
 
 
-def test_where_tokens_are_damaged_inner_products_must_do(
+def test_where_records_are_damaged_inner_products_must_do(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library.add(300)
@@ -297,7 +291,7 @@ def test_where_tokens_are_damaged_inner_products_must_do(
         return whole(tier, indices)
 
     def hundred_times(records: np.ndarray) -> np.ndarray:
-        return 100 * (from_tokens(records) @ query).max(1)
+        return 100 * (FakePredictor().vectors_of(records) @ query).max(1)
 
     monkeypatch.setattr(found._snapshot, "gather", torn)
     damaged_from = 300
@@ -328,7 +322,7 @@ def test_few_lists_are_looked_at_and_the_best_are_in_them(
         query = library.query()
 
         def exactly(records: np.ndarray, query: np.ndarray = query) -> np.ndarray:
-            return (from_tokens(records) @ query).max(1)
+            return (FakePredictor().vectors_of(records) @ query).max(1)
 
         indices, _ = found.search(query, 10, None, exactly if reranked else None)
         recalls.append(recall(indices, library.exact(query)))

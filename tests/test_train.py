@@ -333,7 +333,7 @@ def test_prefilter_recipe_trains_its_projections_alone(folder: Path, tmp_path: P
     before, after = checkpoint.load(start).state_dict(), checkpoint.load(path).state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed
-    assert all(n.startswith(("vector_pool.", "words.sentence.")) for n in changed)
+    assert all(n.startswith(("vector_pool.", "words.sentence.", "rough.")) for n in changed)
     with pytest.raises(WeightsError, match="--start"):
         run_recipe(recipe, tmp_path / "none", data=folder)
 
@@ -341,7 +341,8 @@ def test_prefilter_recipe_trains_its_projections_alone(folder: Path, tmp_path: P
 def test_prefilter_recipe_makes_projections_of_another_form_anew(
     folder: Path, tmp_path: Path
 ) -> None:
-    start = Path(write_tiny_model(tmp_path / "start.safetensors"))
+    bare = replace(TINY, rough_layers=0)
+    start = Path(write_tiny_model(tmp_path / "start.safetensors", config=bare))
     form = replace(TINY, vector_layers=1)
     recipe = replace(
         RECIPES["mini-prefilter"], model=form, photos=12, steps=3, batch=4, teacher=(12, 16)
@@ -351,18 +352,19 @@ def test_prefilter_recipe_makes_projections_of_another_form_anew(
     assert made.config == form
     after = made.state_dict()
     for name, value in before.items():
-        if not name.startswith(("vector_pool.", "words.sentence.")):
+        if not name.startswith(("vector_pool.", "words.sentence.", "rough.")):
             assert torch.equal(value, after[name]), name
     again = run_recipe(replace(recipe, steps=6), tmp_path / "on", data=folder, start=path)
     further = checkpoint.load(again).state_dict()
     parts = {n.split(".")[0] for n in after if not torch.equal(after[n], further[n])}
-    assert parts == {"vector_pool", "words"}
+    assert parts == {"vector_pool", "words", "rough"}
 
 
 def test_interrupted_prefilter_stage_goes_on_as_if_it_had_not_been(
     folder: Path, tmp_path: Path
 ) -> None:
-    start = Path(write_tiny_model(tmp_path / "start.safetensors"))
+    bare = replace(TINY, rough_layers=0)
+    start = Path(write_tiny_model(tmp_path / "start.safetensors", config=bare))
     form = replace(TINY, vector_layers=1)
     recipe = replace(
         RECIPES["mini-prefilter"], model=form, photos=12, steps=6, batch=4, teacher=(12, 16)

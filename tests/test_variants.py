@@ -67,8 +67,11 @@ def test_variant_builds_and_every_part_learns(name: str) -> None:
     assert output.minimap_logit.shape == (2, config.regions) and masks.shape == (2, 16, 16)
     vectors = network.vector_pool(encoded.regions)
     sentence = network.words.sentence_vector(words, mask)
+    assert network.rough is not None
+    rough = network.rough(network.rough.tokens(encoded.regions), words, mask)
+    assert rough.shape == (2, 2)
     loss = (
-        masks.square().mean() + output.no_target_logit.square().sum()
+        masks.square().mean() + output.no_target_logit.square().sum() + rough.square().sum()
         + output.minimap_logit.square().mean() + (vectors[:, :, None] * sentence).square().sum()
     )  # fmt: skip
     loss.backward()

@@ -26,6 +26,7 @@ TINY = ReLAConfig(
     text_channels=384,
     vectors=4,
     vector_channels=16,
+    rough_layers=1,
 )
 
 

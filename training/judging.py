@@ -226,7 +226,7 @@ def judge_album(
             judgement = predictor.judge(encoded.tokens, words[at])
             logit[index] = judgement.no_target_logit
             prefilter[index] = (
-                predictor.rerank(encoded.tokens, words[at])
+                predictor.rerank(encoded.vectors, words[at])
                 if predictor.reranks
                 else (vector @ words.sentence[at]).max(axis=1)  # (N, V, D) x (D,) -> (N, V)
             )

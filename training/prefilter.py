@@ -1,11 +1,11 @@
-"""The prefilter's projections, trained on frozen features to foresee what the head accepts.
+"""The prefilter, trained on frozen features to foresee what the head accepts.
 
 The head judges many (photo, expression) pairs once; then sentence and region vectors learn, by
-sigmoid contrast, to score a photo high where the head would return it. Nothing else changes, so
-cached tokens and masks stay valid.
+sigmoid contrast, to score a photo high where the head would return it, and so does the rough head,
+which begins as the head's own layers. Nothing else changes, so cached tokens and masks stay valid.
 
-Shape legend: B photos, E expressions, G photos that an expression is judged on, N regions, V
-vectors of a photo, D channels of the joint space.
+Shape legend: B photos, E expressions, G photos that an expression is judged on, N regions, T words,
+C channels.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import pickle
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -33,6 +32,7 @@ from model.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Source
 from training.errors import TrainingError
+from training.prefilter_losses import Lesson, rough_loss, vector_loss
 from training.recipe import Recipe
 from training.sources import Data, source_of
 
@@ -40,17 +40,12 @@ PHOTO_BATCH = 16
 TOGETHER = 32  # expressions that are judged between two looks at the clock
 EXPRESSIONS_A_GROUP = 100  # that are asked of the same photos: a step ranks these by each other
 # What may differ between a recipe and the weights it starts from: such parts are made anew.
-PREFILTER_FIELDS = ("vectors", "vector_channels", "vector_layers")
-PREFILTER_PARTS = ("vector_pool.", "words.sentence.")
+PREFILTER_FIELDS = ("vectors", "vector_channels", "vector_layers", "rough_layers")
+PREFILTER_PARTS = ("vector_pool.", "words.sentence.", "rough.")
 
 
 class Interrupted(TrainingError):
     """Stopped before there was anything to save."""
-
-
-def photo_scores(vectors: Tensor, sentences: Tensor) -> Tensor:
-    """The prefilter's score, see `indexer.prefilter`: (B, V, D), (E, D) -> (B, E)."""
-    return torch.einsum("bvd,ed->bve", vectors, sentences).amax(1)
 
 
 @torch.inference_mode()
@@ -116,56 +111,13 @@ def _go_on(should_stop: Callable[[], bool]) -> None:
         raise Interrupted("interrupted before the head had judged all: start it anew")
 
 
-def mined(scores: Tensor, target: Tensor) -> Tensor:
-    """Hard candidates: for each expression, the sixteenth of the photos that score best among
-    those that the teacher rejects; both (B, E) -> (B, E) boolean."""
-    rejected = target < 0.5
-    ranked = scores.masked_fill(~rejected, float("-inf"))
-    least = ranked.topk(max(1, len(scores) // 16), dim=0).values[-1]
-    return rejected & (ranked >= least)
-
-
-def contrast(
-    scores: Tensor, target: Tensor, scale: Tensor, bias: Tensor, hard: float = 1.0
-) -> Tensor:
-    """Sigmoid contrast of all pairs, with rare targets made as heavy as the rest.
-
-    Args:
-        scores: (B, E). target: (B, E) p(target) of the teacher.
-        hard: weight of an expression's best-scored photos that the teacher rejects.
-    Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
-    """
-    share = target.mean().clamp(1e-3, 1 - 1e-3)
-    weight = target * (0.5 / share) + (1 - target) * (0.5 / (1 - share))
-    if hard != 1.0:
-        weight = torch.where(mined(scores.detach(), target), hard * weight, weight)
-    pairs = F.binary_cross_entropy_with_logits(scale * scores + bias, target, weight=weight)
-    # Ranking within an expression is what recall at K measures.
-    wanted = target / target.sum(0, keepdim=True).clamp_min(1e-6)
-    found = target.amax(0) > 0.5
-    ranked = -(wanted * (scale * scores).log_softmax(0)).sum(0)
-    return pairs + 0.2 * (ranked * found).sum() / found.sum().clamp_min(1)
-
-
-@dataclass
-class _Lesson:
-    """What the head taught: regions (B, N, C), words (E, T, C) and their mask; photos (E, G) that
-    each expression was asked of, and p(target) (E, G)."""
-
-    regions: Tensor
-    words: Tensor
-    mask: Tensor
-    photos: Tensor
-    target: Tensor
-
-
 def _lesson(
     network: RelaNetwork,
     data: Data,
     recipe: Recipe,
     device: str,
     should_stop: Callable[[], bool],
-) -> _Lesson:
+) -> Lesson:
     photos, expressions = recipe.teacher
     text = TextEncoder(network.config.text).to(device)
     source = source_of(data, recipe, network.config, text, 0, 1)
@@ -181,8 +133,8 @@ def _lesson(
     asked = torch.from_numpy(drawn.repeat(EXPRESSIONS_A_GROUP, axis=0)[:expressions]).to(device)
     logits = teacher(network, regions, words, mask, asked, should_stop=should_stop)
     # Clones, since training cannot read what inference mode made.
-    target = (logits - recipe.prior_shift).sigmoid()
-    return _Lesson(regions.clone(), words.clone(), mask.clone(), asked, target.clone())
+    logits = logits.clone() - recipe.prior_shift
+    return Lesson(regions.clone(), words.clone(), mask.clone(), asked, logits.sigmoid(), logits)
 
 
 def _in_form(network: RelaNetwork, wanted: ReLAConfig) -> RelaNetwork:
@@ -200,6 +152,8 @@ def _in_form(network: RelaNetwork, wanted: ReLAConfig) -> RelaNetwork:
     }
     missing, _ = made.load_state_dict(kept, strict=False)
     assert all(name.startswith(PREFILTER_PARTS) for name in missing)
+    if made.rough is not None and any(name.startswith("rough.") for name in missing):
+        made.rough.begin_as(made.head)
     return made
 
 
@@ -238,11 +192,15 @@ def train_prefilter(
     if state is None:
         lesson = _lesson(network, data, recipe, device, should_stop)
     else:
-        lesson = _Lesson(**state["lesson"])
+        lesson = Lesson(**state["lesson"])
     pupil = nn.ModuleDict({"pool": network.vector_pool, "sentence": network.words.sentence})
+    if network.rough is not None:
+        pupil["rough"] = network.rough
     pupil.requires_grad_(True)
     line = nn.Parameter(torch.tensor([10.0, -5.0], device=device))  # scale and bias
-    optimizer = torch.optim.AdamW([*pupil.parameters(), line], lr=recipe.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(
+        [*pupil.parameters(), line], lr=recipe.learning_rate, weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.1
     )
@@ -256,9 +214,10 @@ def train_prefilter(
     bar = tqdm(total=recipe.steps, initial=done, desc="prefilter", unit="step")
     with bar:
         while done < recipe.steps:
-            loss = _lesson_step(network, lesson, line, recipe, done)
+            loss = _step_loss(network, lesson, line, recipe, done)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip)
             optimizer.step()
             schedule.step()
             done += 1
@@ -283,26 +242,20 @@ def train_prefilter(
     return weights
 
 
-def _lesson_step(
-    network: RelaNetwork, lesson: _Lesson, line: Tensor, recipe: Recipe, step: int
+def _step_loss(
+    network: RelaNetwork, lesson: Lesson, line: Tensor, recipe: Recipe, step: int
 ) -> Tensor:
     """The loss of one step, on photos and expressions drawn for it."""
     rng, device = np.random.default_rng([recipe.seed, 80, step]), lesson.regions.device
     groups = -(-len(lesson.words) // EXPRESSIONS_A_GROUP)
     first = int(rng.integers(groups)) * EXPRESSIONS_A_GROUP
     e = torch.arange(first, min(first + EXPRESSIONS_A_GROUP, len(lesson.words)), device=device)
-    asked = lesson.photos[first]  # (G,), the same for all expressions of the group
-    some = torch.from_numpy(rng.permutation(len(asked))[: recipe.batch]).to(device)
-    mask = lesson.mask.index_select(0, e)
-    length = int(mask.sum(1).max())
-    words, mask = lesson.words.index_select(0, e)[:, :length], mask[:, :length]
+    some = torch.from_numpy(rng.permutation(lesson.photos.shape[1])[: recipe.batch]).to(device)
     bf16 = recipe.bf16 and multiplies_bfloat16(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        shown = lesson.regions.index_select(0, asked.index_select(0, some))
-        vectors, sentences = network.vector_pool(shown), network.words.sentence_vector(words, mask)
-    target = lesson.target.index_select(0, e).index_select(1, some).T  # (B, E)
-    scores = photo_scores(vectors, sentences)
-    return contrast(scores, target, line[0], line[1], recipe.hard)
+    loss = vector_loss(network, lesson, line, e, some, bf16=bf16)
+    if network.rough is not None:
+        loss = loss + rough_loss(network.rough, lesson, e, some, rng, bf16=bf16)
+    return loss
 
 
 def _kept(path: Path, of: str, device: str) -> dict[str, Any] | None:

@@ -103,8 +103,6 @@ class Recipe:
     """Prefilter stage: how much lower, in log-odds, an album's prior of a match is than that of the
     training pairs. The head's verdicts are lowered by it, so that what it returns is learned, not
     what it thinks possible: rela-mini's threshold in albums lies at p = .82 of the pairs' prior."""
-    hard: float = 1.0
-    """Prefilter stage: weight of the best-scored photos that the head rejects."""
     similar: float = 0.6
     """gRefCOCO: an expression this close (cosine) to one of a photo's own is not asked of it."""
     losses: LossWeights = field(default_factory=LossWeights)

@@ -117,6 +117,8 @@ class Trainer:
         net = self.module.network
         net.vector_pool.requires_grad_(False)
         net.words.sentence.requires_grad_(False)
+        if net.rough is not None:
+            net.rough.requires_grad_(False)
         if self.recipe.stage == "head":
             for part in (net.backbone, net.pixel_decoder, net.ria):
                 part.requires_grad_(False)
@@ -247,9 +249,14 @@ class Trainer:
         return self.folder / f"{self.module.network.config.name}.safetensors"
 
     def averaged(self) -> RelaNetwork:
-        """The network with the averaged weights, the one to keep."""
+        """The network with the averaged weights, the one to keep.
+
+        Its rough head follows the head until the prefilter's stage teaches it more.
+        """
         network = RelaNetwork(self.module.network.config)
         network.load_state_dict({n: v.cpu() for n, v in self.average.items()}, strict=False)
+        if network.rough is not None:
+            network.rough.begin_as(network.head)
         return network
 
     def save(self) -> None:
