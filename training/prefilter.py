@@ -38,6 +38,7 @@ from training.sources import Data, source_of
 
 PHOTO_BATCH = 16
 TOGETHER = 32  # expressions that are judged between two looks at the clock
+ROUGH_RATE = 0.6  # of the recipe's learning rate: these layers are trained ones already
 EXPRESSIONS_A_GROUP = 100  # that are asked of the same photos: a step ranks these by each other
 # What may differ between a recipe and the weights it starts from: such parts are made anew.
 PREFILTER_FIELDS = ("vectors", "vector_channels", "vector_layers", "rough_layers")
@@ -198,11 +199,14 @@ def train_prefilter(
         pupil["rough"] = network.rough
     pupil.requires_grad_(True)
     line = nn.Parameter(torch.tensor([10.0, -5.0], device=device))  # scale and bias
-    optimizer = torch.optim.AdamW(
-        [*pupil.parameters(), line], lr=recipe.learning_rate, weight_decay=0.01, fused=True
-    )
+    groups = [[*network.vector_pool.parameters(), *network.words.sentence.parameters(), line]]
+    rates = [recipe.learning_rate]
+    if network.rough is not None:
+        groups.append([*network.rough.parameters()])
+        rates.append(ROUGH_RATE * recipe.learning_rate)
+    optimizer = torch.optim.AdamW([{"params": group} for group in groups], fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.1
+        optimizer, rates, total_steps=recipe.steps, pct_start=0.1
     )
     done = 0
     if state is not None:
