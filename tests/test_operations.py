@@ -24,7 +24,7 @@ def cells(row: str) -> list[str]:
     [
         ("region tokens", "tokens"),
         ("mask features", "masks"),
-        ("prefilter vectors", "vectors"),
+        ("prefilter vectors (4,096) and the rough head's tokens", "vectors"),
     ],
 )
 def test_bytes_a_photo_are_those_of_the_record_types(row: str, tier: str) -> None:
