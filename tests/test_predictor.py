@@ -24,7 +24,7 @@ from model.errors import (
 )
 from model.masks import from_logits, from_rle, iou
 from model.precision import head_dtype
-from model.predictor import JUDGE_BATCH, RERANK_BATCH, Predictor
+from model.predictor import FIRST_SCORE, JUDGE_BATCH, RERANK_BATCH, Predictor
 from model.preprocess import to_pixels, upright
 from model.rela import RelaNetwork, mask_logits
 from model.rla import RegionLanguageLayer
@@ -125,6 +125,18 @@ def test_token_of_the_rough_head_stands_for_four_neighbours() -> None:
     rough.layers[0].region_attention.output.weight.data.zero_()
     grid = torch.arange(16.0).view(1, 16, 1) * torch.ones(16)  # P = 4, rows first
     assert rough.tokens(grid)[0, :, 0].tolist() == [2.5, 4.5, 10.5, 12.5]
+
+
+def test_first_score_counts_a_little_of_the_rank(text: TextEncoder) -> None:
+    network = RelaNetwork(TINY)
+    assert network.rough is not None
+    network.rough.no_target.layers[-1].weight.data.zero_()  # the rough head says the same of all
+    network.rough.no_target.layers[-1].bias.data.fill_(-3.0)
+    predictor = Predictor(network, text)
+    vectors = predictor.encode(_photos(5, 64), ("vectors",))["vectors"]
+    words = predictor.read(["kid in blue"])
+    inner = (predictor.vectors_of(vectors) @ words.sentence[0]).max(1)
+    np.testing.assert_allclose(predictor.rerank(vectors, words), 3 + FIRST_SCORE * inner, atol=1e-5)
 
 
 def test_without_a_rough_head_nothing_is_ranked_again(text: TextEncoder) -> None:

@@ -264,7 +264,7 @@ def test_the_best_are_ranked_again_by_their_records(
 
     def least_first(records: np.ndarray) -> np.ndarray:
         seen.append(len(records))
-        return -FakePredictor().vectors_of(records)[:, 0, 0]
+        return -library.predictor.vectors_of(records)[:, 0, 0]
 
     first = library.values[:, 0, 0]
     for among in (None, np.arange(3, 3000, 5)):
@@ -275,6 +275,16 @@ def test_the_best_are_ranked_again_by_their_records(
         assert len(np.intersect1d(indices, wanted)) >= 28 and (np.diff(scores) <= 0).all()
     found.search(query, 200, None, least_first)
     assert seen == [400, 400, 1000]
+
+
+def test_photo_without_vectors_is_ranked_last(library: Library) -> None:
+    library.add(20)
+    found, query = library.open(), library.query()
+    lost = np.arange(20) < 5
+    found._snapshot.places("vectors").segment[lost] = -1
+    found._load()  # as an open does that finds them so
+    indices, scores = found.search(query, 20, None, lambda records: np.ones(len(records)))
+    assert np.isneginf(scores[15:]).all() and sorted(indices[15:]) == [0, 1, 2, 3, 4]
 
 
 def test_where_records_are_damaged_inner_products_must_do(
@@ -291,7 +301,7 @@ def test_where_records_are_damaged_inner_products_must_do(
         return whole(tier, indices)
 
     def hundred_times(records: np.ndarray) -> np.ndarray:
-        return 100 * (FakePredictor().vectors_of(records) @ query).max(1)
+        return 100 * (library.predictor.vectors_of(records) @ query).max(1)
 
     monkeypatch.setattr(found._snapshot, "gather", torn)
     damaged_from = 300
@@ -322,7 +332,7 @@ def test_few_lists_are_looked_at_and_the_best_are_in_them(
         query = library.query()
 
         def exactly(records: np.ndarray, query: np.ndarray = query) -> np.ndarray:
-            return (FakePredictor().vectors_of(records) @ query).max(1)
+            return (library.predictor.vectors_of(records) @ query).max(1)
 
         indices, _ = found.search(query, 10, None, exactly if reranked else None)
         recalls.append(recall(indices, library.exact(query)))

@@ -81,7 +81,10 @@ def vector_loss(
     """The loss of the inner products on expressions e (E,) and their photos number `some` (B,).
 
     Args:
-        line: scale and bias that make logits of them.
+        line: (2,) scale and bias that make logits of them.
+        e: numbers of expressions of one group, which are asked of the same photos.
+        some: places in (0 .. G) of these photos.
+        bf16: run the projections in bfloat16.
     """
     photos = lesson.photos[int(e[0])].index_select(0, some)  # the same for the whole group
     words, mask = lesson.asked(e)

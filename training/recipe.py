@@ -47,7 +47,8 @@ class Recipe:
     start: str = ""
     """Where the weights come from when nothing else is named: see `training.session`."""
     stage: Literal["all", "head", "prefilter"] = "all"
-    """Which parts learn: everything, the head on frozen tokens, or the prefilter's projections."""
+    """Which parts learn: everything, the head on frozen tokens, or projections and rough head of
+    the prefilter."""
     photos: int = 20_000
     """Synthetic photos that are rendered once."""
     steps: int = 10_000

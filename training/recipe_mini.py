@@ -32,7 +32,7 @@ MINI_SMALL = replace(MINI, model=replace(config_of("rela-mini"), input_size=160)
 # On tokens dumped once: other heads, other losses, for a tenth of the time.
 MINI_HEAD = replace(MINI, stage="head", steps=3_000, learning_rate=1e-3, jitter=0.0)
 
-# On frozen region tokens: the prefilter's projections learn to foresee the head.
+# On frozen region tokens: the prefilter's projections and rough head learn to foresee the head.
 MINI_PREFILTER = Recipe(
     model="rela-mini",
     stage="prefilter",
