@@ -21,7 +21,7 @@ demo: venv
 	$(BIN)/python -m referent.main demo --out $(DEMO)
 
 test: venv
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile
 
 test-long: venv
 	$(BIN)/python -m pytest -m long --timeout 7200
@@ -31,7 +31,7 @@ check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p model -p indexer -p search_api -p workers -p training -p referent
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile
 
 bench: venv
 	$(BIN)/python -m benchmarks

@@ -151,9 +151,10 @@ def test_judgement_has_the_same_bits_on_any_number_of_threads(tiny: Predictor) -
     code = (
         "import sys, numpy as np, torch; from tests.tiny_model import TINY\n"
         "from model.predictor import Predictor; from model.rela import RelaNetwork\n"
-        "from model.text import TextEncoder\n"
+        "from model.precision import head_dtype; from model.text import TextEncoder\n"
         "torch.set_num_threads(int(sys.argv[1])); torch.manual_seed(5)\n"
-        "p = Predictor(RelaNetwork(TINY), TextEncoder('minilm'), head_dtype=torch.bfloat16)\n"
+        "dtype = head_dtype('auto', torch.device('cpu'))\n"
+        "p = Predictor(RelaNetwork(TINY), TextEncoder('minilm'), head_dtype=dtype)\n"
         "t = np.frombuffer(sys.stdin.buffer.read(), p.dtypes['tokens'])\n"
         "j = p.judge(t, p.read(['kid in blue']))\n"
         "assert torch.get_num_threads() == int(sys.argv[1])\n"
