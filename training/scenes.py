@@ -33,6 +33,10 @@ from training.scene import (
 from training.scene_cast import NOT_INDOORS, Casting, cast
 from training.scene_layout import place
 
+# Raise it with every change of what `make_photo` gives for a seed: photos are kept under this name.
+# tests/test_drawn_digests.py says when.
+DRAWING = 1
+
 MIN_AREA = 0.0025
 MIN_VISIBLE = 0.35
 SHOWN_SHARE = 0.34  # of a part's points that must be visible for the scene to name the part

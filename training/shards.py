@@ -7,7 +7,6 @@ A shard folder holds `images.npy` (n, S, S, 3) uint8, `ids.npy` (n, S/2, S/2) ui
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import multiprocessing
 import os
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 from model.errors import ModelError
 from training.scene import Instance, Scene
-from training.scenes import make_photo
+from training.scenes import DRAWING, make_photo
 
 PART = 250  # photos a part: the unit of work, and what an interruption can lose
 
@@ -169,9 +168,5 @@ def open_shards(folder: Path, limit: int | None = None) -> Shards:
 
 
 def default_folder(split: str, size: int, seed: int) -> Path:
-    """Where a run keeps its shards; the renderer's own version is part of the name."""
-    here = Path(__file__).parent
-    digest = hashlib.blake2b(digest_size=4)
-    for source in sorted((*here.glob("draw_*.py"), *here.glob("scene*.py"), here / "render.py")):
-        digest.update(source.read_bytes())
-    return Path("runs") / "shards" / f"{split}-{size}-{seed}-{digest.hexdigest()}"
+    """Where a run keeps its shards; the version of what is drawn is part of the name."""
+    return Path("runs") / "shards" / f"{split}-{size}-{seed}-{DRAWING}"
