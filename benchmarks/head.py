@@ -17,9 +17,9 @@ from torch import Tensor
 
 from model import packing
 from model.build import config_of
-from model.config import ReLAConfig
-from model.rela import RelaNetwork, mask_logits
-from model.rla import RlaHead
+from model.network.config import ReLAConfig
+from model.network.rela import RelaNetwork, mask_logits
+from model.network.rla import RlaHead
 from model.text import TextEncoder
 
 EXPRESSION = "everyone except the two kids in blue who are standing to the left of the man in white"

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from model.matting import matte, resampled
-from model.trimap import make_trimap
+from model.matting.matte import matte, resampled
+from model.matting.trimap import make_trimap
 from training.soft_photos import KINDS, Kind, SoftPhoto, draw, errors, predicted
 
 CELLS = 56
@@ -32,7 +32,7 @@ PYMATTING_UP_TO = 1024
 
 
 def ours(photo: SoftPhoto, seed: int) -> np.ndarray:
-    """Alpha of the whole photo, by `model.matting`."""
+    """Alpha of the whole photo, by `model.matting.matte`."""
     made = matte(Image.fromarray(photo.pixels), predicted(photo.alpha, CELLS, seed))
     alpha = np.zeros(photo.alpha.shape, np.float32)
     if made is not None:

@@ -22,9 +22,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from model.build import load_predictor
-from model.matting import Box, matte, resampled
+from model.matting.matte import Box, matte, resampled
+from model.network.preprocess import to_pixels
 from model.predictor import Predictor
-from model.preprocess import to_pixels
 from model.sharpen import sharpen
 from training import grammar
 from training.render import render

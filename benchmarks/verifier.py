@@ -18,9 +18,9 @@ import torch
 
 from benchmarks.head import EXPRESSION, best, from_cache
 from model.build import config_of
+from model.network.rla import RlaHead
 from model.official.config import OFFICIAL
 from model.official.verifier import OfficialVerifier, Precision, load_verifier
-from model.rla import RlaHead
 
 RUNS_MAX = 5
 

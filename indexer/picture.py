@@ -35,7 +35,7 @@ from PIL import (
 
 from indexer.errors import PhotoRefused, PhotoUnreadable
 from indexer.exif import ORIENTATION, PhotoFacts, facts_of
-from model.preprocess import to_pixels, upright
+from model.network.preprocess import to_pixels, upright
 
 # Raster formats only: Pillow would hand EPS to Ghostscript, and videos and drawings are no photos.
 # Naming the plugins also spares a process the import of all others. MPO comes with JPEG.
@@ -232,7 +232,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Modes that cannot be resampled or that `model.preprocess` does not know, as ones that do."""
+    """Modes that cannot be resampled or that `to_pixels` does not know, as ones that do."""
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")

@@ -8,12 +8,12 @@ import torch
 
 from model import checkpoint
 from model.calibration import Calibration, path_beside
-from model.config import ReLAConfig, SwinConfig
 from model.errors import UnknownModel, WeightsError
+from model.network.config import ReLAConfig, SwinConfig
+from model.network.rela import RelaNetwork
 from model.precision import HeadDtype, keep_freed_memory
 from model.precision import head_dtype as dtype_of
 from model.predictor import Predictor
-from model.rela import RelaNetwork
 from model.text import TextEncoder
 
 SIZES: dict[str, ReLAConfig] = {

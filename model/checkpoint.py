@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.config import ReLAConfig
 from model.errors import WeightsError
-from model.rela import RelaNetwork
+from model.network.config import ReLAConfig
+from model.network.rela import RelaNetwork
 
 FORMAT = "referent-rela-1"
 

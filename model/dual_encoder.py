@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-import model.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
+import model.network.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
 from model.checkpoint import fingerprint
 from model.errors import ModelVersionMismatch, WeightsError
 from model.packing import Records

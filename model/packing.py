@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.config import ReLAConfig, Storage
-from model.rla import RegionTokens
+from model.network.config import ReLAConfig, Storage
+from model.network.rla import RegionTokens
 
 PACKING = "records-1"  # part of every fingerprint: raise it when the records' form changes
 

@@ -20,12 +20,12 @@ from torch import Tensor
 from model import masks, packing, parallel, pixel_rule
 from model.calibration import Calibration
 from model.checkpoint import fingerprint
-from model.config import ReLAConfig
 from model.errors import ModelVersionMismatch
+from model.network.config import ReLAConfig
+from model.network.preprocess import PREPROCESSING
+from model.network.rela import RelaNetwork, mask_logits
+from model.network.rla import HeadOutput
 from model.packing import PACKING, Records
-from model.preprocess import PREPROCESSING
-from model.rela import RelaNetwork, mask_logits
-from model.rla import HeadOutput
 from model.text import TextEncoder
 
 S = TypeVar("S")
@@ -183,7 +183,7 @@ class Predictor:
         """Run the vision half once.
 
         Args:
-            pixels: (B, S, S, 3) uint8 RGB from `model.preprocess.to_pixels`.
+            pixels: (B, S, S, 3) uint8 RGB from `model.network.preprocess.to_pixels`.
             tiers: which records to make.
         Returns:
             records (B,) a tier.
@@ -285,7 +285,7 @@ class Predictor:
 
     @torch.inference_mode()
     def rerank(self, vectors: Records, words: Words) -> NDArray[np.float32]:
-        """Judge one expression roughly, for a fraction of the time (`model.rough`).
+        """Judge one expression roughly, for a fraction of the time (`model.network.rough`).
 
         Args:
             vectors: records (B,) of the vectors tier.

@@ -15,9 +15,9 @@ from PIL import Image
 
 from model import packing
 from model.calibration import sigmoid
-from model.matting import Box, resampled, surroundings
+from model.matting.matte import Box, resampled, surroundings
+from model.network.preprocess import to_pixels
 from model.predictor import Predictor
-from model.preprocess import to_pixels
 
 WORTH_IT = 0.85  # a crop's longer side as a share of the photo's; a larger one gains nothing
 AGREES = 0.6  # IoU with the photo's own mask from which the new one is believed

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import model.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
+import model.network.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
 from model import checkpoint
-from model.config import ReLAConfig, SwinConfig
 from model.errors import WeightsError
+from model.network.config import ReLAConfig, SwinConfig
+from model.network.rela import RelaNetwork
+from model.network.ria import MaskedRia
+from model.network.swin import Swin
 from model.official.keys import split_packed
-from model.rela import RelaNetwork
-from model.ria import MaskedRia
-from model.swin import Swin
 
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation  # isort: skip
 from timm.layers import resize_rel_pos_bias_table  # isort: skip
@@ -229,7 +229,7 @@ def start_from_swin(network: RelaNetwork, weights: str | Path) -> Started:
 
 
 def rename_swin(source: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Bring timm's or the authors' Swin classifier under the names of ``model.swin.Swin``."""
+    """Bring timm's or the authors' Swin classifier under the names of our `Swin`."""
     # timm merges patches at the start of a stage, the authors (and we) at the end of the last.
     at_start = "layers.1.downsample.reduction.weight" in source and (
         "layers.0.downsample.reduction.weight" not in source

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-import model.torchvision_guard  # noqa: F401  (before transformers, which may import torchvision)
+import model.network.torchvision_guard  # noqa: F401  (before transformers, which may import torchvision)
 from model.errors import ExpressionError, WeightsError
 
 from transformers import AutoTokenizer, BertConfig, BertModel  # isort: skip

@@ -53,7 +53,7 @@ def matte(
     from indexer import jobs
     from indexer.catalog import Catalog
     from indexer.settings import Settings
-    from model.cutout import BLUR
+    from model.matting.cutout import BLUR
     from referent.search import _query
     from search_api.matte import Options
     from workers.inprocess import run_job

@@ -30,7 +30,7 @@ def segment(
     from indexer.settings import Settings
     from model.build import load_predictor
     from model.figure import heat, region_figure, region_masks
-    from model.preprocess import to_pixels
+    from model.network.preprocess import to_pixels
     from search_api.overlay import draw_mask
 
     image = load_upright(photo, Settings())

@@ -19,9 +19,9 @@ from PIL import Image
 from indexer.content import content_hash
 from indexer.decode import limits_of
 from indexer.picture import decode_upright, read_file
-from model.cutout import BackgroundError, Look, draw
 from model.errors import PhotoError, ReferentError
-from model.matting import matte
+from model.matting.cutout import BackgroundError, Look, draw
+from model.matting.matte import matte
 from model.sharpen import sharpen
 from search_api import runs
 from search_api.decisions import Decision
@@ -52,7 +52,7 @@ class Options:
     overwrite: bool = False
 
     def look(self) -> Look:
-        """What `model.cutout` draws.
+        """What `model.matting.cutout` draws.
 
         Raises:
             BackgroundError: the background is no colour and not `blur`, or no picture's file.

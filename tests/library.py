@@ -19,7 +19,7 @@ from indexer.settings import Settings
 from indexer.store import FeatureStore
 from indexer.tables import Photo
 from model.build import load_predictor
-from model.config import ReLAConfig
+from model.network.config import ReLAConfig
 from model.precision import HeadDtype
 from model.predictor import Predictor
 from search_api.engine import Engine

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.masked_decoder import blocked_by
+from model.network.masked_decoder import blocked_by
 from model.official.config import OFFICIAL, OfficialConfig, TextConfig
 from model.official.keys import rename_all
 from model.official.losses import official_losses

@@ -10,7 +10,7 @@ import pytest
 import torch
 from library import make_library
 
-import model.torchvision_guard  # noqa: F401
+import model.network.torchvision_guard  # noqa: F401
 from indexer.ingest import index_album
 from model.build import load_predictor
 from model.dual_encoder import DualEncoder, DualPrefilter, with_dual_encoder

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from model.rela import mask_logits
-from model.ria import PaperRia
-from model.rla import RegionLanguageLayer, RegionTokens, RlaHead
+from model.network.rela import mask_logits
+from model.network.ria import PaperRia
+from model.network.rla import RegionLanguageLayer, RegionTokens, RlaHead
 from tests.tiny_model import TINY
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import closed_form
-from model.cutout import BackgroundError, Look, draw, over
-from model.matting import Matte, matte, resampled
-from model.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
+from model.matting import closed_form
+from model.matting.cutout import BackgroundError, Look, draw, over
+from model.matting.matte import Matte, matte, resampled
+from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
 from training import soft_photos
 from training.soft_photos import KINDS, Kind, SoftPhoto, errors, predicted
 

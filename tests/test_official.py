@@ -23,12 +23,12 @@ from official_trace import (
 from PIL import Image
 
 from model.errors import ModelError, UnknownModel
-from model.masked_decoder import blocked_by, sine_positions
+from model.network.masked_decoder import blocked_by, sine_positions
+from model.network.swin import SwinBlock, shift_mask
 from model.official.build import empty_network
 from model.official.config import OFFICIAL, OfficialConfig, official_config
 from model.official.keys import lang_weight_as_loaded, rename_all
 from model.official.network import OfficialRela
-from model.swin import SwinBlock, shift_mask
 
 CASES = cases(HERE)
 SHARED_CASES = cases(SHARED) if SHARED.is_dir() else []

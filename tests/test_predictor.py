@@ -23,11 +23,11 @@ from model.errors import (
     WeightsError,
 )
 from model.masks import from_logits, from_rle, iou
+from model.network.preprocess import to_pixels, upright
+from model.network.rela import RelaNetwork, mask_logits
+from model.network.rla import RegionLanguageLayer
 from model.precision import head_dtype
 from model.predictor import FIRST_SCORE, JUDGE_BATCH, RERANK_BATCH, Predictor
-from model.preprocess import to_pixels, upright
-from model.rela import RelaNetwork, mask_logits
-from model.rla import RegionLanguageLayer
 from model.text import MAX_TOKENS, TextEncoder, clean
 from tests.tiny_model import TINY, write_tiny_model
 
@@ -150,7 +150,7 @@ def test_without_a_rough_head_nothing_is_ranked_again(text: TextEncoder) -> None
 def test_judgement_has_the_same_bits_on_any_number_of_threads(tiny: Predictor) -> None:
     code = (
         "import sys, numpy as np, torch; from tests.tiny_model import TINY\n"
-        "from model.predictor import Predictor; from model.rela import RelaNetwork\n"
+        "from model.predictor import Predictor; from model.network.rela import RelaNetwork\n"
         "from model.precision import head_dtype; from model.text import TextEncoder\n"
         "torch.set_num_threads(int(sys.argv[1])); torch.manual_seed(5)\n"
         "dtype = head_dtype('auto', torch.device('cpu'))\n"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from model.rela import RelaNetwork
+from model.network.rela import RelaNetwork
 from tests.tiny_model import TINY
 from training import prefilter_losses as losses
 from training.prefilter_losses import Lesson

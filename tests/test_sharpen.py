@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from model import packing
-from model.matting import resampled, surroundings
+from model.matting.matte import resampled, surroundings
 from model.packing import Records
 from model.sharpen import read_out, sharpen
 from training.soft_photos import predicted

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-import model.torchvision_guard  # noqa: F401
+import model.network.torchvision_guard  # noqa: F401
 from model import checkpoint
 from model.build import SIZES
-from model.config import ReLAConfig
 from model.errors import WeightsError
-from model.rela import RelaNetwork
+from model.network.config import ReLAConfig
+from model.network.rela import RelaNetwork
 from model.starting_points import (
     config_from_mask2former,
     rename_mask2former,

@@ -18,7 +18,7 @@ from train_process import RECIPE, TOGETHER
 
 from model import checkpoint
 from model.errors import ModelError, WeightsError
-from model.rela import RelaNetwork
+from model.network.rela import RelaNetwork
 from training import grammar, prefilter
 from training.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
 from training.losses import minimap_target

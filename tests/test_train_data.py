@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from model import checkpoint
 from model.errors import ModelError, WeightsError
-from model.rela import RelaNetwork
+from model.network.rela import RelaNetwork
 from model.text import TextEncoder
 from referent.train import train
 from training import grefcoco

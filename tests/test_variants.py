@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from model.build import SIZES
-from model.config import ReLAConfig, SwinConfig
 from model.errors import ModelError
-from model.rela import RelaNetwork, mask_logits
+from model.network.config import ReLAConfig, SwinConfig
+from model.network.rela import RelaNetwork, mask_logits
 from tests.tiny_model import TINY
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from model import checkpoint
-from model.config import ReLAConfig, SwinConfig
-from model.rela import RelaNetwork
+from model.network.config import ReLAConfig, SwinConfig
+from model.network.rela import RelaNetwork
 
 TINY = ReLAConfig(
     name="rela-atom",

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model.config import ReLAConfig
 from model.errors import ModelError
-from model.preprocess import to_pixels, upright
+from model.network.config import ReLAConfig
+from model.network.preprocess import to_pixels, upright
 from training.batches import Batch, Draw, Pairs, draw, jittered, no_pixels, pick
 from training.errors import DatasetError
 from training.grefcoco import Dataset, Sample, decode

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from model.preprocess import to_pixels
+from model.network.preprocess import to_pixels
 
 if TYPE_CHECKING:
     from model.official.verifier import OfficialVerifier

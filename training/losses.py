@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.config import ReLAConfig
-from model.rela import Encoded, mask_logits
-from model.rla import HeadOutput
+from model.network.config import ReLAConfig
+from model.network.rela import Encoded, mask_logits
+from model.network.rla import HeadOutput
 from training.batches import Batch
 from training.recipe import LossWeights
 from training.region_targets import IGNORE, REGION_CLASSES, Targets

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from model import checkpoint, parallel
-from model.config import ReLAConfig
 from model.errors import WeightsError
+from model.network.config import ReLAConfig
+from model.network.rela import RelaNetwork
 from model.precision import head_dtype, keep_freed_memory, multiplies_bfloat16
-from model.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Source
 from training.errors import TrainingError

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.rela import RelaNetwork
-from model.rough import RoughHead
+from model.network.rela import RelaNetwork
+from model.network.rough import RoughHead
 
 # A step of the rough head: of a group's photos so many are shown, and each of so many expressions
 # is asked of a few of them, mostly of those that are in question.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from model.build import config_of
-from model.config import ReLAConfig
 from model.errors import ModelError
+from model.network.config import ReLAConfig
 from training.builders import KINDS
 
 

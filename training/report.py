@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from model.calibration import Calibration
-from model.preprocess import to_pixels
+from model.network.preprocess import to_pixels
 from training import charts
 from training.charts import Series
 from training.evaluate import Figures

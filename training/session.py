@@ -14,8 +14,8 @@ import torch
 from tqdm import tqdm
 
 from model.build import SIZES, config_of
-from model.config import ReLAConfig
 from model.errors import ModelError, WeightsError
+from model.network.config import ReLAConfig
 from training import grefcoco
 from training.errors import DatasetError
 from training.prefilter import train_prefilter

@@ -8,7 +8,7 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import ReLAConfig
+from model.network.config import ReLAConfig
 from model.text import TextEncoder
 from training.batches import Sampler, Source
 from training.grefcoco import Dataset

@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from model.rela import Encoded, RelaNetwork
-from model.rla import HeadOutput
+from model.network.rela import Encoded, RelaNetwork
+from model.network.rla import HeadOutput
 from training.batches import Batch
 from training.losses import RegionReadout, Sums, losses_of, means
 from training.recipe import Recipe

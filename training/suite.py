@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.calibration import Calibration
-from model.preprocess import upright
+from model.network.preprocess import upright
 from training import grefcoco, testsets
 from training.errors import DatasetError
 from training.evaluate import (

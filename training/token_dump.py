@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model import checkpoint
-from model.rela import RelaNetwork
+from model.network.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Batch, Source
 from training.errors import TrainingError

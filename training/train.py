@@ -23,8 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model import checkpoint
 from model.errors import WeightsError
+from model.network.rela import RelaNetwork
 from model.precision import multiplies_bfloat16
-from model.rela import RelaNetwork
 from model.text import TextEncoder
 from training.batches import Batch, Source
 from training.batches_ahead import batches_ahead

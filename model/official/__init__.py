@@ -1,0 +1,1 @@
+"""The released early-fusion networks: their parts, their weights, and what verifies with them."""

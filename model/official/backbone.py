@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.swin import LEVELS, Swin, SwinStage
 from model.official.config import OfficialConfig
-from model.swin import LEVELS, Swin, SwinStage
 
 PAD_SCORE = -1e4
 """Added to the score of padding, as trained; exactly zero weight once the softmax is done."""

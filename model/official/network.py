@@ -23,11 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import model.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
-from model.masked_decoder import MLP, CrossAttentionLayer, MaskedDecoder
+import model.network.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
+from model.network.masked_decoder import MLP, CrossAttentionLayer, MaskedDecoder
+from model.network.pixel_decoder import MSDeformAttnPixelDecoder
 from model.official.backbone import FusedSwin
 from model.official.config import OfficialConfig, TextConfig
-from model.pixel_decoder import MSDeformAttnPixelDecoder
 
 from transformers import BertConfig, BertModel  # isort: skip
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-import model.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
+import model.network.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
 from model import masks
 from model.calibration import Calibration, path_beside
 from model.checkpoint import fingerprint

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
-from model.trimap import BACKGROUND, FOREGROUND, UNKNOWN
+from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN
 
 Floats = NDArray[np.float32]
 
@@ -32,7 +32,7 @@ def solve(image: Floats, trimap: NDArray[np.uint8], prior: Floats | None = None)
 
     Args:
         image: (h, w, 3) in [0, 1], at least 3 x 3 pixels.
-        trimap: (h, w) of `model.trimap`'s three values.
+        trimap: (h, w) of `model.matting.trimap`'s three values.
         prior: (h, w) in [0, 1], what to be near to where colours tell nothing.
     Returns:
         (h, w) in [0, 1]; exactly 0 and 1 where the trimap is sure.

@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.config import ReLAConfig
-from model.masked_decoder import MLP, Attention, transformer_layer
-from model.rla import RegionLanguageLayer, RlaHead
+from model.network.config import ReLAConfig
+from model.network.masked_decoder import MLP, Attention, transformer_layer
+from model.network.rla import RegionLanguageLayer, RlaHead
 
 
 class RoughHead(nn.Module):

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.deformable import DeformableEncoderLayer, reference_points
-from model.masked_decoder import sine_positions
+from model.network.deformable import DeformableEncoderLayer, reference_points
+from model.network.masked_decoder import sine_positions
 
 COARSE_LEVELS = ("res5", "res4", "res3")
 """Levels that exchange information, coarsest first: strides 32, 16, 8."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageFilter
 
 from model.errors import ReferentError
-from model.matting import Matte
+from model.matting.matte import Matte
 
 BLUR = "blur"
 BLUR_SHARE = 0.02  # of the photo's longer side

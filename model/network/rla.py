@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.config import ReLAConfig
-from model.masked_decoder import MLP, Attention
+from model.network.config import ReLAConfig
+from model.network.masked_decoder import MLP, Attention
 
 
 @dataclass(frozen=True)

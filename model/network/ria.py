@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.config import ReLAConfig
-from model.masked_decoder import MLP, MaskedDecoder, sine_positions
+from model.network.config import ReLAConfig
+from model.network.masked_decoder import MLP, MaskedDecoder, sine_positions
 
 
 def cell_positions(side: int, channels: int) -> Tensor:

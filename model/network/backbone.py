@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-import model.torchvision_guard  # noqa: F401  (before timm, which imports torchvision)
-from model.config import SwinConfig
-from model.preprocess import PIXEL_MEAN, PIXEL_STD
-from model.swin import LEVELS as LEVELS
-from model.swin import Swin
+import model.network.torchvision_guard  # noqa: F401  (before timm, which imports torchvision)
+from model.network.config import SwinConfig
+from model.network.preprocess import PIXEL_MEAN, PIXEL_STD
+from model.network.swin import LEVELS as LEVELS
+from model.network.swin import Swin
 
 from timm.models.swin_transformer import SwinTransformer  # isort: skip
 

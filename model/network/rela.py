@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.backbone import SwinBackbone
-from model.config import ReLAConfig
-from model.fpn import FeaturePyramid
-from model.masked_decoder import MLP, Attention, transformer_layer
-from model.pixel_decoder import MSDeformAttnPixelDecoder
-from model.ria import build_ria
-from model.rla import HeadOutput, RegionTokens, RlaHead
-from model.rough import RoughHead
-from model.swin import LEVELS
+from model.network.backbone import SwinBackbone
+from model.network.config import ReLAConfig
+from model.network.fpn import FeaturePyramid
+from model.network.masked_decoder import MLP, Attention, transformer_layer
+from model.network.pixel_decoder import MSDeformAttnPixelDecoder
+from model.network.ria import build_ria
+from model.network.rla import HeadOutput, RegionTokens, RlaHead
+from model.network.rough import RoughHead
+from model.network.swin import LEVELS
 
 
 @dataclass(frozen=True)

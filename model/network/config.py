@@ -37,7 +37,7 @@ class SwinConfig:
     built_for: int = 0
     """Input side in pixels that timm sizes the windows for; 0 is the network's own input_size."""
     dense: bool = False
-    """Mask2Former's form (`model.swin`): maps are padded before windows are shifted, and windows
+    """Mask2Former's form (see `swin`): maps are padded before windows are shifted, and windows
     never shrink. What starts from published weights at 480 needs it; False is timm's form."""
 
 
@@ -99,7 +99,7 @@ class ReLAConfig:
     vector_layers: int = 0
     """Transformer layers in which regions look at each other before these vectors are read."""
     rough_layers: int = 0
-    """RLA layers of the rough head, which ranks photos for the head itself (`model.rough`); 0 is
+    """RLA layers of the rough head, which ranks photos for the head itself (see `rough`); 0 is
     none: inner products rank."""
     store_tokens: Storage = "int8"
     """How cached region tokens are packed."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.swin import LEVELS
+from model.network.swin import LEVELS
 
 
 class SeparableConv(nn.Module):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import closed_form, foreground
-from model.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
+from model.matting import closed_form, foreground
+from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
 
 Box = tuple[int, int, int, int]
 Floats = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""From a rough mask and the photo to a clean cut-out."""
