@@ -9,11 +9,11 @@ import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from indexer.catalog import Catalog
-from indexer.owner import new_owner
-from indexer.snapshot import open_snapshot
-from indexer.store import FeatureStore, Part
-from indexer.tables import Album, FeatureRow, Photo, Root
+from indexer.db.catalog import Catalog
+from indexer.db.owner import new_owner
+from indexer.db.tables import Album, FeatureRow, Photo, Root
+from indexer.features.snapshot import open_snapshot
+from indexer.features.store import FeatureStore, Part
 from model.predictor import Predictor
 
 BLOCK = 5000

@@ -24,9 +24,9 @@ import psutil
 import torch
 from PIL import Image, ImageFilter
 
-from indexer.albums import ensure_album
-from indexer.catalog import Catalog
-from indexer.ingest import index_album
+from indexer.db.catalog import Catalog
+from indexer.encoding.ingest import index_album
+from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
 from model.build import load_predictor
 from model.predictor import Predictor

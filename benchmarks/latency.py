@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks._replicas import drop_pages, grow
-from indexer.albums import ensure_album
-from indexer.catalog import Catalog
-from indexer.ingest import index_album
+from indexer.db.catalog import Catalog
+from indexer.encoding.ingest import index_album
+from indexer.features.store import FeatureStore
+from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
-from indexer.store import FeatureStore
 from model.build import load_predictor
 from model.predictor import Predictor
 from search_api.engine import Engine, View

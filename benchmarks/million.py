@@ -25,10 +25,13 @@ from typing import Any
 
 from sqlalchemy import event, func, insert, literal, select, text
 
-from indexer import claims, jobs, scan, slots, statuses, versions
-from indexer.catalog import Catalog, count_by_status
+from indexer.db.catalog import Catalog, count_by_status
+from indexer.db.tables import Album, FeatureRow, Job, JobFailure, JobSlot, Photo, Root, Segment
+from indexer.encoding import claims, statuses
+from indexer.features import versions
+from indexer.folders import scan
+from indexer.jobs import jobs, slots
 from indexer.settings import Settings
-from indexer.tables import Album, FeatureRow, Job, JobFailure, JobSlot, Photo, Root, Segment
 from search_api import photos as pages
 
 FILES_A_FOLDER = 1000

@@ -29,15 +29,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert
 
-from indexer.albums import ensure_album
-from indexer.catalog import Catalog
-from indexer.ingest import index_album
-from indexer.owner import new_owner
-from indexer.prefilter import Prefilter
+from indexer.db.catalog import Catalog
+from indexer.db.owner import new_owner
+from indexer.db.tables import Album, Photo, Root
+from indexer.encoding.ingest import index_album
+from indexer.features.prefilter import Prefilter
+from indexer.features.snapshot import open_snapshot
+from indexer.features.store import FeatureStore, Part
+from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
-from indexer.snapshot import open_snapshot
-from indexer.store import FeatureStore, Part
-from indexer.tables import Album, Photo, Root
 from model.build import load_predictor
 from training import testsets
 

@@ -29,7 +29,7 @@ import albums  # noqa: E402
 from servers import OwnPostgres, OwnRedis, free_port  # noqa: E402
 from trial_library import Library, make_photos  # noqa: E402
 
-from indexer import jobs  # noqa: E402
+from indexer.jobs import jobs  # noqa: E402
 from workers.inprocess import run_job  # noqa: E402
 from workers.models import Models  # noqa: E402
 

@@ -40,8 +40,8 @@ def albums(
 
     Changes of folders and globs take effect with the next `referent index`.
     """
-    from indexer.albums import change_album, delete_album, list_albums
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
+    from indexer.folders.albums import change_album, delete_album, list_albums
     from indexer.settings import Settings
 
     changes = bool(add or drop or include or exclude or drop_glob or rename)
@@ -88,7 +88,7 @@ albums.epilog = (  # type: ignore[attr-defined]
 
 
 def _described(summary: object) -> str:
-    from indexer.albums import AlbumSummary
+    from indexer.folders.albums import AlbumSummary
 
     assert isinstance(summary, AlbumSummary)
     parts = [f"{summary.indexed:,} indexed"]

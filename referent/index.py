@@ -51,7 +51,7 @@ def index(
 
     Safe to interrupt at any time; the next run goes on where it stopped.
     """
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
     from indexer.settings import Settings
     from referent.index_run import Run, Stop
 

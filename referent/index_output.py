@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from indexer.ingest import IndexReport, Progress
-from indexer.stats import Stats
-from indexer.verify import Verified
+from indexer.encoding.ingest import IndexReport, Progress
+from indexer.features.stats import Stats
+from indexer.features.verify import Verified
 
 FAILURES_SHOWN = 20
 # How often a line is written where stderr is no terminal.

@@ -14,17 +14,17 @@ from typing import Any
 import typer
 from sqlalchemy import select
 
-from indexer import maintenance, versions
-from indexer.albums import check_folder, ensure_album, find_album, list_albums
-from indexer.catalog import Catalog, album_named
+from indexer.db.catalog import Catalog, album_named
+from indexer.db.tables import Album
+from indexer.encoding.ingest import IndexReport, index_album
 from indexer.errors import VersionConflict
-from indexer.ingest import IndexReport, index_album
+from indexer.features import maintenance, versions
+from indexer.features.stats import library_stats
+from indexer.features.store import FeatureStore
+from indexer.features.verify import verify
+from indexer.folders.albums import check_folder, ensure_album, find_album, list_albums
+from indexer.folders.watch import Only, watch_albums
 from indexer.settings import Settings
-from indexer.stats import library_stats
-from indexer.store import FeatureStore
-from indexer.tables import Album
-from indexer.verify import verify
-from indexer.watch import Only, watch_albums
 from model.build import load_predictor
 from model.errors import UnknownModel, WeightsError
 from model.predictor import Predictor

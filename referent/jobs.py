@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from indexer.catalog import Catalog
-    from indexer.jobs import JobView
+    from indexer.db.catalog import Catalog
+    from indexer.jobs.jobs import JobView
 
 app = typer.Typer(
     help="Long jobs: see them, start, pause, resume, cancel and retry them.",
@@ -26,7 +26,7 @@ Number = Annotated[int, typer.Argument(help="The job's number.")]
 
 
 def _open() -> Catalog:
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
     from indexer.settings import Settings
 
     return Catalog.open(Settings())
@@ -39,7 +39,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Jobs, newest first."""
-    from indexer import jobs
+    from indexer.jobs import jobs
 
     with _open() as catalog:
         found = jobs.list_jobs(catalog, states=None if everything else jobs.UNFINISHED, limit=limit)
@@ -60,7 +60,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One job, with the photos that it could not handle. Exit status 1 if it failed."""
-    from indexer import jobs
+    from indexer.jobs import jobs
 
     with _open() as catalog:
         job = jobs.get(catalog, job_id)
@@ -100,10 +100,10 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Write a job; `referent serve` or a worker runs it, or this command with --wait."""
-    from indexer import jobs
-    from indexer.albums import ensure_album
-    from indexer.catalog import album_named
+    from indexer.db.catalog import album_named
     from indexer.errors import JobParametersInvalid
+    from indexer.folders.albums import ensure_album
+    from indexer.jobs import jobs
     from indexer.settings import Settings
 
     settings = Settings()
@@ -150,7 +150,7 @@ def _change(job_id: int, as_json: bool, act: Callable[[Catalog, int], JobView]) 
 @app.command(epilog="Example: `referent jobs pause 3`")
 def pause(job_id: Number, as_json: Json = False) -> None:
     """Stop after the batch at hand; resume goes on where it stopped."""
-    from indexer import jobs
+    from indexer.jobs import jobs
 
     _change(job_id, as_json, jobs.pause)
 
@@ -158,7 +158,7 @@ def pause(job_id: Number, as_json: Json = False) -> None:
 @app.command(epilog="Example: `referent jobs resume 3`")
 def resume(job_id: Number, as_json: Json = False) -> None:
     """Let a paused job go on."""
-    from indexer import jobs
+    from indexer.jobs import jobs
 
     _change(job_id, as_json, jobs.resume)
 
@@ -166,7 +166,7 @@ def resume(job_id: Number, as_json: Json = False) -> None:
 @app.command(epilog="Example: `referent jobs cancel 3`")
 def cancel(job_id: Number, as_json: Json = False) -> None:
     """End a job for good; what it finished is kept."""
-    from indexer import jobs
+    from indexer.jobs import jobs
 
     _change(job_id, as_json, jobs.cancel)
 
@@ -174,7 +174,7 @@ def cancel(job_id: Number, as_json: Json = False) -> None:
 @app.command(epilog="Example: `referent jobs retry 3`")
 def retry(job_id: Number, as_json: Json = False) -> None:
     """Try again what failed in a job that has ended."""
-    from indexer import jobs
+    from indexer.jobs import jobs
 
     _change(job_id, as_json, jobs.retry)
 

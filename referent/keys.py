@@ -26,7 +26,7 @@ def create(
     ] = None,
 ) -> None:
     """Make a key and print it; it cannot be shown again."""
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
     from indexer.settings import Settings
     from search_api.keys import create_key
 
@@ -39,7 +39,7 @@ def create(
 @app.command("list", epilog="Example: `referent keys list --json`")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the keys; what is secret in them is not kept."""
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
     from indexer.settings import Settings
     from search_api.keys import list_keys
 
@@ -59,7 +59,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 @app.command(epilog="Example: `referent keys revoke 3`")
 def revoke(key_id: Annotated[int, typer.Argument(help="Its number, from the list.")]) -> None:
     """Make a key useless from now on, and the sessions that it opened."""
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
     from indexer.settings import Settings
     from search_api.keys import revoke_key
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from indexer.jobs import JobView
+    from indexer.jobs.jobs import JobView
 
 SOME_FAILED = 3
 
@@ -50,8 +50,8 @@ def matte(
     """
     from dataclasses import asdict
 
-    from indexer import jobs
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
+    from indexer.jobs import jobs
     from indexer.settings import Settings
     from model.matting.cutout import BLUR
     from referent.search import _query

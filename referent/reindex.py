@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from indexer.catalog import Catalog
-    from indexer.jobs import JobView
+    from indexer.db.catalog import Catalog
+    from indexer.jobs.jobs import JobView
 
 
 def reindex(
@@ -29,8 +29,8 @@ def reindex(
     Interrupt it as you like: the old version serves until the new one is whole, and the same
     command goes on where it stopped.
     """
-    from indexer import jobs
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
+    from indexer.jobs import jobs
     from indexer.settings import Settings
     from workers.errors import ReindexRefused
     from workers.inprocess import run_job
@@ -103,8 +103,8 @@ reindex.epilog = (  # type: ignore[attr-defined]
 def _albums(catalog: Catalog, name: str) -> list[tuple[str, int]]:
     from sqlalchemy import select
 
-    from indexer.catalog import album_named
-    from indexer.tables import Album
+    from indexer.db.catalog import album_named
+    from indexer.db.tables import Album
 
     with catalog.reading() as session:
         if name:

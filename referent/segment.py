@@ -26,7 +26,7 @@ def segment(
     """
     from PIL import Image
 
-    from indexer.decode import load_upright
+    from indexer.photos.decode import load_upright
     from indexer.settings import Settings
     from model.build import load_predictor
     from model.figure import heat, region_figure, region_masks

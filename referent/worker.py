@@ -72,7 +72,7 @@ def check_queues(text: str) -> list[str]:
     Raises:
         WorkerError: one of them does not exist.
     """
-    from indexer.jobs import QUEUES
+    from indexer.jobs.jobs import QUEUES
     from workers.errors import WorkerError
 
     wanted = [queue.strip() for queue in text.split(",") if queue.strip()]
@@ -87,7 +87,7 @@ def check_queues(text: str) -> list[str]:
 def _run_worker(settings: Settings, queues: Sequence[str], node: str, metrics_port: int) -> None:
     exposition = _serve_metrics(metrics_port) if metrics_port else None
     # After _serve_metrics: prometheus_client chooses its kind of values when it is imported.
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
     from workers.broker import ping
     from workers.celery_app import make_app
     from workers.tasks import register
@@ -121,7 +121,7 @@ def _serve_metrics(port: int) -> subprocess.Popen[bytes]:
 
 
 def _run_beat(settings: Settings) -> None:
-    from indexer.catalog import Catalog
+    from indexer.db.catalog import Catalog
     from workers.sweeper import Sweeper
 
     with Catalog.open(settings) as catalog:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from indexer.catalog import Catalog
-from indexer.clock import clock
-from indexer.tables import CalibrationRow
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.tables import CalibrationRow
 from model.calibration import Calibration
 
 

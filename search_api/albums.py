@@ -15,13 +15,13 @@ from typing import BinaryIO
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from indexer import versions
-from indexer.catalog import Catalog, album_named, count_by_status
-from indexer.clock import clock
-from indexer.decode import Decoder
+from indexer.db.catalog import Catalog, album_named, count_by_status
+from indexer.db.clock import clock
+from indexer.db.tables import Album, Root
 from indexer.errors import FolderError
+from indexer.features import versions
+from indexer.photos.decode import Decoder
 from indexer.settings import Settings
-from indexer.tables import Album, Root
 from search_api.album_decisions import own_calibration
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zipstream import ZIP_STORED, ZipStream
 
-from indexer.jobs import JobView
+from indexer.jobs.jobs import JobView
 from indexer.settings import Settings
 from search_api.manifest import MANIFEST, read_entries
 

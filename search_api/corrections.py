@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select
 
-from indexer.catalog import Catalog
-from indexer.clock import clock
-from indexer.tables import Hit, Mark, Photo, SearchRun
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.tables import Hit, Mark, Photo, SearchRun
 from model import calibration
 from model.calibration import Calibration
 from search_api import runs

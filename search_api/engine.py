@@ -13,13 +13,13 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from indexer import versions
-from indexer.catalog import Catalog, album_named, count_by_status
-from indexer.prefilter import Prefilter
+from indexer.db.catalog import Catalog, album_named, count_by_status
+from indexer.db.tables import Album, CalibrationRow, IndexVersion, Photo
+from indexer.features import versions
+from indexer.features.prefilter import Prefilter
+from indexer.features.snapshot import Snapshot, open_snapshot
+from indexer.features.store import FeatureStore
 from indexer.settings import Settings
-from indexer.snapshot import Snapshot, open_snapshot
-from indexer.store import FeatureStore
-from indexer.tables import Album, CalibrationRow, IndexVersion, Photo
 from model.calibration import Calibration
 from model.predictor import Predictor, Words
 from search_api.album_decisions import own_calibration

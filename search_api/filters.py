@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from indexer.tables import Hit, Photo, SearchRun
+from indexer.db.tables import Hit, Photo, SearchRun
 from search_api.errors import UnknownRun
 
 MAX_GLOB_CHARS = 200

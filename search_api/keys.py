@@ -16,9 +16,9 @@ from typing import Literal, get_args
 
 from sqlalchemy import select, update
 
-from indexer.catalog import Catalog
-from indexer.clock import clock
-from indexer.tables import ApiKey
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.tables import ApiKey
 from search_api.errors import BadQuery, NotFound, Unauthenticated
 
 Scope = Literal["read", "write", "admin"]

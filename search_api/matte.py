@@ -16,9 +16,9 @@ from typing import Literal
 
 from PIL import Image
 
-from indexer.content import content_hash
-from indexer.decode import limits_of
-from indexer.picture import decode_upright, read_file
+from indexer.folders.content import content_hash
+from indexer.photos.decode import limits_of
+from indexer.photos.picture import decode_upright, read_file
 from model.errors import PhotoError, ReferentError
 from model.matting.cutout import BackgroundError, Look, draw
 from model.matting.matte import matte

@@ -11,9 +11,9 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from indexer import jobs
-from indexer.catalog import Catalog
-from indexer.tables import Album, Photo
+from indexer.db.catalog import Catalog
+from indexer.db.tables import Album, Photo
+from indexer.jobs import jobs
 from search_api.coverage import Coverage
 from search_api.limits import Slots
 

@@ -6,8 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from indexer.features.versions import fits
 from indexer.settings import Settings
-from indexer.versions import fits
 from model.build import load_predictor
 from model.errors import ModelError, ModelVersionMismatch
 from model.predictor import Predictor, Words

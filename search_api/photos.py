@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import Select, select
 
-from indexer.catalog import Catalog
-from indexer.tables import Album, Photo, Root
+from indexer.db.catalog import Catalog
+from indexer.db.tables import Album, Photo, Root
 from search_api.errors import PhotoVanished, UnknownPhoto
 
 

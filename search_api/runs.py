@@ -10,9 +10,9 @@ from uuid import uuid4
 from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from indexer.catalog import Catalog
-from indexer.clock import clock
-from indexer.tables import Album, Hit, SearchRun
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.tables import Album, Hit, SearchRun
 from search_api.coverage import Coverage, Note
 from search_api.cursors import make_cursor, read_cursor
 from search_api.decisions import Decision, pack_decision, unpack_decision

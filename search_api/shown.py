@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from indexer.decode import limits_of
-from indexer.picture import decode_thumbnail, decode_upright, read_file
+from indexer.photos.decode import limits_of
+from indexer.photos.picture import decode_thumbnail, decode_upright, read_file
 from indexer.settings import Settings
 from model.errors import PhotoError
 from model.masks import Mask, empty, from_logits

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from indexer.decode import Decoder
+from indexer.photos.decode import Decoder
 from search_api import runs
 from search_api.engine import Engine
 from search_api.limits import Slots

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from indexer.catalog import Catalog
-from indexer.decode import limits_of
-from indexer.picture import decode_upright, read_file
+from indexer.db.catalog import Catalog
+from indexer.photos.decode import limits_of
+from indexer.photos.picture import decode_upright, read_file
 from indexer.settings import Settings
 from model.calibration import Calibration
 from model.errors import PhotoError, UnknownModel, WeightsError

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import select
 
-from indexer.catalog import Catalog
-from indexer.tables import Album, Root
+from indexer.db.catalog import Catalog
+from indexer.db.tables import Album, Root
 
 
 def photo(path: Path, seed: int, size: tuple[int, int] = (40, 30)) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from terminal import Terminal
 
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
 from indexer.settings import Settings
 
 POSTGRES = os.environ.get(

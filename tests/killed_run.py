@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from fake_predictor import FakePredictor
 
-from indexer import commits, ingest, prefilter
+from indexer.encoding import commits, ingest
+from indexer.features import prefilter
 from indexer.settings import Settings
 
 

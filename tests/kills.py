@@ -23,12 +23,12 @@ from albums import album, photo
 from fake_predictor import FakePredictor
 from sqlalchemy import func, select
 
-from indexer import maintenance, vector_file
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
+from indexer.db.tables import EncodeClaim, FeatureRow, Photo, Segment
+from indexer.features import maintenance, vector_file
+from indexer.features.store import FeatureStore
+from indexer.features.verify import verify
 from indexer.settings import Settings
-from indexer.store import FeatureStore
-from indexer.tables import EncodeClaim, FeatureRow, Photo, Segment
-from indexer.verify import verify
 
 GROWTH = 12
 TIERS = ("tokens", "masks", "vectors")

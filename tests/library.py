@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw
 from sqlalchemy import select, update
 from tiny_model import TINY, write_tiny_model
 
-from indexer.albums import ensure_album
-from indexer.catalog import Catalog
-from indexer.ingest import index_album
+from indexer.db.catalog import Catalog
+from indexer.db.tables import Photo
+from indexer.encoding.ingest import index_album
+from indexer.features.store import FeatureStore
+from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
-from indexer.store import FeatureStore
-from indexer.tables import Photo
 from model.build import load_predictor
 from model.network.config import ReLAConfig
 from model.precision import HeadDtype

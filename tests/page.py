@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from servers import free_port
 from sqlalchemy import select
 
-from indexer.tables import Album, CalibrationRow
+from indexer.db.tables import Album, CalibrationRow
 from model.calibration import Calibration
 from search_api.app import create_app
 from search_api.server_settings import ServerSettings

@@ -15,7 +15,7 @@ from library import EXPRESSION, Library, make_library, paint
 from PIL import Image
 from starlette.testclient import TestClient
 
-from indexer import jobs
+from indexer.jobs import jobs
 from model.masks import from_rle
 from search_api import pipeline
 from search_api.app import create_app

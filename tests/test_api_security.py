@@ -14,7 +14,7 @@ from library import Library, make_library
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from indexer.tables import Photo
+from indexer.db.tables import Photo
 from search_api.albums import safe_name
 from search_api.app import create_app
 from search_api.errors import RefusedToStart, Unauthenticated

@@ -14,11 +14,11 @@ from fake_predictor import FakePredictor
 from sqlalchemy import text
 from trial_library import Index, read_index
 
-from indexer import jobs
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
+from indexer.features.store import FeatureStore
+from indexer.features.verify import verify
+from indexer.jobs import jobs
 from indexer.settings import Settings
-from indexer.store import FeatureStore
-from indexer.verify import verify
 from workers.inprocess import run_job
 from workers.models import Models
 

@@ -18,10 +18,21 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-import indexer.migrate
-from indexer.albums import change_album, delete_album, ensure_album, list_albums
-from indexer.catalog import Catalog, album_named, count_by_status, model_version, touch
-from indexer.clock import clock
+import indexer.db.migrate
+from indexer.db.catalog import Catalog, album_named, count_by_status, model_version, touch
+from indexer.db.clock import clock
+from indexer.db.migrate import migrate
+from indexer.db.tables import (
+    Album,
+    Base,
+    FeatureRow,
+    IndexVersion,
+    Job,
+    Photo,
+    Root,
+    SearchRun,
+    Segment,
+)
 from indexer.errors import (
     AlbumExists,
     CatalogDamaged,
@@ -34,24 +45,13 @@ from indexer.errors import (
     UnknownAlbum,
     UnknownGlob,
 )
-from indexer.migrate import migrate
+from indexer.folders.albums import change_album, delete_album, ensure_album, list_albums
 from indexer.settings import Settings
-from indexer.tables import (
-    Album,
-    Base,
-    FeatureRow,
-    IndexVersion,
-    Job,
-    Photo,
-    Root,
-    SearchRun,
-    Segment,
-)
 
 
 def revisions() -> list[str]:
     config = Config()
-    folder = Path(indexer.migrate.__file__).parent / "migrations"
+    folder = Path(indexer.db.migrate.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     scripts = ScriptDirectory.from_config(config).walk_revisions()
     return [script.revision for script in scripts][::-1]
@@ -345,7 +345,7 @@ def fill_every_table(catalog: Catalog) -> set[str]:
 
 
 def test_two_processes_may_migrate_at_once(database_url: str) -> None:
-    code = f"from indexer.catalog import Catalog; Catalog.open({database_url!r}).close()"
+    code = f"from indexer.db.catalog import Catalog; Catalog.open({database_url!r}).close()"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(60) for process in started] == [0, 0]
     with Catalog.open(database_url) as catalog, catalog.reading() as session:

@@ -223,8 +223,8 @@ def test_services_index_an_album_and_a_search_makes_no_swin_call(
     """From the page's calls to the workers' files and back, with the file's own commands."""
     from sqlalchemy import select
 
-    from indexer.catalog import Catalog
-    from indexer.tables import Segment
+    from indexer.db.catalog import Catalog
+    from indexer.db.tables import Segment
 
     stack.start()
 

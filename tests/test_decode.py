@@ -20,13 +20,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from indexer import decode as decode_module
-from indexer.content import content_hash, hash_file
-from indexer.decode import Decoded, Decoder, limits_of, load_thumbnail, load_upright
 from indexer.errors import DecoderBroken, PhotoRefused, PhotoUnreadable
-from indexer.picture import decode
+from indexer.folders.content import content_hash, hash_file
+from indexer.folders.walk import FoundFile
+from indexer.photos import decode as decode_module
+from indexer.photos.decode import Decoded, Decoder, limits_of, load_thumbnail, load_upright
+from indexer.photos.picture import decode
 from indexer.settings import Settings
-from indexer.walk import FoundFile
 
 AWKWARD = Path(__file__).parent / "data" / "awkward"
 SIDE = 64
@@ -287,9 +287,8 @@ def test_a_file_over_the_limit_of_bytes_is_not_read(settings: Settings, tmp_path
 
 
 def child() -> psutil.Process:
-    (found,) = [
-        each for each in psutil.Process().children() if "indexer.decoding_process" in each.cmdline()
-    ]
+    name = "indexer.photos.decoding_process"
+    (found,) = [each for each in psutil.Process().children() if name in each.cmdline()]
     return found
 
 
@@ -395,14 +394,15 @@ def test_leaving_early_and_closing_end_the_processes(settings: Settings, tmp_pat
         break
     assert decoder.decode_one(tmp_path / "a.png").ok
     decoder.close()
-    assert [p for p in psutil.Process().children() if "indexer.decoding" in str(p.cmdline())] == []
+    assert [p for p in psutil.Process().children() if "decoding_process" in str(p.cmdline())] == []
     with pytest.raises(DecoderBroken, match="closed"):
         decoder.decode_one(tmp_path / "a.png")
 
 
 def test_decoding_processes_import_neither_torch_nor_the_database() -> None:
     heavy = ("torch", "sqlalchemy", "pydantic", "faiss", "transformers", "cv2")
-    code = f"import indexer.decoding_process, sys; print([m for m in {heavy} if m in sys.modules])"
+    code = "import indexer.photos.decoding_process, sys; "
+    code += f"print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

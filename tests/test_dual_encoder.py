@@ -11,7 +11,7 @@ import torch
 from library import make_library
 
 import model.network.torchvision_guard  # noqa: F401
-from indexer.ingest import index_album
+from indexer.encoding.ingest import index_album
 from model.build import load_predictor
 from model.dual_encoder import DualEncoder, DualPrefilter, with_dual_encoder
 from model.errors import ExpressionError, ModelVersionMismatch, WeightsError

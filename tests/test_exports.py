@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from starlette.testclient import TestClient
 
-from indexer import jobs
+from indexer.jobs import jobs
 from model.masks import from_rle
 from search_api import exports, runs
 from search_api.app import create_app

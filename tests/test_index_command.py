@@ -17,13 +17,13 @@ from albums import folder_of, photo
 from fake_predictor import FakePredictor
 from sqlalchemy import select, text
 
-from indexer import versions
-from indexer.albums import list_albums
-from indexer.catalog import Catalog
-from indexer.segment import read_header
+from indexer.db.catalog import Catalog
+from indexer.db.tables import FeatureRow, Photo, Segment
+from indexer.features import versions
+from indexer.features.segment import read_header
+from indexer.features.store import FeatureStore
+from indexer.folders.albums import list_albums
 from indexer.settings import Settings
-from indexer.store import FeatureStore
-from indexer.tables import FeatureRow, Photo, Segment
 
 
 @pytest.fixture

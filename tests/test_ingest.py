@@ -20,18 +20,19 @@ from kills import Trial
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from indexer import claims, commits, maintenance, versions
-from indexer.catalog import Catalog
-from indexer.decode import Decoder
+from indexer.db.catalog import Catalog
+from indexer.db.tables import EncodeClaim, FeatureRow, IndexVersion, Photo, Segment
+from indexer.encoding import claims, commits
+from indexer.encoding.ingest import IndexReport, Ingest, index_album, ingest_batch
 from indexer.errors import EncodingFailed, NoSpaceLeft
-from indexer.ingest import IndexReport, Ingest, index_album, ingest_batch
-from indexer.scan import scan_album
-from indexer.segment import read_header
+from indexer.features import maintenance, versions
+from indexer.features.segment import read_header
+from indexer.features.snapshot import open_snapshot
+from indexer.features.store import FeatureStore
+from indexer.features.verify import verify
+from indexer.folders.scan import scan_album
+from indexer.photos.decode import Decoder
 from indexer.settings import Settings
-from indexer.snapshot import open_snapshot
-from indexer.store import FeatureStore
-from indexer.tables import EncodeClaim, FeatureRow, IndexVersion, Photo, Segment
-from indexer.verify import verify
 from referent.index_output import summary
 
 
@@ -293,7 +294,7 @@ def test_workers_that_race_encode_each_photo_once(catalog: Catalog, tmp_path: Pa
     album_id = album(catalog, "small", folder_of(tmp_path / "photos", 40))
     index_album(Settings(), "small", FakePredictor(), catalog=catalog, should_stop=lambda: False,
                 only={})  # knows no photo yet  # fmt: skip
-    from indexer.scan import scan_album
+    from indexer.folders.scan import scan_album
 
     scan_album(catalog, "small")
     predictors = [FakePredictor() for _ in range(3)]
@@ -477,13 +478,13 @@ from pathlib import Path
 from albums import album
 from fake_predictor import FakePredictor
 from kills import Trial
-from indexer import commits
-from indexer.catalog import Catalog
+from indexer.encoding.encode import commits
+from indexer.db.catalog import Catalog
 from indexer.errors import NoSpaceLeft
-from indexer.ingest import index_album
+from indexer.encoding.ingest import index_album
 from indexer.settings import Settings
-from indexer.store import FeatureStore
-from indexer.verify import verify
+from indexer.features.store import FeatureStore
+from indexer.features.verify import verify
 commits.COMMIT_PHOTOS = 8
 class Big(FakePredictor):
     def __init__(self):
@@ -503,7 +504,7 @@ report = verify(catalog, store)
 print("damaged", len(report.damaged), "rows", report.rows > 0)
 live = {str(p.relative_to(store.folder)) for p in store.folder.glob("*/*/*")}
 from sqlalchemy import select
-from indexer.tables import Segment
+from indexer.db.tables import Segment
 with catalog.reading() as session:
     print("orphans", len(live - set(session.scalars(select(Segment.path)))))
 """
@@ -527,7 +528,7 @@ def test_features_that_cannot_be_written_are_said_so(
     def refuse(folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("indexer.store.make_folder", refuse)
+    monkeypatch.setattr("indexer.features.store.make_folder", refuse)
     with pytest.raises(NoSpaceLeft):
         run(lite, FakePredictor())
     monkeypatch.undo()

@@ -10,13 +10,13 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from indexer import jobs, slots
-from indexer.catalog import Catalog
-from indexer.clock import clock
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.owner import new_owner
+from indexer.db.tables import Album, Job, JobFailure, JobSlot, Photo, Root
 from indexer.errors import JobConflict, JobParametersInvalid, PlaceLost, UnknownJob
-from indexer.job_failures import note_album_failures
-from indexer.owner import new_owner
-from indexer.tables import Album, Job, JobFailure, JobSlot, Photo, Root
+from indexer.jobs import jobs, slots
+from indexer.jobs.failures import note_album_failures
 
 LEASE_S = 30.0
 
@@ -153,7 +153,7 @@ def test_lease_that_ran_out_is_taken_over_and_its_holder_hears_of_it(catalog: Ca
 
 def test_place_of_a_dead_process_of_this_machine_is_free_at_once(catalog: Catalog) -> None:
     job = jobs.create(catalog, "compact").id
-    code = "from indexer.owner import new_owner; print(new_owner())"
+    code = "from indexer.db.owner import new_owner; print(new_owner())"
     dead = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()

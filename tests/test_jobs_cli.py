@@ -11,9 +11,9 @@ import albums
 import pytest
 from typer.testing import CliRunner
 
-from indexer import jobs, slots
-from indexer.catalog import Catalog
-from indexer.owner import new_owner
+from indexer.db.catalog import Catalog
+from indexer.db.owner import new_owner
+from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
 from referent.jobs import app, line_of

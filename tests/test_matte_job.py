@@ -17,7 +17,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from terminal import Terminal
 
-from indexer import jobs
+from indexer.jobs import jobs
 from search_api import matte
 from search_api.app import create_app
 from search_api.archive import zip_of

@@ -19,7 +19,7 @@ from servers import wait_until
 from test_verifier import NAME as VERIFIER
 from test_verifier import verifier
 
-from indexer import jobs
+from indexer.jobs import jobs
 from search_api import corrections, matte, runs
 from search_api.pipeline import collect
 from search_api.query import Query

@@ -17,8 +17,8 @@ from library import EXPRESSION, Library, make_library, paint
 from sqlalchemy import insert, select, update
 from tiny_model import TINY
 
+from indexer.db.tables import Album, CalibrationRow, Photo
 from indexer.errors import UnknownAlbum
-from indexer.tables import Album, CalibrationRow, Photo
 from model.calibration import Calibration
 from model.masks import from_rle
 from model.precision import HeadDtype

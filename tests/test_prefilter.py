@@ -10,17 +10,17 @@ import pytest
 import torch
 from fake_predictor import FakePredictor
 
-from indexer import prefilter, vector_file
-from indexer.catalog import Catalog
-from indexer.codes import dot
+from indexer.db.catalog import Catalog
+from indexer.db.owner import new_owner
+from indexer.db.tables import Album, Photo, Root
 from indexer.errors import DamagedSegment
-from indexer.owner import new_owner
-from indexer.prefilter import Prefilter
+from indexer.features import prefilter, vector_file
+from indexer.features.codes import dot
+from indexer.features.prefilter import Prefilter
+from indexer.features.snapshot import open_snapshot
+from indexer.features.store import FeatureStore, Part
+from indexer.features.vector_file import VectorFileDamaged
 from indexer.settings import Settings
-from indexer.snapshot import open_snapshot
-from indexer.store import FeatureStore, Part
-from indexer.tables import Album, Photo, Root
-from indexer.vector_file import VectorFileDamaged
 from training.prefilter_losses import photo_scores
 
 

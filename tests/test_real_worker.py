@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 from tiny_model import write_tiny_model
 from trial_library import Library, make_photos, undisturbed
 
-from indexer import jobs
-from indexer.tables import EncodeClaim, FeatureRow, JobSlot, Segment
+from indexer.db.tables import EncodeClaim, FeatureRow, JobSlot, Segment
+from indexer.jobs import jobs
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 

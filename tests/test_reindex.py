@@ -13,15 +13,18 @@ import pytest
 from fake_predictor import FakePredictor
 from sqlalchemy import func, select
 
-from indexer import ingest, jobs, maintenance, scan, slots, versions
-from indexer.catalog import Catalog, count_by_status
-from indexer.encoding import Ingest
+from indexer.db.catalog import Catalog, count_by_status
+from indexer.db.tables import FeatureRow, Segment
+from indexer.encoding import ingest
+from indexer.encoding.encode import Ingest
 from indexer.errors import VersionConflict
+from indexer.features import maintenance, versions
+from indexer.features.snapshot import open_snapshot
+from indexer.features.store import FeatureStore
+from indexer.features.vector_file import manifest_path
+from indexer.folders import scan
+from indexer.jobs import jobs, slots
 from indexer.settings import Settings
-from indexer.snapshot import open_snapshot
-from indexer.store import FeatureStore
-from indexer.tables import FeatureRow, Segment
-from indexer.vector_file import manifest_path
 from workers import work
 from workers.inprocess import run_job
 from workers.models import Models

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from indexer.albums import ensure_album, list_albums
-from indexer.catalog import Catalog, album_named, count_by_status
+from indexer.db.catalog import Catalog, album_named, count_by_status
+from indexer.db.tables import Album, Photo, Root
 from indexer.errors import FolderError
-from indexer.globs import Globs
-from indexer.scan import ScanProgress, ScanReport, scan_album
-from indexer.tables import Album, Photo, Root
-from indexer.watch import watch_albums
+from indexer.folders.albums import ensure_album, list_albums
+from indexer.folders.globs import Globs
+from indexer.folders.scan import ScanProgress, ScanReport, scan_album
+from indexer.folders.watch import watch_albums
 
 
 @pytest.fixture

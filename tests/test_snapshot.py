@@ -10,17 +10,17 @@ from albums import album, folder_of, photo
 from fake_predictor import FakePredictor
 from sqlalchemy import select, update
 
-from indexer import maintenance, places_cache
-from indexer import snapshot as snapshots
-from indexer.catalog import Catalog, touch
-from indexer.clock import clock
-from indexer.decode import Decoder
+from indexer.db.catalog import Catalog, touch
+from indexer.db.clock import clock
+from indexer.db.tables import Photo
+from indexer.encoding.ingest import index_album
 from indexer.errors import FeaturesMissing
-from indexer.ingest import index_album
+from indexer.features import maintenance, places_cache
+from indexer.features import snapshot as snapshots
+from indexer.features.snapshot import open_snapshot, revision_of
+from indexer.features.store import FeatureStore
+from indexer.photos.decode import Decoder
 from indexer.settings import Settings
-from indexer.snapshot import open_snapshot, revision_of
-from indexer.store import FeatureStore
-from indexer.tables import Photo
 
 
 @pytest.fixture

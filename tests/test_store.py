@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from indexer import maintenance, segment
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
+from indexer.db.owner import is_gone, new_owner
+from indexer.db.tables import Album, FeatureRow, Photo, Root, Segment
 from indexer.errors import (
     CatalogUnreachable,
     DamagedSegment,
@@ -22,10 +23,9 @@ from indexer.errors import (
     LeaseLost,
     NoSpaceLeft,
 )
-from indexer.owner import is_gone, new_owner
-from indexer.store import FeatureStore, Part
-from indexer.tables import Album, FeatureRow, Photo, Root, Segment
-from indexer.verify import verify
+from indexer.features import maintenance, segment
+from indexer.features.store import FeatureStore, Part
+from indexer.features.verify import verify
 
 DTYPE = np.dtype([("sums", "<f2", (4, 3)), ("scale", "<f4", (4,))])
 TOKENS = "a" * 16
@@ -197,7 +197,7 @@ def test_full_disk_leaves_no_file_and_says_what_to_do(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"indexer.store.{where}", full)
+    monkeypatch.setattr(f"indexer.features.store.{where}", full)
     with pytest.raises(NoSpaceLeft, match="free some"):
         store.commit([part(2)], new_owner())
     assert len(files(store)) == 1
@@ -214,7 +214,7 @@ def test_worker_whose_lease_ran_out_commits_nothing(
             session.execute(update(Segment).values(lease_until=1.0))
         return write(path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("indexer.store.write_segment", slow)
+    monkeypatch.setattr("indexer.features.store.write_segment", slow)
     with pytest.raises(LeaseLost):
         store.commit([part(1)], new_owner())
     assert files(store) == []
@@ -248,7 +248,7 @@ def test_commit_whose_answer_was_lost_keeps_its_files(
 
 def dead_owner() -> str:
     """The name of a process that lives no more."""
-    code = "from indexer.owner import new_owner; print(new_owner())"
+    code = "from indexer.db.owner import new_owner; print(new_owner())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -312,7 +312,7 @@ def test_compaction_drops_what_no_photo_needs(catalog: Catalog, store: FeatureSt
 
 def test_killed_reader_holds_nothing_up(store: FeatureStore) -> None:
     code = (
-        "import sys, os; from indexer.store import ReaderLock; from pathlib import Path\n"
+        "import sys, os; from indexer.features.store import ReaderLock; from pathlib import Path\n"
         "lock = ReaderLock(Path(sys.argv[1]), 5.0); print('held', flush=True); sys.stdin.read()"
     )
     child = subprocess.Popen(

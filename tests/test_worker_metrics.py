@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import insert
 
-from indexer import jobs, slots
-from indexer.catalog import Catalog
-from indexer.owner import new_owner
-from indexer.tables import Segment
+from indexer.db.catalog import Catalog
+from indexer.db.owner import new_owner
+from indexer.db.tables import Segment
+from indexer.jobs import jobs, slots
 from workers.errors import BrokerUnreachable
 from workers.logging import configure_logging, log_context, logger
 from workers.metrics import LibraryCollector
@@ -32,14 +32,14 @@ def test_every_line_is_json_and_carries_the_ids_of_its_job_and_photo() -> None:
     configure_logging(stream=stream)
     with log_context(job_id=7, worker="w"):
         logger("workers.test").warning("photo failed", photo_id=3, reason="no image")
-        logging.getLogger("indexer.decode").error("plain %s", "record")
+        logging.getLogger("indexer.photos.decode").error("plain %s", "record")
     logger("workers.test").info("outside")
     first, second, third = (json.loads(line) for line in stream.getvalue().splitlines())
     assert (first["event"], first["job_id"], first["photo_id"]) == ("photo failed", 7, 3)
     assert (second["event"], second["job_id"], second["logger"]) == (
         "plain record",
         7,
-        "indexer.decode",
+        "indexer.photos.decode",
     )
     assert "job_id" not in third
     assert {"timestamp", "level"} <= third.keys()

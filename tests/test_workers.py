@@ -17,13 +17,15 @@ from fake_predictor import FakePredictor
 from servers import OwnRedis, wait_until
 from sqlalchemy import func, select, update
 
-from indexer import claims, jobs, scan, slots
-from indexer.catalog import Catalog
-from indexer.clock import clock
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.owner import new_owner
+from indexer.db.tables import FeatureRow, JobSlot, Segment
+from indexer.encoding import claims
 from indexer.errors import CatalogUnreachable, JobParametersInvalid
-from indexer.owner import new_owner
+from indexer.folders import scan
+from indexer.jobs import jobs, slots
 from indexer.settings import Settings
-from indexer.tables import FeatureRow, JobSlot, Segment
 from model.errors import ReferentError, UnknownModel
 from workers import kinds
 from workers.inprocess import InProcessRunner, run_job

@@ -17,11 +17,12 @@ from servers import Fleet, OwnPostgres, OwnRedis, wait_until
 from sqlalchemy import func, select
 from stand_in import QUICK_S, stand_in
 
-from indexer import jobs, maintenance, versions
-from indexer.catalog import Catalog, count_by_status
+from indexer.db.catalog import Catalog, count_by_status
+from indexer.db.tables import EncodeClaim, FeatureRow, JobSlot, Photo, Root, Segment
+from indexer.features import maintenance, versions
+from indexer.features.store import FeatureStore
+from indexer.jobs import jobs
 from indexer.settings import Settings
-from indexer.store import FeatureStore
-from indexer.tables import EncodeClaim, FeatureRow, JobSlot, Photo, Root, Segment
 
 COMMAND = (sys.executable, str(Path(__file__).resolve().parent / "stand_in.py"))
 

@@ -19,8 +19,8 @@ from sqlalchemy import func, select
 from stand_in import QUICK_S
 from trial_library import Index, Library, make_photos, undisturbed
 
-from indexer import jobs
-from indexer.tables import EncodeClaim, JobSlot
+from indexer.db.tables import EncodeClaim, JobSlot
+from indexer.jobs import jobs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TABLE = REPOSITORY / "docs" / "reliability.md"

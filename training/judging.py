@@ -116,7 +116,7 @@ class AlbumScores:
     Attributes:
         no_target_logit: (E, N) float64.
         predicted_area: (E, N) pixels of the mask at the network's input size, or None if unasked.
-        prefilter: (E, N) the prefilter's score, see `indexer.prefilter`.
+        prefilter: (E, N) the prefilter's score, see `indexer.features.prefilter`.
     """
 
     no_target_logit: NDArray[np.float64]

@@ -50,7 +50,7 @@ class Lesson:
 
 
 def photo_scores(vectors: Tensor, sentences: Tensor) -> Tensor:
-    """The prefilter's score, see `indexer.prefilter`: (B, V, D), (E, D) -> (B, E)."""
+    """The prefilter's score, see `indexer.features.prefilter`: (B, V, D), (E, D) -> (B, E)."""
     return torch.einsum("bvd,ed->bve", vectors, sentences).amax(1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import redis
 
-from indexer.jobs import QUEUES
+from indexer.jobs.jobs import QUEUES
 from indexer.settings import Settings
 from workers.errors import BrokerUnreachable
 

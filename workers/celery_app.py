@@ -1,7 +1,7 @@
 """The Celery application: how messages travel. What they mean is in `workers.tasks`.
 
 Messages carry two numbers as JSON, nothing else. They are hints: losing or doubling one loses or
-doubles no work, because `indexer.slots` decides who works.
+doubles no work, because `indexer.jobs.slots` decides who works.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from indexer.jobs import QUEUES
+from indexer.jobs.jobs import QUEUES
 from indexer.settings import Settings
 
 TURN = "referent.turn"

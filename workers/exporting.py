@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from indexer.errors import JobParametersInvalid
-from indexer.store import FeatureStore
+from indexer.features.store import FeatureStore
 from search_api.engine import Engine
 from search_api.exports import FORMS, write_export
 from workers.work import Outcome, Turn

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
-from indexer import claims, ingest, jobs, scan, slots, versions
-from indexer.catalog import count_by_status
-from indexer.commits import Tally
-from indexer.encoding import Ingest
+from indexer.db.catalog import count_by_status
+from indexer.db.tables import Album, FeatureRow, Photo, Segment
+from indexer.encoding import claims, ingest
+from indexer.encoding.commits import Tally
+from indexer.encoding.encode import Ingest
 from indexer.errors import UnknownAlbum
-from indexer.job_failures import note_album_failures
+from indexer.features import versions
+from indexer.folders import scan
+from indexer.jobs import jobs, slots
+from indexer.jobs.failures import note_album_failures
 from indexer.settings import MEBIBYTE
-from indexer.tables import Album, FeatureRow, Photo, Segment
 from workers import metrics
 from workers.errors import ReindexRefused
 from workers.logging import logger

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Self
 
-from indexer import jobs, slots
-from indexer.catalog import Catalog
-from indexer.owner import new_owner
+from indexer.db.catalog import Catalog
+from indexer.db.owner import new_owner
+from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers.logging import logger

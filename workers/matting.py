@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from indexer import jobs
 from indexer.errors import JobParametersInvalid
-from indexer.store import FeatureStore
+from indexer.features.store import FeatureStore
+from indexer.jobs import jobs
 from search_api import manifest, matte, pipeline, runs
 from search_api.archive import folder_of_job
 from search_api.engine import Engine

@@ -16,10 +16,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 from sqlalchemy import func, select
 
-from indexer import jobs
-from indexer.catalog import Catalog
-from indexer.clock import clock
-from indexer.tables import EncodeClaim, JobSlot, Segment
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.tables import EncodeClaim, JobSlot, Segment
+from indexer.jobs import jobs
 from model.errors import ReferentError
 from workers.logging import logger
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workers.logging import logger
 
 if TYPE_CHECKING:
-    from indexer.decode import Decoder
+    from indexer.photos.decode import Decoder
     from indexer.settings import Settings
     from model.predictor import Predictor
 
@@ -61,7 +61,7 @@ class Models:
 
     def decoder(self, settings: Settings, input_size: int) -> Decoder:
         """Processes that decode photos to this size."""
-        from indexer.decode import Decoder
+        from indexer.photos.decode import Decoder
 
         with self._lock:
             if self._decoder is not None and self._decoder_size != input_size:

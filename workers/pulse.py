@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from indexer import slots
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
 from indexer.errors import PlaceLost
+from indexer.jobs import slots
 from model.errors import ReferentError
 from workers.logging import logger
 

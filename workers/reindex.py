@@ -1,6 +1,6 @@
 """Index an album with another model while searches go on with the old one, then swap.
 
-The new version is built beside the serving one (`indexer.versions`): same photos, other
+The new version is built beside the serving one (`indexer.features.versions`): same photos, other
 fingerprints, so that their rows never mix. It serves from one transaction on, once every photo,
 those added since the start included, has its features or has failed. The old version stays for
 `rollback` until it is dropped.
@@ -12,12 +12,14 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from indexer import ingest, jobs, maintenance, slots, statuses, versions
-from indexer.catalog import Catalog, count_by_status
+from indexer.db.catalog import Catalog, count_by_status
+from indexer.encoding import ingest, statuses
 from indexer.errors import JobConflict
-from indexer.job_failures import note_album_failures
+from indexer.features import maintenance, versions
+from indexer.features.store import FeatureStore
+from indexer.jobs import jobs, slots
+from indexer.jobs.failures import note_album_failures
 from indexer.settings import Settings
-from indexer.store import FeatureStore
 from workers.errors import ReindexRefused
 from workers.indexing import Encoded, album_of, encode, report_progress
 from workers.work import MORE, WAIT, Outcome, Turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol, Self
 
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
 from indexer.settings import Settings
 from workers.inprocess import InProcessRunner
 from workers.models import Models

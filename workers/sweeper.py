@@ -14,9 +14,9 @@ from collections import Counter
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from indexer import slots
-from indexer.catalog import Catalog
-from indexer.jobs import QUEUE_OF_KIND
+from indexer.db.catalog import Catalog
+from indexer.jobs import slots
+from indexer.jobs.jobs import QUEUE_OF_KIND
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers.broker import queue_lengths, unreachable

@@ -17,10 +17,10 @@ from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 from kombu.exceptions import OperationalError
 
-from indexer import slots
-from indexer.catalog import Catalog
-from indexer.jobs import QUEUE_OF_KIND
-from indexer.owner import new_owner
+from indexer.db.catalog import Catalog
+from indexer.db.owner import new_owner
+from indexer.jobs import slots
+from indexer.jobs.jobs import QUEUE_OF_KIND
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers import metrics

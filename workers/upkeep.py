@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from indexer import jobs, maintenance
-from indexer import verify as verification
-from indexer.store import FeatureStore
+from indexer.features import maintenance
+from indexer.features import verify as verification
+from indexer.features.store import FeatureStore
+from indexer.jobs import jobs
 from workers.work import WAIT, Outcome, Turn
 
 

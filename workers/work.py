@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from indexer import claims, jobs, slots
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
+from indexer.encoding import claims
 from indexer.errors import CatalogLocked, CatalogUnreachable, PlaceLost
+from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers import metrics

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Path, Query, UploadFile
 
-from indexer import jobs
+from indexer.jobs import jobs
 from search_api import albums
 from search_api.albums import AlbumInfo
 from search_api.deps import Admin, PrincipalDep, Reader, ServerDep, Writer

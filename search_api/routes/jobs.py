@@ -11,10 +11,10 @@ from fastapi import APIRouter, Path, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from indexer import jobs
-from indexer.catalog import Catalog
+from indexer.db.catalog import Catalog
 from indexer.errors import UnknownJob
-from indexer.jobs import JobView
+from indexer.jobs import jobs
+from indexer.jobs.jobs import JobView
 from search_api.albums import album_id_of
 from search_api.cursors import MAX_POSITION, make_cursor, read_cursor
 from search_api.deps import Reader, ServerDep, Writer

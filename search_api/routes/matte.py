@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer import jobs
+from indexer.jobs import jobs
 from search_api.archive import folder_of_job, zip_of
 from search_api.deps import Reader, ServerDep, Writer
 from search_api.errors import NotFound, StillRunning

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from sqlalchemy import select
 
-from indexer import versions
-from indexer.tables import Album, ModelVersion
+from indexer.db.tables import Album, ModelVersion
+from indexer.features import versions
 from search_api.deps import PrincipalDep, Reader, ServerDep
 from search_api.keys import Principal, authenticate
 from search_api.problems import documented

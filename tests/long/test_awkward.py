@@ -13,11 +13,11 @@ from albums import album
 from fake_predictor import FakePredictor
 from sqlalchemy import select
 
-from indexer.catalog import Catalog
-from indexer.decode import Decoder
-from indexer.ingest import index_album
+from indexer.db.catalog import Catalog
+from indexer.db.tables import Photo
+from indexer.encoding.ingest import index_album
+from indexer.photos.decode import Decoder
 from indexer.settings import Settings
-from indexer.tables import Photo
 
 SHARED = Path(os.environ.get("REFERENT_SHARED", Path(__file__).parents[3] / "shared"))
 FOLDER = SHARED / "photos" / "awkward"

@@ -34,8 +34,8 @@ from trials import (
     today,
 )
 
-from indexer import jobs
-from indexer.decode import Decoder
+from indexer.jobs import jobs
+from indexer.photos.decode import Decoder
 from workers.celery_app import make_app, send_turn
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]

@@ -16,11 +16,11 @@ from page import Visit, chromium, matched, search, serving
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from indexer.albums import ensure_album
-from indexer.catalog import Catalog
-from indexer.ingest import index_album
+from indexer.db.catalog import Catalog
+from indexer.encoding.ingest import index_album
+from indexer.features.store import FeatureStore
+from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
-from indexer.store import FeatureStore
 from model.build import load_predictor
 from search_api.engine import Engine
 from training.album import AlbumPlan, write_album

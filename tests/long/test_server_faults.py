@@ -16,7 +16,7 @@ from stand_in import QUICK_S
 from trial_library import COMMAND, Index, Library
 from trials import LOOK_S, PHOTOS, Record, Trials, in_mid_batch, servers
 
-from indexer import jobs
+from indexer.jobs import jobs
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)

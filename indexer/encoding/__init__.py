@@ -1,0 +1,1 @@
+"""Photos that wait become features: claims, batches, commits, and the whole ingest."""

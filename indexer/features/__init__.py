@@ -1,0 +1,1 @@
+"""Cached features: segments, the store, vectors for the prefilter, versions, upkeep."""

@@ -1,0 +1,404 @@
+"""The prefilter: which photos are worth judging, by the expression's vector and the photos' own.
+
+A photo's score is the greatest inner product of the query with its V vectors. Small libraries are
+scored whole, exactly up to 8 bit codes; large ones through FAISS's inverted lists. Rows that the
+FAISS file does not cover yet are scored beside it, so a photo is found as soon as it is indexed.
+The best by this score may be ranked again by what else their records hold, roughly judged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import faiss as _faiss
+import numpy as np
+
+from indexer.errors import DamagedSegment
+from indexer.features import vector_file
+from indexer.features.codes import Codes, dot, fold
+from indexer.features.snapshot import Snapshot
+from indexer.features.vector_file import Manifest, VectorFileDamaged
+from indexer.settings import Settings
+
+# FAISS's own type stubs know neither its keyword arguments nor its NumPy wrappers.
+faiss: Any = _faiss
+log = logging.getLogger(__name__)
+
+# The file is rebuilt when more photos than this, and than this share, are not covered by it.
+UNCOVERED_ROWS = 2000
+UNCOVERED_SHARE = 0.2
+# FAISS's own list search keeps a heap; beyond so many results our scan of the lists is quicker.
+HEAP_RESULTS_MAX = 20_000
+LISTS_MIN = 64
+# Photos' best vectors scatter over more lists than their share of the album.
+LISTS_A_SHARE = 8
+# So many photos are ranked again, or so many times as many as are wanted: whole small albums.
+RERANKED_MIN = 1000
+DEPTH = 5
+
+Reranker = Callable[[np.ndarray], np.ndarray]
+"""Vectors records (B,) → scores (B,)."""
+
+
+class HasVectors(Protocol):
+    """What the prefilter needs of a predictor."""
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Tier → fingerprint."""
+
+    def vectors_of(self, records: np.ndarray) -> np.ndarray:
+        """Return float32 (B, V, D) of records (B,)."""
+
+
+class Prefilter:
+    """The vectors of one snapshot's photos, ready to be searched; threads may share it."""
+
+    def __init__(self, folder: Path, snapshot: Snapshot, predictor: HasVectors) -> None:
+        self._folder = folder
+        self._snapshot = snapshot
+        self._predictor = predictor
+        self._fingerprint = predictor.fingerprints["vectors"]
+        self._lock = threading.Lock()
+        self.rebuilt: str | None = None
+        """Why the file was built anew when this was opened; None where it was usable."""
+        self._load()
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        snapshot: Snapshot,
+        predictor: HasVectors,
+        *,
+        flat_rows_max: int = vector_file.FLAT_ROWS_MAX,
+    ) -> Prefilter:
+        """Map the model's FAISS file, or build it where it is damaged or far behind.
+
+        Where the library cannot be written, photos outside the file are scored from memory.
+        """
+        folder = settings.features_dir
+        reason = needs_build(folder, snapshot)
+        if reason is not None:
+            if reason != "there is none yet":
+                log.warning("the prefilter's FAISS file is built anew: %s", reason)
+            try:
+                build(folder, snapshot, predictor, flat_rows_max=flat_rows_max)
+            except OSError as error:
+                log.warning("the prefilter's FAISS file cannot be written: %s", error)
+        prefilter = cls(folder, snapshot, predictor)
+        prefilter.rebuilt = reason
+        return prefilter
+
+    @property
+    def kind(self) -> str:
+        """``flat`` or ``ivf``, chosen by size; ``none`` while nothing is indexed."""
+        return self._manifest.kind if self._manifest else "none"
+
+    @property
+    def covered(self) -> int:
+        """Photos of the snapshot that the FAISS file covers; the rest is scored beside it."""
+        return int((self._row_of < self._base_rows).sum()) if len(self._row_of) else 0
+
+    def search(
+        self,
+        query: np.ndarray,
+        k: int,
+        among: np.ndarray | None = None,
+        rerank: Reranker | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the photos whose vectors fit a query best.
+
+        Args:
+            query: (D,) float32, the expression's sentence vector.
+            k: how many photos; fewer come where there are fewer.
+            among: snapshot indices to choose from; None means all.
+            rerank: scores the best of them anew, and so chooses and orders the k.
+        Returns:
+            snapshot indices (K,) int64 and scores (K,) float32, best first; equal scores by index.
+        """
+        count = len(self._row_of) if among is None else len(among)
+        k = min(int(k), count)
+        if k <= 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        query = np.ascontiguousarray(query, np.float32)
+        if rerank is None:
+            return _best(self._scores(query, k, k, among), k, among)
+        depth = max(DEPTH * k, RERANKED_MIN)
+        if depth >= count:
+            chosen = np.arange(count) if among is None else np.sort(among)
+        else:
+            chosen = np.sort(_best(self._scores(query, k, depth, among), depth, among)[0])
+        return _best(self._finer(query, chosen, rerank), k, chosen)
+
+    def _finer(self, query: np.ndarray, chosen: np.ndarray, rerank: Reranker) -> np.ndarray:
+        """Score snapshot indices (B,) by their records.
+
+        Where records are damaged, inner products must do: a photo gets the score that others have
+        who stand as high by these. Without any it comes last.
+        """
+        scores = np.zeros(len(chosen), np.float32)
+        segment = self._snapshot.places("vectors").segment[chosen]
+        lost = segment < 0
+        parts = []
+        for number in np.unique(segment[~lost]):
+            mine = np.flatnonzero(segment == number)
+            try:
+                parts.append((mine, self._snapshot.gather("vectors", chosen[mine])))
+            except DamagedSegment as error:
+                log.warning("%s", error)
+                lost[mine] = True
+        if parts:
+            at = np.concatenate([mine for mine, _ in parts])
+            scores[at] = rerank(np.concatenate([records for _, records in parts]))
+        if lost.any():
+            rough = self._scores(query, len(chosen), len(chosen), chosen)
+            level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max((~lost).sum(), 1)
+            alike = np.quantile(scores[~lost], level) if parts else rough[lost]
+            scores[lost] = np.where(np.isfinite(rough[lost]), alike, -np.inf)
+        return scores
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Map the file, and encode what it does not cover."""
+        self._stamp = _stamp(vector_file.manifest_path(self._folder, self._fingerprint))
+        self._manifest: Manifest | None = None
+        self._index: Any = None
+        for _ in range(3):  # another process may swap the file between manifest and index
+            try:
+                path = vector_file.manifest_path(self._folder, self._fingerprint)
+                manifest = vector_file.read_manifest(path)
+                self._index = vector_file.read_index(path.parent / manifest.file, manifest)
+                self._manifest = manifest
+                break
+            except VectorFileDamaged:
+                continue
+        self._base_rows = self._manifest.rows if self._manifest else 0
+        self._row_of, extra = self._locate()
+        self._extra = self._encode(extra)
+        if self._index is not None and self._manifest is not None:
+            self._table = _table(self._index)
+
+    def _locate(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Map photos (N,) to rows; rows beyond the file's are those of the returned segments."""
+        places = self._snapshot.places("vectors")
+        row_of = np.full(len(self._snapshot), -1, np.int64)
+        extra: dict[str, np.ndarray] = {}
+        ids, inverse = np.unique(places.segment, return_inverse=True)
+        paths = self._snapshot.segment_paths(int(each) for each in ids if each >= 0)
+        next_row = self._base_rows
+        for number, segment_id in enumerate(ids):
+            if segment_id < 0:
+                continue  # a photo without vectors is found last, not lost: it scores -inf
+            mine = inverse == number
+            path = paths[int(segment_id)]
+            position = places.position[mine]
+            covered = self._manifest.segments.get(path) if self._manifest else None
+            if covered is not None:
+                row_of[mine] = covered[0] + position
+            else:
+                used, local = np.unique(position, return_inverse=True)
+                row_of[mine] = next_row + local
+                extra[path] = used
+                next_row += len(used)
+        return row_of, extra
+
+    def _encode(self, extra: dict[str, np.ndarray]) -> Codes | None:
+        """Turn rows outside the file into 8 bit codes in memory."""
+        blocks = []
+        for path, positions in extra.items():
+            records = self._snapshot.store.rows(path)
+            for start in range(0, len(positions), vector_file.ADD_ROWS):
+                chosen = records[positions[start : start + vector_file.ADD_ROWS]]
+                blocks.append(self._predictor.vectors_of(chosen))
+        if not blocks:
+            return None
+        values = np.concatenate(blocks).reshape(-1, blocks[0].shape[-1])  # (rows * V, D)
+        low = values.min(0)
+        step = np.maximum((values.max(0) - low) / 255.0, 1e-9)
+        codes = np.clip((values - low) / step - 0.5, 0, 255).round().astype(np.uint8)
+        return Codes(codes, low, step, blocks[0].shape[1])
+
+    def _refresh(self) -> None:
+        """Take up a file that another process has swapped in."""
+        path = vector_file.manifest_path(self._folder, self._fingerprint)
+        if _stamp(path) != self._stamp:
+            with self._lock, contextlib.suppress(DamagedSegment):
+                if _stamp(path) != self._stamp:
+                    self._load()
+
+    # -- scoring -------------------------------------------------------------------------------
+
+    def _scores(
+        self, query: np.ndarray, k: int, depth: int, among: np.ndarray | None
+    ) -> np.ndarray:
+        """Score the photos (N,) or (len(among),); -inf where lists were left out.
+
+        About ``depth`` of them are scored, at least k.
+        """
+        self._refresh()
+        with self._lock:
+            row_of = self._row_of if among is None else self._row_of[among]
+            extra = self._extra_scores(query)
+            scores = self._file_scores(query, k, depth, row_of)
+        rows = np.concatenate([scores, extra])
+        if not len(rows):
+            return np.full(len(row_of), -np.inf, np.float32)
+        return np.where(row_of >= 0, rows[row_of], np.float32(-np.inf))
+
+    def _extra_scores(self, query: np.ndarray) -> np.ndarray:
+        if self._extra is None:
+            return np.zeros(0, np.float32)
+        out = np.empty(len(self._extra.codes), np.float32)
+        self._extra.scores(query, out)
+        return out.reshape(-1, self._extra.vectors).max(1)  # (rows, V) -> (rows,)
+
+    def _file_scores(self, query: np.ndarray, k: int, depth: int, row_of: np.ndarray) -> np.ndarray:
+        """Score the file's rows (rows,); -inf for rows in lists that were not looked at."""
+        manifest = self._manifest
+        if manifest is None:
+            return np.zeros(0, np.float32)
+        if manifest.kind == "flat":
+            flat = np.empty(manifest.rows * manifest.vectors, np.float32)
+            codes = faiss.rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
+            codes = codes.reshape(-1, manifest.dimensions)  # (rows * V, D)
+            Codes(codes, *self._table, manifest.vectors).scores(query, flat)
+            return flat.reshape(manifest.rows, manifest.vectors).max(1)
+        wanted = np.zeros(manifest.rows, bool)
+        inside = row_of[(row_of >= 0) & (row_of < manifest.rows)]
+        wanted[inside] = True
+        share = depth / max(len(inside), 1)
+        lists = int(
+            min(self._index.nlist, max(LISTS_MIN, self._index.nlist * LISTS_A_SHARE * share))
+        )
+        while True:
+            scores = self._list_scores(query, depth, lists, wanted)
+            found = int(np.isfinite(scores).sum())
+            if found >= min(k, int(wanted.sum())) or lists >= self._index.nlist:
+                return scores
+            lists = min(self._index.nlist, lists * 4)
+
+    def _list_scores(
+        self, query: np.ndarray, depth: int, lists: int, wanted: np.ndarray
+    ) -> np.ndarray:
+        """Score the wanted rows (rows,) by the inverted lists nearest to the query."""
+        manifest = self._manifest
+        assert manifest is not None
+        results = 4 * depth + 64
+        if results <= HEAP_RESULTS_MAX and lists < self._index.nlist:
+            bits = np.packbits(np.repeat(wanted, manifest.vectors), bitorder="little")
+            selector = None if wanted.all() else faiss.IDSelectorBitmap(bits)
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=lists)
+            values, ids = self._index.search(query[None], results, params=parameters)
+            scores = np.full(manifest.rows, -np.inf, np.float32)
+            hit = ids[0] >= 0
+            np.maximum.at(scores, ids[0][hit] // manifest.vectors, values[0][hit])
+            return scores
+        if lists < self._index.nlist:
+            _, nearest = self._index.quantizer.search(query[None], lists)
+            chosen = [int(each) for each in nearest[0] if each >= 0]
+        else:
+            chosen = list(range(self._index.nlist))
+        flat = np.full(manifest.rows * manifest.vectors, -np.inf, np.float32)
+        stored = self._index.invlists
+        weights, constant = fold(query, *self._table)
+        for number in chosen:
+            size = stored.list_size(number)
+            if not size:
+                continue
+            codes = faiss.rev_swig_ptr(stored.get_codes(number), size * manifest.dimensions)
+            out = np.empty(size, np.float32)
+            dot(codes.reshape(size, manifest.dimensions), weights, constant, out)
+            flat[faiss.rev_swig_ptr(stored.get_ids(number), size)] = out
+        scores = flat.reshape(manifest.rows, manifest.vectors).max(1)
+        scores[~wanted] = -np.inf
+        return scores
+
+
+def _best(scores: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k greatest, best first."""
+    if k < len(scores):
+        # All that tie with the k-th, then the first of them: the choice never depends on chance.
+        cut = np.partition(scores, len(scores) - k)[len(scores) - k]
+        at = np.flatnonzero(scores >= cut)
+    else:
+        at = np.arange(len(scores))
+    at = at[np.argsort(-scores[at], kind="stable")][:k]
+    indices = at if among is None else np.asarray(among)[at]
+    return indices.astype(np.int64), scores[at].astype(np.float32)
+
+
+def _table(index: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return each dimension's least value and code step, (D,) float32 each."""
+    trained = faiss.vector_to_array(index.sq.trained)
+    low, difference = trained[: index.d], trained[index.d :]
+    return low.copy(), difference / np.float32(255.0)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def needs_build(folder: Path, snapshot: Snapshot) -> str | None:
+    """Return why the FAISS file has to be built; None where it is good enough."""
+    path = vector_file.manifest_path(folder, snapshot.fingerprints["vectors"])
+    segments = np.unique(snapshot.places("vectors").segment)
+    if not len(segments[segments >= 0]):
+        return None
+    try:
+        manifest = vector_file.read_manifest(path)
+        vector_file.read_index(path.parent / manifest.file, manifest)
+    except VectorFileDamaged as error:
+        return str(error)
+    paths = snapshot.segment_paths(int(each) for each in segments if each >= 0)
+    known = [number for number, name in paths.items() if name in manifest.segments]
+    outside = int((~np.isin(snapshot.places("vectors").segment, known)).sum())
+    if outside > UNCOVERED_ROWS and outside > UNCOVERED_SHARE * len(snapshot):
+        return f"{outside:,} of {len(snapshot):,} photos are not in it"
+    return None
+
+
+def build(
+    folder: Path,
+    snapshot: Snapshot,
+    predictor: HasVectors,
+    *,
+    flat_rows_max: int = vector_file.FLAT_ROWS_MAX,
+) -> Manifest | None:
+    """Build the FAISS file over every live segment of the model's vectors and swap it in.
+
+    Returns:
+        what it covers; None where there are no vectors yet.
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    fingerprint = predictor.fingerprints["vectors"]
+    segments = snapshot.live_segments(fingerprint)
+    usable = []
+    for path, rows in segments:
+        try:
+            snapshot.store.rows(path)
+        except DamagedSegment as error:
+            log.warning("%s", error)
+        else:
+            usable.append((path, rows))
+    if not sum(rows for _, rows in usable):
+        return None
+    return vector_file.build(
+        folder,
+        fingerprint,
+        usable,
+        snapshot.store.rows,
+        predictor.vectors_of,
+        flat_rows_max=flat_rows_max,
+    )

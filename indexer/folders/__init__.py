@@ -1,0 +1,1 @@
+"""Albums' folders on disk: which files lie there, and rows in line with them."""

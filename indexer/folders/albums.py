@@ -1,0 +1,265 @@
+"""Make albums, and give and take their folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, distinct, func, select
+from sqlalchemy.orm import Session
+
+from indexer.db.catalog import album_named, count_by_status
+from indexer.db.tables import Album, Photo, Root
+from indexer.errors import AlbumExists, FolderError, UnknownGlob
+
+
+@dataclass(frozen=True)
+class AlbumSummary:
+    """What `referent albums` tells of an album; paths are made printable."""
+
+    name: str
+    folders: list[str]
+    photos: int
+    """Indexed, failed and new: the album's size."""
+    indexed: int
+    failed: int
+    new: int
+    missing: int
+    duplicates: int
+    """Photos whose content another photo of the album has as well."""
+    include: list[str]
+    exclude: list[str]
+    scanned_at: float | None
+    """Unix time of the oldest of its folders' last scans; None when one was never scanned."""
+
+
+def ensure_album(
+    session: Session,
+    folders: Sequence[Path | bytes],
+    *,
+    name: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> Album:
+    """The album of these folders: found by name, or made; folders and globs are added to it.
+
+    Args:
+        folders: existing folders; each becomes a root, unless it is one.
+        name: of the album; by default that of the album that has the first folder as a root, else
+            the folder's own name (with a number behind it where that is taken).
+        include, exclude: globs as in `indexer.folders.globs.Globs`, added to those the album has.
+    Raises:
+        FolderError: a folder does not exist, is no folder or cannot be listed.
+        UnknownAlbum: no folder is given and no album has this name.
+    """
+    places = [check_folder(folder) for folder in folders]
+    album = find_album(session, places, name)
+    if album is None:
+        if not places:
+            return album_named(session, name or "")
+        album = _new_album(session, name or _free_name(session, places[0]))
+    known = set(session.scalars(select(Root.path).where(Root.album_id == album.id)))
+    session.add_all(
+        Root(album_id=album.id, path=place, mounts=[])
+        for place in dict.fromkeys(places)
+        if place not in known
+    )
+    _add_globs(album, include, exclude)
+    session.flush()
+    return album
+
+
+def find_album(session: Session, places: Sequence[bytes], name: str | None) -> Album | None:
+    """The album of this name; without one, that which has the first of the folders as a root."""
+    if name is not None:
+        return session.scalars(select(Album).where(Album.name == name)).one_or_none()
+    if not places:
+        return None
+    query = select(Album).join(Root).where(Root.path == places[0]).order_by(Album.id)
+    return session.scalars(query).first()
+
+
+def check_folder(folder: Path | bytes) -> bytes:
+    """A folder's absolute path as bytes, when it is one that can be listed.
+
+    Raises:
+        FolderError: it is not; the message says why.
+    """
+    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes, and links are kept
+    shown = _shown(place)
+    try:
+        with os.scandir(place):
+            return place
+    except FileNotFoundError as error:
+        raise FolderError(f"no such folder: {shown}") from error
+    except NotADirectoryError as error:
+        raise FolderError(f"{shown} is a file: name the folder that holds the photos") from error
+    except OSError as error:
+        raise FolderError(
+            f"cannot read the folder {shown} ({error.strerror}): check its permissions"
+        ) from error
+
+
+def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
+    """Take a folder from an album, and its photos' rows with it; files are never touched.
+
+    Returns:
+        How many photos went.
+    Raises:
+        FolderError: it is none of the album's folders.
+    """
+    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes
+    roots = session.scalars(select(Root).where(Root.album_id == album.id)).all()
+    for root in roots:
+        if root.path == place:
+            photos = session.scalar(
+                select(func.count()).select_from(Photo).where(Photo.root_id == root.id)
+            )
+            session.delete(root)
+            album.revision += 1
+            return photos or 0
+    names = ", ".join(_shown(root.path) for root in roots)
+    raise FolderError(f"{_shown(place)} is no folder of the album {album.name!r} ({names})")
+
+
+def rename_album(session: Session, album: Album, name: str) -> None:
+    """Give an album another name.
+
+    Raises:
+        AlbumExists: another album has it.
+    """
+    taken = session.scalar(select(Album.id).where(Album.name == name, Album.id != album.id))
+    if taken is not None:
+        raise AlbumExists(f"another album is named {name!r}: choose another name")
+    album.name = name
+
+
+def change_album(
+    session: Session,
+    name: str,
+    *,
+    add: Sequence[Path] = (),
+    drop: Sequence[Path] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    drop_globs: Sequence[str] = (),
+    rename: str | None = None,
+) -> str:
+    """Add and drop folders and globs, rename; all or nothing.
+
+    Returns:
+        The album's name afterwards.
+    Raises:
+        UnknownAlbum, UnknownGlob, FolderError, AlbumExists.
+    """
+    album = album_named(session, name)
+    for folder in drop:
+        drop_folder(session, album, folder)
+    for glob in drop_globs:
+        _drop_glob(album, glob)
+    ensure_album(session, add, name=name, include=include, exclude=exclude)
+    if rename is not None:
+        rename_album(session, album, rename)
+    return album.name
+
+
+def delete_album(session: Session, name: str) -> int:
+    """Forget an album with its rows, jobs and searches; files stay, and so do features that other
+    albums share (``referent index --gc`` collects what none needs).
+
+    Returns:
+        How many photos it had.
+    Raises:
+        UnknownAlbum.
+    """
+    album = album_named(session, name)
+    photos = session.scalar(
+        select(func.count())
+        .select_from(Photo)
+        .where(Photo.album_id == album.id, Photo.deleted_at.is_(None))
+    )
+    session.execute(delete(Album).where(Album.id == album.id))
+    return photos or 0
+
+
+def list_albums(session: Session, name: str | None = None) -> list[AlbumSummary]:
+    """All albums by name, or the one of this name.
+
+    Raises:
+        UnknownAlbum.
+    """
+    if name is not None:
+        return [summarise(session, album_named(session, name))]
+    return [
+        summarise(session, album) for album in session.scalars(select(Album).order_by(Album.name))
+    ]
+
+
+def summarise(session: Session, album: Album) -> AlbumSummary:
+    """Count an album's photos."""
+    roots = session.scalars(select(Root).where(Root.album_id == album.id).order_by(Root.path)).all()
+    counts = count_by_status(session, album.id)
+    hashed, different = session.execute(
+        select(func.count(Photo.content_hash), func.count(distinct(Photo.content_hash))).where(
+            Photo.album_id == album.id, Photo.deleted_at.is_(None)
+        )
+    ).one()
+    scans = [root.scanned_at for root in roots]
+    return AlbumSummary(
+        name=album.name,
+        folders=[_shown(root.path) for root in roots],
+        photos=counts["indexed"] + counts["failed"] + counts["new"],
+        indexed=counts["indexed"],
+        failed=counts["failed"],
+        new=counts["new"],
+        missing=counts["missing"],
+        duplicates=hashed - different,
+        include=list(album.settings.get("include", ())),
+        exclude=list(album.settings.get("exclude", ())),
+        scanned_at=min((scan for scan in scans if scan is not None), default=None)
+        if None not in scans
+        else None,
+    )
+
+
+def _new_album(session: Session, name: str) -> Album:
+    album = Album(name=name, settings={})
+    session.add(album)
+    session.flush()
+    return album
+
+
+def _free_name(session: Session, place: bytes) -> str:
+    base = _shown(place.rpartition(b"/")[2]) or "photos"
+    name, number = base[:200], 1
+    while session.scalar(select(Album.id).where(Album.name == name)) is not None:
+        number += 1
+        name = f"{base[:200]} {number}"
+    return name
+
+
+def _add_globs(album: Album, include: Sequence[str], exclude: Sequence[str]) -> None:
+    settings: dict[str, Any] = dict(album.settings)
+    for key, globs in (("include", include), ("exclude", exclude)):
+        if globs:
+            settings[key] = list(dict.fromkeys([*settings.get(key, ()), *globs]))
+    if settings != album.settings:
+        album.settings = settings
+
+
+def _drop_glob(album: Album, glob: str) -> None:
+    settings: dict[str, Any] = dict(album.settings)
+    kept = {key: list(settings.get(key, ())) for key in ("include", "exclude")}
+    if not any(glob in globs for globs in kept.values()):
+        known = ", ".join([*kept["include"], *kept["exclude"]]) or "none"
+        raise UnknownGlob(f"{glob!r} is no glob of the album {album.name!r} (globs: {known})")
+    for key, globs in kept.items():
+        settings[key] = [each for each in globs if each != glob]
+    album.settings = settings
+
+
+def _shown(path: bytes) -> str:
+    return path.decode(errors="backslashreplace")

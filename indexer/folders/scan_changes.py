@@ -1,0 +1,318 @@
+"""What a scan writes: new, changed, moved and vanished photos, in short transactions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from indexer.db.catalog import Catalog, touch
+from indexer.db.clock import clock
+from indexer.db.tables import Album, Base, Photo
+from indexer.folders.content import HashedFile
+from indexer.folders.walk import FoundFile
+
+# Parameters of one IN (...): far below the limits of both databases.
+_CHUNK = 1000
+_PHOTOS = Base.metadata.tables[Photo.__tablename__]
+
+
+@dataclass
+class NewFile:
+    """A file at a path that has no row."""
+
+    file: FoundFile
+    hashed: HashedFile = field(default_factory=HashedFile)
+
+
+@dataclass
+class StoredFile:
+    """A file whose row says something else, or says that it is missing."""
+
+    file: FoundFile
+    photo_id: int
+    hashed: HashedFile = field(default_factory=HashedFile)
+
+
+@dataclass
+class Changes:
+    """One batch of one root."""
+
+    new: list[NewFile] = field(default_factory=list)
+    stored: list[StoredFile] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.stored)
+
+
+@dataclass
+class Applied:
+    """How many photos a batch changed, by what happened to them."""
+
+    new: int = 0
+    changed: int = 0
+    moved: int = 0
+    returned: int = 0
+    unchanged: int = 0
+
+
+@dataclass
+class Settled:
+    """What became of the rows whose files were not found."""
+
+    moved: int = 0
+    missing: int = 0
+    unconfirmed: int = 0
+
+
+def apply(catalog: Catalog, album_id: int, root_id: int, changes: Changes) -> Applied:
+    """Write one batch in one transaction."""
+    done = Applied()
+    with catalog.session() as session:
+        _lock(session, album_id)
+        _add(session, catalog, album_id, root_id, changes.new, done)
+        _replace(session, changes.stored, done)
+        if done.new or done.changed or done.moved or done.returned:
+            touch(session, album_id)
+    return done
+
+
+def settle(
+    catalog: Catalog,
+    album_id: int,
+    *,
+    vanished: Sequence[int],
+    excluded: Sequence[int],
+    living: int,
+    since: float,
+    confirm: bool,
+) -> Settled:
+    """Follow moved photos to their new place, tombstone the rest.
+
+    Args:
+        vanished: ids of rows whose files were not found in a folder that is really there.
+        excluded: ids of rows that the album's globs leave out now; never asked about.
+        living: photos that the album had before the scan.
+        since: rows added after this time may be a vanished photo at another place.
+        confirm: tombstone even more than half of the album.
+    """
+    settled = Settled()
+    gone: list[int] = []
+    for chunk in _chunks(vanished):
+        with catalog.session() as session:
+            _lock(session, album_id)
+            moved = _follow(session, album_id, chunk, since)
+            if moved:
+                touch(session, album_id)
+        settled.moved += len(moved)
+        gone.extend(photo_id for photo_id in chunk if photo_id not in moved)
+    if 2 * len(gone) > living and not confirm:
+        settled.unconfirmed = len(gone)
+        gone = []
+    for chunk in _chunks([*gone, *excluded]):
+        with catalog.session() as session:
+            _lock(session, album_id)
+            session.execute(
+                update(Photo)
+                .where(Photo.id.in_(chunk), Photo.deleted_at.is_(None))
+                .values(status="missing", deleted_at=clock())
+                .execution_options(synchronize_session=False)
+            )
+            touch(session, album_id)
+        settled.missing += len(chunk)
+    return settled
+
+
+def _lock(session: Session, album_id: int) -> None:
+    """Let one scan write to an album at a time (SQLite has one writer anyway)."""
+    session.execute(select(Album.id).where(Album.id == album_id).with_for_update())
+
+
+def _place(file: FoundFile) -> dict[str, Any]:
+    return {"size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode}
+
+
+def _add(
+    session: Session,
+    catalog: Catalog,
+    album_id: int,
+    root_id: int,
+    files: Sequence[NewFile],
+    done: Applied,
+) -> None:
+    """Insert new files; a tombstone with the same content comes back to life at the new place."""
+    paths = [item.file.path for item in files]
+    taken: set[bytes] = set()
+    for chunk in _chunks(paths):
+        query = select(Photo.path).where(Photo.root_id == root_id, Photo.path.in_(chunk))
+        taken.update(session.scalars(query))  # another scan was quicker
+    graves = _tombstones(session, album_id, [item.hashed.content_hash for item in files])
+    inserts: list[dict[str, Any]] = []
+    revived: list[dict[str, Any]] = []
+    for item in files:
+        content_hash, reason = item.hashed.content_hash, item.hashed.reason
+        if item.file.path in taken or (content_hash is None and reason is None):
+            continue
+        place = {"root_id": root_id, "path": item.file.path, **_place(item.file)}
+        if content_hash is not None and graves[content_hash]:
+            revived.append({"photo": graves[content_hash].pop(0), **place})
+        else:
+            inserts.append(
+                place
+                | {
+                    "album_id": album_id,
+                    "content_hash": content_hash,
+                    "status": "new" if reason is None else "failed",
+                    "error": reason,
+                    "attempts": 0,
+                }
+            )
+    if inserts:
+        insert = sqlite.insert if catalog.is_sqlite else postgresql.insert
+        session.connection().execute(
+            insert(_PHOTOS).on_conflict_do_nothing(index_elements=["root_id", "path"]),
+            inserts,
+        )
+    if revived:
+        columns = ("root_id", "path", "size", "mtime_ns", "inode")
+        _update_each(session, revived, columns, status="new", error=None, deleted_at=None)
+    done.new += len(inserts)
+    done.moved += len(revived)
+
+
+def _tombstones(
+    session: Session, album_id: int, hashes: Sequence[str | None]
+) -> defaultdict[str, list[int]]:
+    graves: defaultdict[str, list[int]] = defaultdict(list)
+    for row in _photos_of(session, album_id, {value for value in hashes if value is not None}):
+        if row.deleted_at is not None:
+            graves[row.content_hash].append(row.id)
+    return graves
+
+
+def _photos_of(session: Session, album_id: int, hashes: set[str]) -> Iterator[Any]:
+    """The album's rows of some contents, by id.
+
+    Only the hash is asked of the database: given the album as well, SQLite may walk all of it.
+    """
+    columns = (
+        Photo.content_hash,
+        Photo.album_id,
+        Photo.id,
+        Photo.root_id,
+        Photo.path,
+        Photo.size,
+        Photo.mtime_ns,
+        Photo.inode,
+        Photo.added_at,
+        Photo.deleted_at,
+    )
+    for chunk in _chunks(sorted(hashes)):
+        query = select(*columns).where(Photo.content_hash.in_(chunk)).order_by(Photo.id)
+        yield from (row for row in session.execute(query) if row.album_id == album_id)
+
+
+def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> None:
+    """Rows of known paths: same content gets new file data only, other content starts anew."""
+    before: dict[int, tuple[str | None, bool]] = {}
+    for chunk in _chunks([item.photo_id for item in files]):
+        query = select(Photo.id, Photo.content_hash, Photo.deleted_at).where(Photo.id.in_(chunk))
+        for photo_id, content_hash, deleted_at in session.execute(query):
+            before[photo_id] = content_hash, deleted_at is not None
+    same: list[dict[str, Any]] = []
+    back: list[dict[str, Any]] = []
+    anew: list[dict[str, Any]] = []
+    lost: list[dict[str, Any]] = []
+    for item in files:
+        found = item.hashed
+        if item.photo_id not in before or (found.content_hash is None and found.reason is None):
+            continue  # removed by another scan, or being written: the row keeps what it knows
+        content_hash, deleted = before[item.photo_id]
+        values = {"photo": item.photo_id, **_place(item.file), "content_hash": found.content_hash}
+        if found.content_hash is None:
+            # What is there now is not what we know, and cannot be known.
+            lost.append(values | {"error": found.reason})
+            done.unchanged += 1
+        elif found.content_hash != content_hash:
+            anew.append(values)
+            done.changed += 1
+        elif deleted:
+            back.append(values)
+            done.returned += 1
+        else:
+            same.append(values)
+            done.unchanged += 1
+    columns = ("size", "mtime_ns", "inode")
+    _update_each(session, same, columns)
+    _update_each(session, back, columns, status="new", error=None, deleted_at=None)
+    facts = (
+        "format width height orientation taken_at taken_offset_min camera lat lon error deleted_at"
+    )
+    forgotten = dict.fromkeys(facts.split())
+    _update_each(session, anew, (*columns, "content_hash"), status="new", attempts=0, **forgotten)
+
+
+def _update_each(
+    session: Session, rows: list[dict[str, Any]], columns: Sequence[str], **fixed: Any
+) -> None:
+    """Set columns of many rows, each row's own values under its ``photo`` id."""
+    if not rows:
+        return
+    statement = (
+        update(_PHOTOS)
+        .where(_PHOTOS.c.id == bindparam("photo"))
+        .values(seen_at=clock(), **fixed, **{name: bindparam(f"new_{name}") for name in columns})
+    )
+    session.connection().execute(
+        statement,
+        [{"photo": row["photo"]} | {f"new_{name}": row[name] for name in columns} for row in rows],
+    )
+
+
+def _follow(session: Session, album_id: int, vanished: Sequence[int], since: float) -> set[int]:
+    """Give vanished photos the place of a newly added file with the same content."""
+    query = (
+        select(Photo.content_hash, Photo.id)
+        .where(Photo.id.in_(vanished), Photo.content_hash.is_not(None))
+        .order_by(Photo.id)
+    )
+    lost = [(str(content_hash), photo_id) for content_hash, photo_id in session.execute(query)]
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+    gone = set(vanished)
+    for row in _photos_of(session, album_id, {content_hash for content_hash, _ in lost}):
+        if row.deleted_at is None and row.added_at >= since and row.id not in gone:
+            found[row.content_hash].append(row)
+    for places in found.values():
+        places.reverse()  # the oldest is given away first
+    moves = [
+        (photo_id, found[content_hash].pop())
+        for content_hash, photo_id in lost
+        if found[content_hash]
+    ]
+    if not moves:
+        return set()
+    session.execute(
+        delete(Photo)
+        .where(Photo.id.in_([place.id for _, place in moves]))
+        .execution_options(synchronize_session=False)
+    )
+    columns = ("root_id", "path", "size", "mtime_ns", "inode")
+    _update_each(
+        session,
+        [
+            {"photo": photo_id} | {name: getattr(place, name) for name in columns}
+            for photo_id, place in moves
+        ],
+        columns,
+    )
+    return {photo_id for photo_id, _ in moves}
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(items), _CHUNK):
+        yield list(items[start : start + _CHUNK])
