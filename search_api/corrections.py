@@ -6,7 +6,6 @@ A verdict belongs to a photo and an expression, so it outlives the search run th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -20,13 +19,10 @@ from indexer.db.tables import Hit, Mark, Photo, SearchRun
 from model import calibration
 from model.calibration import Calibration
 from search_api import runs
-from search_api.decisions import Decision
 from search_api.engine import Engine, View
 from search_api.errors import BadQuery, NotIndexed, SearchError
-from search_api.exports import Exported
 from search_api.photos import by_id
 from search_api.runs import Run
-from search_api.shown import render
 from search_api.verifier import BATCH, begin
 
 Verdict = Literal["right", "wrong", "wrong_mask", "missed"]
@@ -117,25 +113,21 @@ def album_marks(catalog: Catalog, album_id: int) -> list[MarkView]:
         return [_view(row) for row in session.scalars(statement)]
 
 
-def training_pairs(engine: Engine, album_id: int) -> Iterator[tuple[str, Exported]]:
-    """Right matches with their masks, and wrong ones as no-target, for `exports.grefcoco`.
-
-    A wrong mask and a missed photo hold a thing whose true mask nobody drew: they are left out, as
-    is a right match whose search run is gone from the history, and its mask with it.
-    """
-    for each in album_marks(engine.catalog, album_id):
-        photo = by_id(engine.catalog, [each.photo_id]).get(each.photo_id)
-        if photo is None or each.verdict not in ("right", "wrong"):
-            continue
-        if each.verdict == "wrong":
-            nothing = np.zeros(0, np.float32)
-            rejected = Decision(photo.id, 0.0, False, 0.0, nothing, nothing)
-            yield each.expression, Exported(0, photo, rejected, None)
-        elif run_id := _latest_run(engine.catalog, each):
-            run, hit = runs.one_hit(engine.catalog, run_id, each.photo_id)
-            with suppress(NotIndexed):
-                mask, _ = render(engine, photo, hit.decision, run.fingerprints.get("masks", ""))
-                yield each.expression, Exported(hit.rank, photo, hit.decision, mask)
+def latest_run(catalog: Catalog, each: MarkView) -> str | None:
+    """The newest run that matched the photo for this expression; None where none is kept."""
+    statement = (
+        select(SearchRun.id)
+        .join(Hit, Hit.run_id == SearchRun.id)
+        .where(
+            Hit.photo_id == each.photo_id,
+            SearchRun.expression == each.expression,
+            Hit.accepted.is_(True),
+        )
+        .order_by(SearchRun.created_at.desc())
+        .limit(1)
+    )
+    with catalog.reading() as session:
+        return session.scalar(statement)
 
 
 @dataclass(frozen=True)
@@ -270,22 +262,6 @@ def _fit(
 def _log_loss(confidence: NDArray[np.float64], target: NDArray[np.bool_]) -> float:
     sure = np.clip(confidence, 1e-6, 1 - 1e-6)
     return float(-np.mean(np.where(target, np.log(sure), np.log(1 - sure))))
-
-
-def _latest_run(catalog: Catalog, each: MarkView) -> str | None:
-    statement = (
-        select(SearchRun.id)
-        .join(Hit, Hit.run_id == SearchRun.id)
-        .where(
-            Hit.photo_id == each.photo_id,
-            SearchRun.expression == each.expression,
-            Hit.accepted.is_(True),
-        )
-        .order_by(SearchRun.created_at.desc())
-        .limit(1)
-    )
-    with catalog.reading() as session:
-        return session.scalar(statement)
 
 
 def _view(row: Mark) -> MarkView:

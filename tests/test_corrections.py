@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from terminal import Terminal
 
 from model.calibration import Calibration
-from search_api import album_decisions, corrections, exports, runs
+from search_api import album_decisions, corrections, exports, marked, runs
 from search_api.app import create_app
 from search_api.corrections import TooFewMarks
 from search_api.errors import BadQuery
@@ -70,7 +70,7 @@ def test_right_and_wrong_verdicts_are_training_pairs(
     for decision, verdict in zip(done.matched, verdicts, strict=False):
         corrections.mark(catalog, done.run_id, decision.photo_id, verdict)
     album = library.engine.views("small")[0].album_id
-    pairs = corrections.training_pairs(library.engine, album)
+    pairs = marked.training_pairs(library.engine, album)
     assert exports.grefcoco(library.engine, pairs, tmp_path) == 2
     rows = json.loads((tmp_path / "grefs(unc).json").read_text())
     wrong = next(row for row in rows if row["image_id"] == done.matched[1].photo_id)
@@ -78,7 +78,7 @@ def test_right_and_wrong_verdicts_are_training_pairs(
     assert len(read(tmp_path, "train").samples) == 2
     for run in runs.history(catalog)[0]:
         runs.forget(catalog, run.id)
-    without_runs = list(corrections.training_pairs(library.engine, album))
+    without_runs = list(marked.training_pairs(library.engine, album))
     assert [each.photo.id for _, each in without_runs] == [done.matched[1].photo_id]
 
 

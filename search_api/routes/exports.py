@@ -16,11 +16,12 @@ from zipstream import ZIP_DEFLATED, ZipStream
 
 from search_api import exports
 from search_api.albums import album_id_of
-from search_api.corrections import training_pairs
 from search_api.deps import Reader, ServerDep
 from search_api.engine import Engine
 from search_api.exports import Exported, ended_run
-from search_api.images import image_response, jpeg
+from search_api.images import jpeg
+from search_api.marked import training_pairs
+from search_api.pictures import image_response
 from search_api.problems import documented
 from search_api.schemas import AlbumName
 

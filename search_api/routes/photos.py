@@ -11,8 +11,9 @@ from search_api.albums import album_id_of
 from search_api.cursors import make_cursor, read_cursor
 from search_api.deps import PrincipalDep, Reader, ServerDep
 from search_api.errors import Forbidden, PhotoVanished
-from search_api.images import image_response, jpeg
+from search_api.images import jpeg
 from search_api.photos import checked_file, list_photos, one_photo
+from search_api.pictures import image_response
 from search_api.problems import documented
 from search_api.schemas import (
     AlbumName,

@@ -11,9 +11,10 @@ from search_api import runs
 from search_api.albums import album_id_of
 from search_api.answers import answer, mask_of, page_of
 from search_api.deps import Reader, ServerDep, Writer
-from search_api.images import image_response, jpeg, mask_png, png
+from search_api.images import jpeg, mask_png, png
 from search_api.overlay import draw_minimap
 from search_api.photos import one_photo
+from search_api.pictures import image_response
 from search_api.problems import documented
 from search_api.schemas import (
     AlbumName,
