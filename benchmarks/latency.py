@@ -36,10 +36,10 @@ from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
 from model.build import load_predictor
 from model.predictor import Predictor
-from search_api.engine import Engine, View
-from search_api.pipeline import Done, Found, collect, search
-from search_api.query import DEFAULT_CANDIDATES, MAX_CANDIDATES, Query
-from search_api.shown import show
+from search_api.search.engine import Engine, View
+from search_api.search.pipeline import Done, Found, collect, search
+from search_api.search.query import DEFAULT_CANDIDATES, MAX_CANDIDATES, Query
+from search_api.show.shown import show
 
 REAL = "real"
 REAL_PHOTOS = 1000
@@ -230,7 +230,7 @@ def many_clients(settings: Settings, predictor: Predictor, album: str) -> dict[s
     import uvicorn
     from httpx import Client
 
-    from search_api.app import create_app
+    from search_api.http.app import create_app
 
     engine = Engine.open(settings, predictor)
     app = create_app(settings, host="127.0.0.1", engine=engine)

@@ -32,7 +32,7 @@ from indexer.features import versions
 from indexer.folders import scan
 from indexer.jobs import jobs, slots
 from indexer.settings import Settings
-from search_api import photos as pages
+from search_api.search import photos as pages
 
 FILES_A_FOLDER = 1000
 FINGERPRINTS = {"tokens": "t" * 40, "masks": "m" * 40, "vectors": "v" * 40}

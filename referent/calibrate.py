@@ -121,7 +121,7 @@ def calibrate_verifier(
     from indexer.settings import Settings
     from model.calibration import path_beside
     from model.official.verifier import load_verifier
-    from search_api.verifier import weights_of_verifier
+    from search_api.search.verifier import weights_of_verifier
     from training import suite, testsets
 
     weights = weights_of_verifier(Settings(), name)
@@ -143,9 +143,9 @@ def calibrate_album(album: str, *, verifier: str | None, reset: bool, as_json: b
     from tqdm import tqdm
 
     from indexer.settings import Settings
-    from search_api import album_decisions, corrections
-    from search_api.albums import album_id_of
-    from search_api.engine import Engine
+    from search_api.search import album_decisions, corrections
+    from search_api.search.albums import album_id_of
+    from search_api.search.engine import Engine
 
     with Engine.open(Settings()) as engine:
         album_id = album_id_of(engine.catalog, album)

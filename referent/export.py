@@ -17,9 +17,9 @@ def export(
 ) -> None:
     """Write the matches of a search run for other programs."""
     from indexer.settings import Settings
-    from search_api.engine import Engine
     from search_api.errors import BadQuery, SearchError
-    from search_api.exports import FORMS, write_export
+    from search_api.search.engine import Engine
+    from search_api.show.exports import FORMS, write_export
 
     chosen = form or {".json": "coco", ".csv": "csv", ".jpg": "sheet", "": "grefcoco"}.get(
         out.suffix.lower(), ""

@@ -28,7 +28,7 @@ def create(
     """Make a key and print it; it cannot be shown again."""
     from indexer.db.catalog import Catalog
     from indexer.settings import Settings
-    from search_api.keys import create_key
+    from search_api.http.keys import create_key
 
     with Catalog.open(Settings()) as catalog:
         key = create_key(catalog, name, scope or ["read"])
@@ -41,7 +41,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     """List the keys; what is secret in them is not kept."""
     from indexer.db.catalog import Catalog
     from indexer.settings import Settings
-    from search_api.keys import list_keys
+    from search_api.http.keys import list_keys
 
     with Catalog.open(Settings()) as catalog:
         found = list_keys(catalog)
@@ -61,7 +61,7 @@ def revoke(key_id: Annotated[int, typer.Argument(help="Its number, from the list
     """Make a key useless from now on, and the sessions that it opened."""
     from indexer.db.catalog import Catalog
     from indexer.settings import Settings
-    from search_api.keys import revoke_key
+    from search_api.http.keys import revoke_key
 
     with Catalog.open(Settings()) as catalog:
         key = revoke_key(catalog, key_id)

@@ -55,7 +55,7 @@ def matte(
     from indexer.settings import Settings
     from model.matting.cutout import BLUR
     from referent.search import _query
-    from search_api.matte import Options
+    from search_api.show.matte import Options
     from workers.inprocess import run_job
     from workers.logging import configure_logging
 
@@ -171,8 +171,8 @@ def _unpack(archive: Path, folder: Path, expression: str | None) -> None:
     import zipfile
 
     from search_api.errors import SearchError
-    from search_api.manifest import MANIFEST, read_entries, writing
-    from search_api.matte import refuse_other_expression
+    from search_api.show.manifest import MANIFEST, read_entries, writing
+    from search_api.show.matte import refuse_other_expression
 
     if folder.exists() or not archive.exists():
         return
@@ -198,8 +198,8 @@ def _pack(folder: Path, archive: Path) -> None:
     """Make the zip of a folder, whole or not at all, and let the folder go."""
     import zipfile
 
-    from search_api.archive import members
-    from search_api.manifest import writing
+    from search_api.show.archive import members
+    from search_api.show.manifest import writing
 
     part = archive.with_name(f".{archive.name}.part")
     try:

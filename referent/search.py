@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from search_api.decisions import Decision
-    from search_api.engine import Engine
-    from search_api.pipeline import Done
-    from search_api.query import Query
-    from search_api.shown import ShownHit
+    from search_api.search.decisions import Decision
+    from search_api.search.engine import Engine
+    from search_api.search.pipeline import Done
+    from search_api.search.query import Query
+    from search_api.show.shown import ShownHit
 
 DEFAULT_TOP = 20
 
@@ -86,9 +86,9 @@ def search(
     Leaves with status 0 when something matches, 1 when nothing does, 2 on an error.
     """
     from indexer.settings import Settings
-    from search_api.coverage import Stopwatch
-    from search_api.engine import Engine
-    from search_api.shown import show
+    from search_api.search.coverage import Stopwatch
+    from search_api.search.engine import Engine
+    from search_api.show.shown import show
 
     query = _query(
         expression=expression,
@@ -157,7 +157,7 @@ def _query(**values: Any) -> Query:
     from pydantic import ValidationError
 
     from search_api.errors import BadQuery
-    from search_api.query import Query
+    from search_api.search.query import Query
 
     try:
         return Query.model_validate(values)
@@ -191,7 +191,7 @@ def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from search_api import pipeline
+    from search_api.search import pipeline
 
     bar = Progress(
         TextColumn("{task.description}"),
@@ -219,7 +219,7 @@ def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
 
 
 def _masks_fingerprint(engine: Engine, done: Done) -> str:
-    from search_api import runs
+    from search_api.search import runs
 
     return runs.load(engine.catalog, done.run_id).fingerprints.get("masks", "")
 
@@ -232,7 +232,7 @@ def _write(
     pairs: list[tuple[ShownHit, Decision]],
     fingerprint: str,
 ) -> None:
-    from search_api.folder import write_folder
+    from search_api.show.folder import write_folder
 
     written = write_folder(engine, folder, query.expression, done.coverage, pairs, fingerprint)
     typer.echo(

@@ -31,7 +31,7 @@ def segment(
     from model.build import load_predictor
     from model.figure import heat, region_figure, region_masks
     from model.network.preprocess import to_pixels
-    from search_api.overlay import draw_mask
+    from search_api.show.overlay import draw_mask
 
     image = load_upright(photo, Settings())
     predictor = load_predictor(model)

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from indexer.settings import Settings
-    from search_api.state import Server
+    from search_api.http.state import Server
     from workers.runners import Runner
 
 
@@ -34,7 +34,7 @@ def serve(
     import uvicorn
 
     from indexer.settings import Settings
-    from search_api.app import create_app
+    from search_api.http.app import create_app
     from workers.logging import configure_logging
 
     torch.set_num_threads(threads or os.cpu_count() or 1)

@@ -22,7 +22,7 @@ from model.build import load_predictor
 from model.network.config import ReLAConfig
 from model.precision import HeadDtype
 from model.predictor import Predictor
-from search_api.engine import Engine
+from search_api.search.engine import Engine
 
 EXPRESSION = "the red square on the left"
 CAMERAS = ("Leica M6", "Pixel 8", None)

@@ -20,9 +20,9 @@ from sqlalchemy import select
 
 from indexer.db.tables import Album, CalibrationRow
 from model.calibration import Calibration
-from search_api.app import create_app
-from search_api.server_settings import ServerSettings
-from search_api.state import Server
+from search_api.http.app import create_app
+from search_api.http.server_settings import ServerSettings
+from search_api.http.state import Server
 from workers.models import Models
 from workers.runners import make_runner
 

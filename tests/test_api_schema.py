@@ -14,9 +14,9 @@ from library import make_library
 from schemathesis import Case, GenerationMode
 from schemathesis.schemas import BaseSchema as OpenApiSchema
 
-from search_api.app import create_app
-from search_api.keys import create_key
-from search_api.server_settings import ServerSettings
+from search_api.http.app import create_app
+from search_api.http.keys import create_key
+from search_api.http.server_settings import ServerSettings
 
 SLOW = list(HealthCheck)
 CHAINS = 200

@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 
 from indexer.jobs import jobs
 from model.masks import from_rle
-from search_api import pipeline
-from search_api.app import create_app
-from search_api.server_settings import ServerSettings
+from search_api.http.app import create_app
+from search_api.http.server_settings import ServerSettings
+from search_api.search import pipeline
 
 HERE = "http://127.0.0.1"
 

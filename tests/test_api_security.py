@@ -15,13 +15,13 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from indexer.db.tables import Photo
-from search_api.albums import safe_name
-from search_api.app import create_app
 from search_api.errors import RefusedToStart, Unauthenticated
-from search_api.guard import is_loopback
-from search_api.keys import authenticate, create_key, list_keys, revoke_key
-from search_api.server_settings import ServerSettings
-from search_api.sessions import COOKIE, Sessions
+from search_api.http.app import create_app
+from search_api.http.guard import is_loopback
+from search_api.http.keys import authenticate, create_key, list_keys, revoke_key
+from search_api.http.server_settings import ServerSettings
+from search_api.http.sessions import COOKIE, Sessions
+from search_api.search.albums import safe_name
 
 LIMITS = {"require_keys": True, "max_body_kib": 4, "max_upload_mib": 1, "max_upload_files": 3}
 

@@ -14,12 +14,13 @@ from starlette.testclient import TestClient
 from terminal import Terminal
 
 from model.calibration import Calibration
-from search_api import album_decisions, corrections, exports, marked, runs
-from search_api.app import create_app
-from search_api.corrections import TooFewMarks
 from search_api.errors import BadQuery
-from search_api.pipeline import Done, collect
-from search_api.query import Query
+from search_api.http.app import create_app
+from search_api.search import album_decisions, corrections, runs
+from search_api.search.corrections import TooFewMarks
+from search_api.search.pipeline import Done, collect
+from search_api.search.query import Query
+from search_api.show import exports, marked
 from training.grefcoco import read
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from referent import demo
-from search_api.overlay import contact_sheet
+from search_api.show.overlay import contact_sheet
 
 
 def test_demo_shows_every_answer_the_empty_one_too(

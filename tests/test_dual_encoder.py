@@ -16,9 +16,9 @@ from model.build import load_predictor
 from model.dual_encoder import DualEncoder, DualPrefilter, with_dual_encoder
 from model.errors import ExpressionError, ModelVersionMismatch, WeightsError
 from model.predictor import Predictor
-from search_api.engine import Engine
-from search_api.pipeline import collect
-from search_api.query import Query
+from search_api.search.engine import Engine
+from search_api.search.pipeline import collect
+from search_api.search.query import Query
 
 from tokenizers import Tokenizer, models, pre_tokenizers  # isort: skip
 from transformers import (  # isort: skip

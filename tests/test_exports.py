@@ -16,10 +16,11 @@ from starlette.testclient import TestClient
 
 from indexer.jobs import jobs
 from model.masks import from_rle
-from search_api import exports, runs
-from search_api.app import create_app
-from search_api.pipeline import Done, collect
-from search_api.query import Query
+from search_api.http.app import create_app
+from search_api.search import runs
+from search_api.search.pipeline import Done, collect
+from search_api.search.query import Query
+from search_api.show import exports
 from training.grefcoco import read
 from workers.inprocess import run_job
 from workers.models import Models

@@ -16,7 +16,7 @@ from library import EXPRESSION, Library, make_library
 from PIL import Image
 from terminal import Terminal
 
-from search_api import manifest
+from search_api.show import manifest
 
 PHOTOS = 8
 ROOT = Path(__file__).parent.parent

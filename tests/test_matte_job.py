@@ -18,13 +18,13 @@ from structlog.testing import capture_logs
 from terminal import Terminal
 
 from indexer.jobs import jobs
-from search_api import matte
-from search_api.app import create_app
-from search_api.archive import zip_of
-from search_api.manifest import MANIFEST, Entry, note
-from search_api.photos import PhotoInfo, list_photos
-from search_api.pipeline import Done, collect
-from search_api.query import Query
+from search_api.http.app import create_app
+from search_api.search.photos import PhotoInfo, list_photos
+from search_api.search.pipeline import Done, collect
+from search_api.search.query import Query
+from search_api.show import matte
+from search_api.show.archive import zip_of
+from search_api.show.manifest import MANIFEST, Entry, note
 from workers.inprocess import run_job
 from workers.models import Models
 

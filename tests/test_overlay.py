@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search_api.overlay import ACCENT, draw_mask, outlines
+from search_api.show.overlay import ACCENT, draw_mask, outlines
 
 
 @pytest.mark.parametrize(

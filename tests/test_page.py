@@ -16,8 +16,8 @@ from page import Visit, chromium, let_match, matched, search, serving
 from playwright.sync_api import Browser, Page, Route, expect
 
 from model.predictor import Predictor
-from search_api import pipeline
-from search_api.keys import create_key
+from search_api.http.keys import create_key
+from search_api.search import pipeline
 
 pytestmark = pytest.mark.browser
 PHOTOS = 18

@@ -20,10 +20,11 @@ from test_verifier import NAME as VERIFIER
 from test_verifier import verifier
 
 from indexer.jobs import jobs
-from search_api import corrections, matte, runs
-from search_api.pipeline import collect
-from search_api.query import Query
-from search_api.verifier import BATCH, Verification
+from search_api.search import corrections, runs
+from search_api.search.pipeline import collect
+from search_api.search.query import Query
+from search_api.search.verifier import BATCH, Verification
+from search_api.show import matte
 from workers.pulse import BEAT_S
 
 pytestmark = pytest.mark.browser

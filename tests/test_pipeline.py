@@ -22,15 +22,15 @@ from indexer.errors import UnknownAlbum
 from model.calibration import Calibration
 from model.masks import from_rle
 from model.precision import HeadDtype
-from search_api import pipeline, runs
-from search_api.engine import Engine
 from search_api.errors import BadCursor, NotIndexed, StillRunning, UnknownRun
-from search_api.filters import Filters, GpsBox, compile_glob
-from search_api.photos import by_id
-from search_api.pipeline import Done, Found, Progress, Started, collect, search
-from search_api.query import Query
-from search_api.shown import polygons, render, show
-from search_api.similar import similar
+from search_api.search import pipeline, runs
+from search_api.search.engine import Engine
+from search_api.search.filters import Filters, GpsBox, compile_glob
+from search_api.search.photos import by_id
+from search_api.search.pipeline import Done, Found, Progress, Started, collect, search
+from search_api.search.query import Query
+from search_api.search.similar import similar
+from search_api.show.shown import polygons, render, show
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from model import pixel_rule
 from model.calibration import Calibration
 from model.predictor import Predictor
 from model.text import TextEncoder
-from search_api.photos import one_photo
-from search_api.pipeline import collect
-from search_api.query import Query
-from search_api.shown import render
+from search_api.search.photos import one_photo
+from search_api.search.pipeline import collect
+from search_api.search.query import Query
+from search_api.show.shown import render
 from tests.tiny_model import TINY
 
 PIXELS = replace(TINY, no_target="pixels")

@@ -57,9 +57,9 @@ def test_worker_writes_the_swin_tier_and_a_search_afterwards_makes_no_swin_call(
 def searched_without_swin(library: Library) -> int:
     """Search exhaustively here; returns the photos verified, and fails if Swin ran once."""
     from model.build import load_predictor
-    from search_api.engine import Engine
-    from search_api.pipeline import Done, search
-    from search_api.query import Query
+    from search_api.search.engine import Engine
+    from search_api.search.pipeline import Done, search
+    from search_api.search.query import Query
 
     predictor = load_predictor(library.settings.model)
     calls: list[object] = []

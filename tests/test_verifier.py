@@ -20,14 +20,14 @@ from model.calibration import Calibration
 from model.errors import UnknownModel, WeightsError
 from model.official.network import OfficialRela
 from model.official.verifier import OfficialVerifier
-from search_api import runs
-from search_api.app import create_app
-from search_api.decisions import Decision, pack_decision, quantised, unpack_decision
-from search_api.photos import one_photo
-from search_api.pipeline import Done, Found, Progress, Started, collect, search
-from search_api.query import Query
-from search_api.shown import render, show
-from search_api.verifier import device_of
+from search_api.http.app import create_app
+from search_api.search import runs
+from search_api.search.decisions import Decision, pack_decision, quantised, unpack_decision
+from search_api.search.photos import one_photo
+from search_api.search.pipeline import Done, Found, Progress, Started, collect, search
+from search_api.search.query import Query
+from search_api.search.verifier import device_of
+from search_api.show.shown import render, show
 
 NAME = "rela-official-tiny"
 

@@ -17,9 +17,9 @@ from torch import save
 from model.calibration import Calibration
 from model.importing import import_checkpoint
 from model.official.verifier import OfficialVerifier, load_verifier
-from search_api import album_decisions, corrections, runs
-from search_api.pipeline import Done, collect
-from search_api.query import Query
+from search_api.search import album_decisions, corrections, runs
+from search_api.search.pipeline import Done, collect
+from search_api.search.query import Query
 from training.album import AlbumPlan, write_album
 from training.evaluate import PAIR_POINT
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from indexer.errors import JobParametersInvalid
 from indexer.features.store import FeatureStore
-from search_api.engine import Engine
-from search_api.exports import FORMS, write_export
+from search_api.search.engine import Engine
+from search_api.show.exports import FORMS, write_export
 from workers.work import Outcome, Turn
 
 NAMES = {"coco": "coco.json", "csv": "hits.csv", "sheet": "sheet.jpg", "grefcoco": "grefcoco"}

@@ -10,10 +10,11 @@ from typing import Any
 from indexer.errors import JobParametersInvalid
 from indexer.features.store import FeatureStore
 from indexer.jobs import jobs
-from search_api import manifest, matte, pipeline, runs
-from search_api.archive import folder_of_job
-from search_api.engine import Engine
-from search_api.query import Query
+from search_api.search import pipeline, runs
+from search_api.search.engine import Engine
+from search_api.search.query import Query
+from search_api.show import manifest, matte
+from search_api.show.archive import folder_of_job
 from workers.logging import logger
 from workers.work import MORE, WAIT, Outcome, Turn
 
@@ -25,9 +26,9 @@ STATE = ".run.json"
 def cut_out_matches(turn: Turn) -> Outcome:
     """Cut out the matches of a run, or of an exhaustive search that the job makes first.
 
-    Parameters of the job: ``run`` (an ended search run) or ``query`` (as `search_api.query.Query`),
-    ``photos`` (ids, a selection), ``options`` (as `search_api.matte.Options`), ``out`` (a folder
-    of this machine; default: the job's own below the exports folder).
+    Parameters of the job: ``run`` (an ended search run) or ``query`` (as `query.Query`), ``photos``
+    (ids, a selection), ``options`` (as `matte.Options`), ``out`` (a folder of this machine; default:
+    the job's own below the exports folder).
     """
     parameters = turn.job.parameters
     folder = folder_of_job(turn.settings, turn.job)

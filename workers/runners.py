@@ -12,7 +12,7 @@ from workers.models import Models
 
 
 class Runner(Protocol):
-    """What a server needs of a runner; `wake` goes to `search_api.app.create_app`."""
+    """What a server needs of a runner; `wake` goes to `search_api.http.app.create_app`."""
 
     def start(self) -> None:
         """Begin to run or to send."""

@@ -9,10 +9,10 @@ import psutil
 import pytest
 from library import make_library
 
-from search_api import runs
-from search_api.pipeline import collect
-from search_api.query import Query
-from search_api.shown import show
+from search_api.search import runs
+from search_api.search.pipeline import collect
+from search_api.search.query import Query
+from search_api.show.shown import show
 
 SEARCHES = 10_000
 SETTLED = 2_000

@@ -1,0 +1,85 @@
+"""Answers of the API about searches: plain functions over the pipeline, for routes to call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search_api.http.schemas import HitOut, HitPage, MaskOut, RunOut, SearchRequest
+from search_api.http.state import Server
+from search_api.search import runs
+from search_api.search.coverage import Stopwatch
+from search_api.search.cursors import make_cursor
+from search_api.search.decisions import Decision
+from search_api.search.photos import one_photo
+from search_api.search.pipeline import collect
+from search_api.search.query import Query
+from search_api.search.runs import Run
+from search_api.show.shown import full_size_box, polygons, render, show
+
+
+def answer(server: Server, request: SearchRequest) -> HitPage:
+    """Search to the end and show the first page."""
+    query = query_of(request)
+    done = collect(server.engine, query, time_limit_s=server.limits.search_time_s)
+    server.ended(query.mode, done)
+    run = runs.load(server.engine.catalog, done.run_id)
+    watch = Stopwatch()
+    with watch.stage("render"):
+        hits = hits_out(server, run, done.matched[: request.size], 0)
+        rejected = hits_out(server, run, done.rejected, len(done.matched))
+    shown = RunOut.of(run)
+    shown.timings_ms["render"] = watch.as_json()["render"]
+    more = len(done.matched) > request.size
+    cursor = make_cursor(f"{run.id}:hits", request.size - 1) if more else None
+    return HitPage(run=shown, hits=hits, rejected=rejected, next_cursor=cursor)
+
+
+def query_of(request: SearchRequest) -> Query:
+    """The pipeline's query out of a request."""
+    return Query.model_validate(request.model_dump(exclude={"size"}))
+
+
+def page_of(
+    server: Server, run_id: str, *, cursor: str | None, size: int, rejected: bool
+) -> HitPage:
+    """A page of a run's hits, with boxes."""
+    run, page = runs.page(
+        server.engine.catalog, run_id, cursor=cursor, size=size, accepted=not rejected
+    )
+    decisions = [hit.decision for hit in page.hits]
+    first = page.hits[0].rank if page.hits else 0
+    return HitPage(
+        run=RunOut.of(run),
+        hits=hits_out(server, run, decisions, first),
+        next_cursor=page.next_cursor,
+    )
+
+
+def hits_out(
+    server: Server, run: Run, decisions: Sequence[Decision], first_rank: int
+) -> list[HitOut]:
+    """Decisions of a run, ready for the API."""
+    shown = show(server.engine, decisions, run.fingerprints.get("masks", ""), first_rank=first_rank)
+    return [HitOut.of(hit) for hit in shown]
+
+
+def mask_of(server: Server, run_id: str, photo_id: int, side: int | None) -> MaskOut:
+    """The mask of one hit in COCO's forms.
+
+    Raises:
+        UnknownRun, UnknownPhoto, NotIndexed.
+    """
+    run, hit = runs.one_hit(server.engine.catalog, run_id, photo_id)
+    photo = one_photo(server.engine.catalog, photo_id)
+    mask, scale = render(server.engine, photo, hit.decision, run.fingerprints["masks"], side)
+    height, width = mask.array.shape
+    return MaskOut(
+        width=width,
+        height=height,
+        photo_width=photo.width or 0,
+        photo_height=photo.height or 0,
+        box=full_size_box(mask, scale, photo),
+        area=round(mask.area * scale * scale),
+        rle=mask.rle,
+        polygons=polygons(mask, scale),
+    )

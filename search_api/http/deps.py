@@ -1,0 +1,72 @@
+"""What routes ask for: the server's state, and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, APIKeyHeader
+
+from search_api.errors import Forbidden, Unauthenticated
+from search_api.http.keys import LOOPBACK, Principal, Scope, authenticate, principal_of
+from search_api.http.sessions import COOKIE
+from search_api.http.state import Server
+
+_header = APIKeyHeader(
+    name="x-api-key", auto_error=False, description="A key made by `referent keys create`."
+)
+_cookie = APIKeyCookie(
+    name=COOKIE, auto_error=False, description="The page's session, from POST /v1/session."
+)
+
+
+def server(request: Request) -> Server:
+    """The state of this application."""
+    state: Server = request.app.state.server
+    return state
+
+
+ServerDep = Annotated[Server, Depends(server)]
+
+
+def principal(
+    server: ServerDep,
+    key: Annotated[str | None, Security(_header)] = None,
+    session: Annotated[str | None, Security(_cookie)] = None,
+) -> Principal:
+    """Who asks.
+
+    Raises:
+        Unauthenticated: a key is required and missing, or the one that came is no good.
+    """
+    if key is not None:
+        return authenticate(server.engine.catalog, key)
+    if session is not None:
+        try:
+            return principal_of(server.engine.catalog, server.sessions.read(session))
+        except Unauthenticated:
+            if server.keys_required:
+                raise
+    if not server.keys_required:
+        return LOOPBACK
+    raise Unauthenticated(
+        "Send an API key in the header x-api-key; make one with: referent keys create"
+    )
+
+
+PrincipalDep = Annotated[Principal, Depends(principal)]
+
+
+def _having(scope: Scope) -> Callable[[Principal], Principal]:
+    def check(who: PrincipalDep) -> Principal:
+        if scope not in who.scopes:
+            raise Forbidden(f"This needs a key with the scope {scope}; this one has not got it.")
+        return who
+
+    return check
+
+
+Reader = Annotated[Principal, Depends(_having("read"))]
+Writer = Annotated[Principal, Depends(_having("write"))]
+Admin = Annotated[Principal, Depends(_having("admin"))]

@@ -1,0 +1,133 @@
+"""Albums: make, describe, fill and remove them."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from fastapi import APIRouter, File, Path, Query, UploadFile
+
+from indexer.jobs import jobs
+from search_api.errors import BadQuery, Forbidden
+from search_api.http.deps import Admin, PrincipalDep, Reader, ServerDep, Writer
+from search_api.http.problems import documented
+from search_api.http.schemas import (
+    AlbumIn,
+    AlbumList,
+    AlbumOut,
+    RootIn,
+    UploadedOut,
+    UploadOut,
+)
+from search_api.search import albums
+from search_api.search.albums import AlbumInfo
+
+router = APIRouter(prefix="/albums", tags=["albums"])
+AlbumId = Annotated[int, Path(ge=1, le=2**53)]
+Roots = Annotated[bool, Query(description="Tell the folders on the server (admins only).")]
+
+
+def _out(info: AlbumInfo, who: PrincipalDep, roots: bool = False) -> AlbumOut:
+    if roots and "admin" not in who.scopes:
+        raise Forbidden("Only a key with the scope admin may ask for server paths.")
+    return AlbumOut(
+        id=info.id,
+        name=info.name,
+        created_at=info.created_at,
+        photos=info.photos,
+        by_status=info.by_status,
+        model=info.model,
+        threshold=info.threshold,
+        roots=[str(root).encode("utf-8", "backslashreplace").decode() for root in info.roots]
+        if roots
+        else None,
+    )
+
+
+@router.get("", response_model=AlbumList, responses=documented(401, 403, 422))
+def get_albums(server: ServerDep, who: Reader, roots: Roots = False) -> AlbumList:
+    """Every album and how far it is indexed."""
+    found = albums.list_albums(server.engine.catalog)
+    return AlbumList(albums=[_out(each, who, roots) for each in found])
+
+
+@router.post(
+    "",
+    response_model=AlbumOut,
+    status_code=201,
+    responses=documented(400, 401, 403, 409, 413, 422),
+)
+def create_album(album: AlbumIn, server: ServerDep, who: Writer) -> AlbumOut:
+    """Make an empty album; upload photos to it, or let an admin add a folder."""
+    return _out(albums.create_album(server.engine.catalog, album.name), who)
+
+
+@router.get("/{album_id}", response_model=AlbumOut, responses=documented(401, 403, 404, 422))
+def get_album(album_id: AlbumId, server: ServerDep, who: Reader, roots: Roots = False) -> AlbumOut:
+    """One album."""
+    return _out(albums.album_info(server.engine.catalog, album_id), who, roots)
+
+
+@router.delete("/{album_id}", status_code=204, responses=documented(401, 403, 404, 422))
+def remove_album(album_id: AlbumId, server: ServerDep, who: Admin) -> None:
+    """Remove an album and what was uploaded to it; folders of the server are left alone."""
+    albums.remove_album(server.engine.catalog, server.engine.settings, album_id)
+
+
+@router.post(
+    "/{album_id}/photos",
+    response_model=UploadOut,
+    responses=documented(400, 401, 403, 404, 413, 422, 429),
+)
+async def upload(
+    album_id: AlbumId,
+    server: ServerDep,
+    who: Writer,
+    files: Annotated[list[UploadFile], File(description="Photos.", min_length=1)],
+) -> UploadOut:
+    """Add photos to an album and index them.
+
+    Each file is decoded under the indexer's limits first; one that is refused does not stop the
+    others. Archives are not unpacked.
+    """
+    if len(files) > server.limits.max_upload_files:
+        raise BadQuery(
+            f"Upload at most {server.limits.max_upload_files} files at once.", field="files"
+        )
+
+    def work() -> UploadOut:
+        catalog = server.engine.catalog
+        taken = albums.take_upload(
+            catalog,
+            server.engine.settings,
+            server.decoder,
+            album_id,
+            [(file.filename or "photo", file.file) for file in files],
+        )
+        job = None
+        if any(each.path for each in taken):
+            job = jobs.create(catalog, "index", album_id=album_id).id
+            server.wake()
+        return UploadOut(
+            files=[UploadedOut(name=e.name, path=e.path, reason=e.reason) for e in taken], job=job
+        )
+
+    async with server.pictures.one():
+        return await server.pictures.compute(work)
+
+
+@router.post(
+    "/{album_id}/roots",
+    response_model=AlbumOut,
+    responses=documented(400, 401, 403, 404, 413, 422),
+)
+def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> AlbumOut:
+    """Let an album scan a folder of the server; only where REFERENT_ALLOW_SERVER_FOLDERS is set."""
+    if not server.limits.allow_server_folders:
+        raise Forbidden(
+            "Adding folders of the server is switched off; set REFERENT_ALLOW_SERVER_FOLDERS=true."
+        )
+    info = albums.add_folder(server.engine.catalog, album_id, FilePath(root.path))
+    jobs.create(server.engine.catalog, "index", album_id=album_id)
+    server.wake()
+    return _out(info, who, roots=True)

@@ -1,0 +1,350 @@
+"""What the HTTP API takes and gives, beside `search_api.search.query.Query`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from search_api.search.coverage import Coverage, Note
+from search_api.search.filters import Filters, PlainText
+from search_api.search.photos import PhotoInfo
+from search_api.search.query import Query
+from search_api.search.runs import Run
+from search_api.show.shown import ShownHit
+
+PageSize = Annotated[int, Field(ge=1, le=100, description="Items on a page.")]
+Cursor = Annotated[
+    str | None, Field(max_length=200, description="`next_cursor` of the page before.")
+]
+AlbumName = Annotated[
+    str,
+    Field(min_length=1, max_length=255, pattern=r"^[^\x00]*\S[^\x00]*$", examples=["holiday"]),
+]
+Id = Annotated[int, Field(ge=1, le=2**53)]
+
+
+class SearchRequest(Query):
+    """A search and how many of its hits to answer with."""
+
+    size: PageSize = 24
+
+
+class CoverageOut(BaseModel):
+    """How far a search looked; every number counts photos."""
+
+    total: int = Field(ge=0, description="In the albums, searchable or not.")
+    filtered: int = Field(ge=0, description="Pass the filters and have features.")
+    prefiltered: int = Field(ge=0, description="Chosen for verification.")
+    verified: int = Field(ge=0, description="Judged by the network for this expression.")
+    matched: int = Field(ge=0, description="Judged to show the referent.")
+
+    @classmethod
+    def of(cls, coverage: Coverage) -> CoverageOut:
+        """From the pipeline's form."""
+        return cls(**coverage.as_json())
+
+
+class NoteOut(BaseModel):
+    """Something about an answer that its reader should know."""
+
+    code: str = Field(examples=["indexing", "failed", "stopped"])
+    text: str
+
+    @classmethod
+    def of(cls, note: Note) -> NoteOut:
+        """From the pipeline's form."""
+        return cls(code=note.code, text=note.text)
+
+
+class PhotoOut(BaseModel):
+    """One photo."""
+
+    id: int
+    album: str
+    path: str = Field(description="Inside its album.")
+    width: int | None = Field(description="Upright pixels.")
+    height: int | None = Field(description="Upright pixels.")
+    format: str | None
+    size_bytes: int
+    taken_at: str | None = Field(
+        description="Clock time that the camera showed, without a zone: 2024-05-01T12:30:00."
+    )
+    camera: str | None
+    lat: float | None
+    lon: float | None
+    status: Literal["new", "indexed", "failed", "missing"]
+    error: str | None = Field(description="Why it could not be indexed.")
+    server_path: str | None = Field(
+        default=None, description="Where the file lies on the server; only for admins who ask."
+    )
+
+    @classmethod
+    def of(cls, photo: PhotoInfo, *, server_path: bool = False) -> PhotoOut:
+        """From the catalog's form."""
+        return cls(
+            id=photo.id,
+            album=photo.album,
+            path=photo.path,
+            width=photo.width,
+            height=photo.height,
+            format=photo.format,
+            size_bytes=photo.size,
+            taken_at=photo.taken_at.isoformat() if photo.taken_at else None,
+            camera=photo.camera,
+            lat=photo.lat,
+            lon=photo.lon,
+            status=photo.status,  # type: ignore[arg-type]  # the catalog holds only these
+            error=photo.error,
+            server_path=str(photo.file).encode("utf-8", "backslashreplace").decode()
+            if server_path
+            else None,
+        )
+
+
+class HitOut(BaseModel):
+    """A photo that a search judged."""
+
+    rank: int | None = Field(description="From 0; null while the search still runs.")
+    photo: PhotoOut
+    confidence: float = Field(ge=0, le=1, description="Calibrated p(the referent is there).")
+    accepted: bool = Field(description="False for the nearest photos that did not match.")
+    box: tuple[int, int, int, int] | None = Field(
+        description="x, y, width, height in upright pixels, to a thousandth of the longer side."
+    )
+    area: int | None = Field(description="Upright pixels of the mask.")
+    vanished: bool = Field(description="The file is gone since it was indexed.")
+
+    @classmethod
+    def of(cls, hit: ShownHit) -> HitOut:
+        """From the pipeline's form."""
+        return cls(
+            rank=hit.rank,
+            photo=PhotoOut.of(hit.photo),
+            confidence=hit.confidence,
+            accepted=hit.accepted,
+            box=hit.box,
+            area=hit.area,
+            vanished=hit.vanished,
+        )
+
+
+class RunOut(BaseModel):
+    """A search run."""
+
+    id: str = Field(description="A UUID; the run can be opened again by it.")
+    expression: str
+    album: str | None = Field(description="null: every album.")
+    mode: Literal["fast", "exhaustive"]
+    filters: dict[str, Any] = Field(description="Those that were set, as in a search.")
+    state: Literal["running", "done", "stopped"]
+    threshold: float | None = Field(description="Confidence from which a photo matched.")
+    verifier: str | None = Field(
+        description="The released network that judged the photos; null: the model's own head."
+    )
+    coverage: CoverageOut
+    sentence: str = Field(description="The coverage in words.")
+    timings_ms: dict[str, float] = Field(description="By stage, and `total`.")
+    notes: list[NoteOut]
+    calibration_revision: str | None
+    created_at: float = Field(description="Unix time in seconds.")
+
+    @classmethod
+    def of(cls, run: Run) -> RunOut:
+        """From the catalog's form."""
+        return cls(
+            id=run.id,
+            expression=run.expression,
+            album=run.album,
+            mode=run.mode,  # type: ignore[arg-type]  # the catalog holds only these
+            filters=run.filters.model_dump(mode="json", exclude_defaults=True),
+            state=run.state,  # type: ignore[arg-type]
+            threshold=run.threshold,
+            verifier=run.verifier,
+            coverage=CoverageOut.of(run.coverage),
+            sentence=run.coverage.sentence(),
+            timings_ms=run.timings,
+            notes=[NoteOut.of(note) for note in run.notes],
+            calibration_revision=run.calibration_revision,
+            created_at=run.created_at,
+        )
+
+
+class HitPage(BaseModel):
+    """A search run and a page of its hits."""
+
+    run: RunOut
+    hits: list[HitOut]
+    rejected: list[HitOut] = Field(
+        default_factory=list,
+        description="The nearest photos that did not match, when the search asked for them.",
+    )
+    next_cursor: str | None = Field(description="null on the last page.")
+
+
+class RunPage(BaseModel):
+    """A page of the history, newest first."""
+
+    runs: list[RunOut]
+    next_cursor: str | None
+
+
+class MaskOut(BaseModel):
+    """Where the referent is in one photo."""
+
+    width: int = Field(description="Of the mask that `rle` codes, in pixels.")
+    height: int
+    photo_width: int = Field(description="Of the upright photo, in pixels.")
+    photo_height: int
+    box: tuple[int, int, int, int] | None = Field(description="In the upright photo's pixels.")
+    area: int = Field(description="In the upright photo's pixels.")
+    rle: dict[str, Any] = Field(
+        description="COCO's compressed run-length code: `size` [height, width] and `counts`."
+    )
+    polygons: list[list[float]] = Field(
+        description="Borders as x, y, x, y ... in the upright photo's pixels, holes included; "
+        "fill them by the even-odd rule."
+    )
+
+
+class PhotoPage(BaseModel):
+    """A page of photos, by id."""
+
+    photos: list[PhotoOut]
+    next_cursor: str | None
+
+
+class SimilarRequest(BaseModel):
+    """More like this: a photo, or what a search found in it."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"photo": 12, "size": 20}]}
+    )
+    photo: Id = Field(description="The photo that the others shall resemble.")
+    run: str | None = Field(
+        default=None,
+        min_length=36,
+        max_length=36,
+        description="A search run that matched it: resemble the matched region, not the whole.",
+    )
+    album: AlbumName | None = Field(
+        default=None, description="Where to look; every album if left out."
+    )
+    duplicates: bool = Field(
+        default=False,
+        description="Only the same picture again: equal files and near-identical ones.",
+    )
+    filters: Filters = Field(default_factory=Filters)
+    size: PageSize = 24
+
+
+class SimilarOut(BaseModel):
+    """A photo that resembles another."""
+
+    photo: PhotoOut
+    similarity: float = Field(description="Cosine of region vectors, at most 1.")
+    same_file: bool = Field(description="Byte for byte the same file.")
+
+
+class SimilarPage(BaseModel):
+    """The photos that resemble one most, best first; a ranking, nothing was verified."""
+
+    photos: list[SimilarOut]
+
+
+class AlbumIn(BaseModel):
+    """A new album."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "holiday"}]})
+    name: AlbumName
+
+
+class RootIn(BaseModel):
+    """A folder of the server that an album shall scan."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"path": "/srv/photos"}]}
+    )
+    path: Annotated[PlainText, Field(min_length=1, max_length=4096)]
+
+
+class AlbumOut(BaseModel):
+    """An album and how far it is indexed."""
+
+    id: int
+    name: str
+    created_at: float = Field(description="Unix time in seconds.")
+    photos: int = Field(description="Photos in it, searchable or not.")
+    by_status: dict[str, int]
+    model: str | None = Field(description="The model whose features serve its searches.")
+    threshold: float | None = Field(description="Confidence from which a photo matches.")
+    roots: list[str] | None = Field(
+        default=None, description="Folders that it scans; only for admins who ask."
+    )
+
+
+class AlbumList(BaseModel):
+    """Every album."""
+
+    albums: list[AlbumOut]
+
+
+class UploadedOut(BaseModel):
+    """What became of one uploaded file."""
+
+    name: str
+    path: str | None = Field(description="Inside the album; null when it was refused.")
+    reason: str | None = Field(description="Why it was refused.")
+
+
+class UploadOut(BaseModel):
+    """What became of an upload, and the job that indexes it."""
+
+    files: list[UploadedOut]
+    job: int | None
+
+
+class ModelOut(BaseModel):
+    """A model that searches use, or could."""
+
+    name: str
+    loaded: bool
+    default: bool
+    fingerprints: dict[str, str]
+    calibration_revision: str | None
+    threshold: float | None
+    albums: list[str] = Field(description="Albums whose searches it serves.")
+
+
+class ModelList(BaseModel):
+    """Every model that the catalog knows."""
+
+    models: list[ModelOut]
+    verifiers: list[str] = Field(
+        default_factory=list,
+        description="Released networks that were imported here and can verify a search.",
+    )
+
+
+class SessionIn(BaseModel):
+    """An API key to exchange for a cookie."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"key": "rf_1_..."}]})
+    key: Annotated[PlainText, Field(min_length=1, max_length=200)]
+
+
+class SessionOut(BaseModel):
+    """Who the page speaks for."""
+
+    name: str
+    scopes: list[str]
+    keys_required: bool = Field(description="False on loopback, where nobody has to sign in.")
+    server_folders: bool = Field(
+        description="Whether admins may let albums scan folders of the server."
+    )
+
+
+class Health(BaseModel):
+    """Whether the server lives, or is ready to search."""
+
+    status: Literal["ok", "starting"]

@@ -1,0 +1,95 @@
+"""What one server process holds for all of its requests."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from indexer.photos.decode import Decoder
+from search_api.http.limits import Slots
+from search_api.http.metrics import Metrics
+from search_api.http.server_settings import MEBIBYTE, ServerSettings
+from search_api.http.sessions import Sessions
+from search_api.search import runs
+from search_api.search.engine import Engine
+from search_api.search.pipeline import Done
+
+log = logging.getLogger(__name__)
+# Runs are pruned once in so many searches, so that pruning costs no single search much.
+PRUNE_EVERY = 64
+# Uploads are only checked to decode; they are scaled to the least that a decoder makes.
+CHECK_SIDE_PX = 32
+
+
+@dataclass
+class Server:
+    """Engine, limits and caches; made in `search_api.http.app.create_app`, one an application."""
+
+    engine: Engine
+    limits: ServerSettings
+    sessions: Sessions
+    keys_required: bool
+    wake: Callable[[], None]
+    searches: Slots
+    pictures: Slots
+    metrics: Metrics
+    ready: threading.Event = field(default_factory=threading.Event)
+    thumbnails: ByteCache = field(init=False)
+    decoder: Decoder = field(init=False)
+    _searches_done: int = 0
+
+    def __post_init__(self) -> None:
+        self.thumbnails = ByteCache(self.limits.thumbnail_cache_mib * MEBIBYTE)
+        self.open()
+
+    def open(self) -> None:
+        """Be ready to check uploads; also after `close`. Processes start with the first upload."""
+        self.decoder = Decoder(self.engine.settings, CHECK_SIDE_PX, workers=1)
+
+    def close(self) -> None:
+        """End the decoder's processes."""
+        self.decoder.close()
+
+    def ended(self, mode: str, done: Done) -> None:
+        """Count an ended search, and prune old ones now and then."""
+        self.metrics.count_search(mode, done.state, done.coverage, done.timings)
+        self._searches_done += 1
+        if self._searches_done % PRUNE_EVERY == 0:
+            runs.prune(self.engine.catalog, self.limits.kept_runs)
+
+    def warm_up(self) -> None:
+        """Load what the first search needs, then report readiness; a failure is logged."""
+        try:
+            self.engine.warm_up()
+        except Exception:
+            # The first request meets the same error and shows it to someone who can mend it.
+            log.exception("warm-up failed")
+        self.ready.set()
+
+
+class ByteCache:
+    """The most recently used byte strings, up to a size; threads share one."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: OrderedDict[object, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: object, make: Callable[[], bytes]) -> bytes:
+        """What was kept under this key, or what ``make`` gives."""
+        with self._lock:
+            if (known := self._held.get(key)) is not None:
+                self._held.move_to_end(key)
+                return known
+        made = make()
+        with self._lock:
+            if key not in self._held and len(made) <= self._limit:
+                self._held[key] = made
+                self._bytes += len(made)
+                while self._bytes > self._limit:
+                    self._bytes -= len(self._held.popitem(last=False)[1])
+        return made

@@ -1,0 +1,265 @@
+"""Albums as the API manages them: create, describe, add folders, take uploads, remove."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from indexer.db.catalog import Catalog, album_named, count_by_status
+from indexer.db.clock import clock
+from indexer.db.tables import Album, Root
+from indexer.errors import FolderError
+from indexer.features import versions
+from indexer.photos.decode import Decoder
+from indexer.settings import Settings
+from search_api.errors import AlreadyExists, BadQuery, NotFound
+from search_api.search.album_decisions import own_calibration
+
+_UNSAFE = re.compile(r"[^\w.\- ()+,=@~]", re.UNICODE)
+_CHUNK = 1 << 20
+_INCOMING = ".incoming"
+
+
+@dataclass(frozen=True)
+class AlbumInfo:
+    """An album and how far it is indexed."""
+
+    id: int
+    name: str
+    created_at: float
+    by_status: dict[str, int]
+    model: str | None
+    threshold: float | None
+    roots: tuple[Path, ...]
+
+    @property
+    def photos(self) -> int:
+        """Photos in it, searchable or not."""
+        return sum(n for status, n in self.by_status.items() if status != "missing")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What became of one uploaded file: its path inside the album, or the reason why not."""
+
+    name: str
+    path: str | None
+    reason: str | None
+
+
+def list_albums(catalog: Catalog) -> list[AlbumInfo]:
+    """Every album, by name."""
+    with catalog.reading() as session:
+        ids = list(session.scalars(select(Album.id).order_by(Album.name)))
+    return [info for each in ids if (info := _find(catalog, each)) is not None]
+
+
+def album_info(catalog: Catalog, album_id: int) -> AlbumInfo:
+    """One album.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    info = _find(catalog, album_id)
+    if info is None:
+        raise NotFound(
+            f"There is no album {album_id}; GET /v1/albums lists them.", field="album_id"
+        )
+    return info
+
+
+def create_album(catalog: Catalog, name: str) -> AlbumInfo:
+    """Make an empty album.
+
+    Raises:
+        BadQuery: the name is empty.
+        AlreadyExists: an album has this name.
+    """
+    tidy = name.strip()
+    if not tidy:
+        raise BadQuery("Give the album a name that is not empty.", field="name")
+    try:
+        with catalog.session() as session:
+            album = Album(name=tidy, created_at=float(session.scalar(select(clock())) or 0))
+            session.add(album)
+            session.flush()
+            album_id = album.id
+    except IntegrityError as error:
+        raise AlreadyExists(f"An album is named {tidy!r} already.", field="name") from error
+    return album_info(catalog, album_id)
+
+
+def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
+    """Let an album scan a folder of this machine.
+
+    Raises:
+        NotFound: no such album.
+        FolderError: the path is relative, or no folder that can be read.
+    """
+    if not folder.is_absolute():
+        raise FolderError(f"{folder} is not an absolute path")
+    try:
+        real = folder.resolve(strict=True)
+        next(iter(os.scandir(real)), None)
+    except (OSError, RuntimeError) as error:
+        raise FolderError(f"{folder} is no folder that can be read") from error
+    _add_root(catalog, album_id, real)
+    return album_info(catalog, album_id)
+
+
+def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
+    """Remove an album from the catalog, and the files that were uploaded to it.
+
+    Photos in folders of the machine are left alone; features go with the next compaction.
+
+    Raises:
+        NotFound: no such album.
+    """
+    with catalog.session() as session:
+        album = session.get(Album, album_id)
+        if album is None:
+            raise NotFound(f"There is no album {album_id}.", field="album_id")
+        session.delete(album)
+    shutil.rmtree(uploads_folder(settings, album_id), ignore_errors=True)
+
+
+def uploads_folder(settings: Settings, album_id: int) -> Path:
+    """Where an album's uploads lie."""
+    return settings.home / "uploads" / str(album_id)
+
+
+def take_upload(
+    catalog: Catalog,
+    settings: Settings,
+    decoder: Decoder,
+    album_id: int,
+    files: Sequence[tuple[str, BinaryIO]],
+) -> list[Upload]:
+    """Store the files that decode, each under its own name or a numbered one.
+
+    Every file is decoded in a process of its own, under the indexer's limits, before it gets a
+    name that a scan would see.
+
+    Args:
+        files: client's file name and content.
+    Raises:
+        NotFound: no such album.
+    """
+    album_info(catalog, album_id)
+    folder = uploads_folder(settings, album_id)
+    incoming = folder.parent / _INCOMING
+    for each in (folder, incoming):
+        each.mkdir(parents=True, exist_ok=True)
+    taken = []
+    limit = settings.max_file_mib * 2**20
+    for name, content in files:
+        partial = incoming / secrets.token_hex(16)
+        try:
+            if not _copy(content, partial, limit):
+                reason: str | None = (
+                    f"is larger than {settings.max_file_mib} MiB (REFERENT_MAX_FILE_MIB)"
+                )
+            else:
+                reason = decoder.decode_one(partial).reason
+            if reason is not None:
+                taken.append(Upload(name, None, reason))
+                continue
+            taken.append(Upload(name, _place(partial, folder, safe_name(name)), None))
+        finally:
+            partial.unlink(missing_ok=True)
+    if any(each.path for each in taken):
+        _add_root(catalog, album_id, folder.resolve())
+    return taken
+
+
+def safe_name(name: str) -> str:
+    """A file name out of whatever a client sent: no folders, no hidden or odd characters."""
+    last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
+    tidy = _UNSAFE.sub("_", last).strip(" .")
+    stem, dot, suffix = tidy.rpartition(".")
+    if not dot:
+        stem, suffix = tidy, ""
+    stem = stem.encode()[:150].decode(errors="ignore") or "photo"
+    return f"{stem}.{suffix[:12]}" if suffix else stem
+
+
+def _copy(content: BinaryIO, partial: Path, limit: int) -> bool:
+    """Write a file, unless it is larger than ``limit`` bytes."""
+    written = 0
+    with partial.open("xb") as file:
+        while chunk := content.read(_CHUNK):
+            written += len(chunk)
+            if written > limit:
+                return False
+            file.write(chunk)
+    return True
+
+
+def _place(partial: Path, folder: Path, name: str) -> str:
+    """Give a file its final name, numbered when another one has it."""
+    stem, dot, suffix = name.rpartition(".")
+    if not dot:
+        stem, suffix = name, ""
+    number = 1
+    while True:
+        tried = name if number == 1 else f"{stem} ({number}){dot}{suffix}"
+        try:
+            os.link(partial, folder / tried)  # fails where the name is taken, unlike a rename
+        except FileExistsError:
+            number += 1
+        else:
+            return tried
+
+
+def _add_root(catalog: Catalog, album_id: int, folder: Path) -> None:
+    path = os.fsencode(folder)
+    with catalog.session() as session:
+        if session.get(Album, album_id) is None:
+            raise NotFound(f"There is no album {album_id}.", field="album_id")
+        known = session.scalar(select(Root.id).where(Root.album_id == album_id, Root.path == path))
+        if known is None:
+            session.add(Root(album_id=album_id, path=path))
+
+
+def _find(catalog: Catalog, album_id: int) -> AlbumInfo | None:
+    version = versions.serving(catalog, album_id)
+    with catalog.reading() as session:
+        album = session.get(Album, album_id)
+        if album is None:
+            return None
+        by_status = count_by_status(session, album_id)
+        roots = session.scalars(
+            select(Root.path).where(Root.album_id == album_id).order_by(Root.id)
+        )
+        folders = tuple(Path(os.fsdecode(path)) for path in roots)
+        head = version.fingerprints["head"] if version else ""
+        own = own_calibration(session, album_id, head)
+    return AlbumInfo(
+        id=album.id,
+        name=album.name,
+        created_at=album.created_at,
+        by_status=by_status,
+        model=version.model if version else None,
+        threshold=own.threshold if own else None,
+        roots=folders,
+    )
+
+
+def album_id_of(catalog: Catalog, name: str) -> int:
+    """The id of the album of this name.
+
+    Raises:
+        UnknownAlbum: there is none.
+    """
+    with catalog.reading() as session:
+        return album_named(session, name).id

@@ -1,0 +1,235 @@
+"""What every search shares: the models, the catalog and one consistent view of each album."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from indexer.db.catalog import Catalog, album_named, count_by_status
+from indexer.db.tables import Album, CalibrationRow, IndexVersion, Photo
+from indexer.features import versions
+from indexer.features.prefilter import Prefilter
+from indexer.features.snapshot import Snapshot, open_snapshot
+from indexer.features.store import FeatureStore
+from indexer.settings import Settings
+from model.calibration import Calibration
+from model.predictor import Predictor, Words
+from search_api.search.album_decisions import own_calibration
+from search_api.search.coverage import Note
+from search_api.search.filters import Filters
+from search_api.search.models import Models
+from search_api.search.verifier import Verifiers
+
+FILTERS_KEPT = 32
+# A view that took t seconds to open is shown for REUSE x t, even if the album changes meanwhile:
+# while a large album is indexed, searches would otherwise do nothing but reopen it.
+FIRST_BUILD = "there is none yet"
+REUSE = 5.0
+REUSE_FROM_S = 0.3
+
+
+@dataclass
+class View:
+    """One album as a search sees it: its photos with features, all of one version."""
+
+    album_id: int
+    album: str
+    key: tuple[object, ...]
+    predictor: Predictor
+    snapshot: Snapshot
+    prefilter: Prefilter
+    calibration: Calibration
+    index_version_id: int | None
+    by_status: dict[str, int]
+    notes: tuple[Note, ...]
+    opened_at: float = 0.0
+    opening_s: float = 0.0
+    subsets: OrderedDict[Filters, np.ndarray] = field(default_factory=OrderedDict, repr=False)
+
+    @property
+    def total(self) -> int:
+        """Photos of the album, searchable or not."""
+        return sum(n for status, n in self.by_status.items() if status != "missing")
+
+    def rows_of(self, photo_ids: np.ndarray) -> np.ndarray:
+        """Rows of the snapshot of those of the photos that are in it, in their order."""
+        return self.snapshot.indices_of(photo_ids)
+
+    def candidates(
+        self, words: Words, k: int, among: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and scores of the k photos most worth judging for an expression, best first.
+
+        Args:
+            words: one expression.
+            among: rows to choose from; None means all.
+        """
+        rerank = partial(self.predictor.rerank, words=words) if self.predictor.reranks else None
+        return self.prefilter.search(words.sentence[0], k, among, rerank)
+
+
+class Engine:
+    """Opens what searches need when they first need it, and keeps it; threads share one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        store: FeatureStore,
+        predictor: Predictor | None = None,
+    ) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.store = store
+        self.models = Models(settings, predictor)
+        self.verifiers = Verifiers(settings)
+        self._views: dict[int, View] = {}
+        self._opening = threading.Lock()
+        self._caching = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: Settings, predictor: Predictor | None = None) -> Self:
+        """With the catalog and the feature store of an installation."""
+        catalog = Catalog.open(settings)
+        return cls(settings, catalog, FeatureStore.open(settings, catalog), predictor)
+
+    def close(self) -> None:
+        """Let the views go, and the catalog's connections."""
+        self._views.clear()
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def views(self, album: str | None) -> list[View]:
+        """The album of this name, or every album.
+
+        Raises:
+            UnknownAlbum: no album has this name.
+        """
+        with self.catalog.reading() as session:
+            if album is not None:
+                wanted = [album_named(session, album).id]
+            else:
+                wanted = list(session.scalars(select(Album.id).order_by(Album.id)))
+        return [view for each in wanted if (view := self.view(each)) is not None]
+
+    def view(self, album_id: int) -> View | None:
+        """One album as it is now (see `REUSE`); None when it was removed meanwhile."""
+        with self.catalog.reading() as session:
+            key = _key(session, album_id)
+        if key is None:
+            self._views.pop(album_id, None)
+            return None
+        known = self._views.get(album_id)
+        if known is not None and (known.key == key or _still_good(known)):
+            return known
+        with self._opening:
+            known = self._views.get(album_id)
+            if known is None or known.key != key:
+                known = self._open_view(album_id, key)
+                self._views[album_id] = known
+            return known
+
+    def subset(self, view: View, filters: Filters) -> np.ndarray | None:
+        """Rows of the view's snapshot that pass the filters, ascending; None means every row."""
+        if not filters.active:
+            return None
+        with self._caching:
+            if (known := view.subsets.get(filters)) is not None:
+                view.subsets.move_to_end(filters)
+                return known
+        scope = (Photo.album_id == view.album_id, Photo.deleted_at.is_(None))
+        with self.catalog.reading() as session:
+            rows = view.rows_of(filters.photo_ids(session, scope))
+        if filters.run is None:  # a run may still be running, and grow
+            with self._caching:
+                view.subsets[filters] = rows
+                while len(view.subsets) > FILTERS_KEPT:
+                    view.subsets.popitem(last=False)
+        return rows
+
+    def warm_up(self) -> None:
+        """Load the network, open every album and search once, so that no user waits for it."""
+        self.models.words(self.models.default, "a warm-up")
+        for view in self.views(None):
+            words = self.models.words(view.predictor, "a warm-up")
+            rows = np.arange(min(64, len(view.snapshot.photo_ids)))
+            if len(rows):
+                view.candidates(words, len(rows), None)
+                view.predictor.judge(view.snapshot.gather("tokens", rows), words)
+
+    def _open_view(self, album_id: int, key: tuple[object, ...]) -> View:
+        begun = time.monotonic()
+        with self.catalog.reading() as session:
+            by_status = count_by_status(session, album_id)
+        version = versions.serving(self.catalog, album_id)
+        predictor = (
+            self.models.that_made(version.model, version.fingerprints)
+            if version is not None
+            else self.models.default
+        )
+        with self.catalog.reading() as session:
+            own = own_calibration(session, album_id, predictor.fingerprints["head"])
+        snapshot = open_snapshot(self.catalog, self.store, album_id, predictor.fingerprints)
+        prefilter = Prefilter.open(self.settings, snapshot, predictor)
+        view = View(
+            album_id=album_id,
+            album=str(key[0]),
+            key=key,
+            predictor=predictor,
+            snapshot=snapshot,
+            prefilter=prefilter,
+            calibration=own or predictor.calibration,
+            index_version_id=version.id if version else None,
+            by_status=by_status,
+            notes=_rebuilt(prefilter),
+        )
+        view.opened_at = time.monotonic()
+        view.opening_s = view.opened_at - begun
+        return view
+
+
+def _key(session: Session, album_id: int) -> tuple[object, ...] | None:
+    """What changes whenever a view of the album is out of date."""
+    row = session.execute(
+        select(Album.name, Album.revision).where(Album.id == album_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    serving = session.scalar(
+        select(IndexVersion.id).where(
+            IndexVersion.album_id == album_id, IndexVersion.state == "serving"
+        )
+    )
+    calibration = session.scalar(
+        select(CalibrationRow.revision)
+        .where(CalibrationRow.album_id == album_id)
+        .order_by(CalibrationRow.created_at.desc())
+        .limit(1)
+    )
+    return (*row, serving, calibration)
+
+
+def _rebuilt(prefilter: Prefilter) -> tuple[Note, ...]:
+    """Say so when the FAISS file was damaged or stale; a first build is nothing to tell."""
+    if prefilter.rebuilt is None or prefilter.rebuilt == FIRST_BUILD:
+        return ()
+    text = f"The prefilter's index was rebuilt from the feature store: {prefilter.rebuilt}."
+    return (Note("prefilter-rebuilt", text),)
+
+
+def _still_good(view: View) -> bool:
+    age_s = time.monotonic() - view.opened_at
+    return view.opening_s > REUSE_FROM_S and age_s < REUSE * view.opening_s

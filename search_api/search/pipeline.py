@@ -1,0 +1,402 @@
+"""One search: filters, prefilter, verification in batches, decision, ranking.
+
+`search` yields events while it works; `collect` runs it to its end. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.predictor import JUDGE_BATCH, Words
+from search_api.errors import NotIndexed, SearchError
+from search_api.search import runs, verifier
+from search_api.search.coverage import Coverage, Note, Stopwatch, photos
+from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
+from search_api.search.engine import Engine, View
+from search_api.search.photos import by_id
+from search_api.search.query import WHOLE_SET, Query
+from search_api.search.verifier import Verification
+
+BATCH = 2 * JUDGE_BATCH
+# The exhaustive mode judges this many of the prefilter's best first, so that hits come at once;
+# the rest goes in the order of the store, where reading is fastest, and in larger steps.
+HEAD_START = 3 * BATCH
+LATER_BATCHES = 2
+
+
+@dataclass(frozen=True)
+class Started:
+    """The search run exists and its coverage is planned."""
+
+    run_id: str
+    coverage: Coverage
+    threshold: float
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """More photos were verified."""
+
+    run_id: str
+    coverage: Coverage
+
+
+@dataclass(frozen=True)
+class Found:
+    """A photo matches; its mask can be asked for from now on."""
+
+    run_id: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Done:
+    """The search ended; ``matched`` and ``rejected`` are ranked, best first.
+
+    ``state`` is done, or stopped when its time limit came first.
+    """
+
+    run_id: str
+    state: str
+    coverage: Coverage
+    timings: dict[str, float]
+    notes: tuple[Note, ...]
+    matched: tuple[Decision, ...]
+    rejected: tuple[Decision, ...]
+
+    def matched_pairs(self) -> list[tuple[int, float]]:
+        """(photo id, confidence) of each match, best first."""
+        return [(decision.photo_id, decision.confidence) for decision in self.matched]
+
+
+Event = Started | Progress | Found | Done
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is verified in one album: rows of its snapshot in the order of verification."""
+
+    view: View
+    words: Words
+    rows: np.ndarray
+    filtered: int
+
+
+def collect(engine: Engine, query: Query, *, time_limit_s: float | None = None) -> Done:
+    """Run a search to its end.
+
+    Raises:
+        SearchError, IndexerError, ModelError: see `search`.
+    """
+    for event in search(engine, query, time_limit_s=time_limit_s, streaming=False):
+        if isinstance(event, Done):
+            return event
+    raise AssertionError("a search ends with Done")
+
+
+def search(
+    engine: Engine,
+    query: Query,
+    *,
+    time_limit_s: float | None = None,
+    streaming: bool = True,
+) -> Generator[Event]:
+    """Search, yielding Started, then Progress and Found as photos are verified, then Done.
+
+    Closing the iterator early ends the run as stopped, with what was verified until then.
+
+    Args:
+        time_limit_s: stop after this long with what was verified, one batch at least.
+        streaming: keep hits in the catalog as they are found, so that their masks can be asked
+            for before the end; False writes them once, at the end.
+    Raises:
+        UnknownAlbum: no album has this name.
+        NotIndexed: no photo of the albums has features of this model.
+        ModelError: the features or the expression cannot be used.
+    """
+    watch = Stopwatch()
+    with watch.stage("open"):
+        views = engine.views(query.album)
+        notes = _notes(views, query)
+    with watch.stage("text"):
+        words = [engine.models.words(view.predictor, query.expression) for view in views]
+    verification = None
+    if query.verifier is not None:
+        with watch.stage("verifier"):
+            verification = verifier.begin(
+                engine.verifiers,
+                engine.settings,
+                query.verifier,
+                query.expression,
+                query.threshold,
+                catalog=engine.catalog,
+                albums=[view.album_id for view in views],
+            )
+    if query.seconds is not None:
+        time_limit_s = min(query.seconds, time_limit_s or query.seconds)
+    with watch.stage("filter"):
+        subsets = [engine.subset(view, query.filters) for view in views]
+    with watch.stage("prefilter"):
+        plans = _plan(views, subsets, words, query)
+    planned = Coverage(
+        total=sum(view.total for view in views),
+        filtered=sum(plan.filtered for plan in plans),
+        prefiltered=sum(len(plan.rows) for plan in plans),
+    )
+    threshold = min(_threshold(view, query) for view in views)
+    fingerprints = views[0].predictor.fingerprints
+    revisions = {v.calibration.revision for v in views}
+    if verification is not None:
+        threshold = verification.threshold
+        fingerprints = {**fingerprints, "verifier": verification.verifier.fingerprint}
+        revisions = {each.revision for each in verification.calibrations}
+    with watch.stage("keep"):
+        run_id = runs.begin(
+            engine.catalog,
+            expression=query.expression,
+            album_id=views[0].album_id if query.album is not None else None,
+            mode=query.mode,
+            filters=query.filters,
+            fingerprints=fingerprints,
+            calibration_revision=",".join(sorted(revisions)),
+            threshold=threshold,
+            verifier=query.verifier,
+            index_version_id=views[0].index_version_id if len(views) == 1 else None,
+            coverage=planned,
+        )
+    tally = _Tally(engine, query, run_id, planned, watch, notes, verification)
+    batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
+    try:
+        yield Started(run_id, planned, threshold, notes)
+        for number, (plan, rows) in enumerate(_interleaved(plans, batch, later)):
+            if number and time_limit_s is not None and watch.elapsed_s > time_limit_s:
+                tally.stop(
+                    f"The search was stopped after {time_limit_s:g} s; it verified "
+                    f"{tally.verified:,} of {planned.prefiltered:,} photos."
+                )
+                break
+            found = tally.judge(plan, rows, keep=streaming)
+            yield from (Found(run_id, decision) for decision in found)
+            yield Progress(run_id, tally.coverage)
+        yield tally.finish("stopped" if tally.stopped else "done")
+    except GeneratorExit:
+        if not tally.finished:
+            tally.stop("The search was stopped by its client.")
+            tally.finish("stopped")
+        raise
+    except BaseException:
+        if not tally.finished:
+            tally.stop("The search failed before its end.")
+            tally.finish("stopped")
+        raise
+
+
+class _Tally:
+    """The decisions of one run so far."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        query: Query,
+        run_id: str,
+        planned: Coverage,
+        watch: Stopwatch,
+        notes: tuple[Note, ...],
+        verification: Verification | None = None,
+    ) -> None:
+        self.verification = verification
+        self.engine, self.query, self.run_id = engine, query, run_id
+        self.planned, self.watch, self.notes = planned, watch, notes
+        self.matched: list[Decision] = []
+        self.rejected: list[Decision] = []
+        self.verified = 0
+        self.kept = 0
+        self.stopped = False
+        self.finished = False
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(
+            self.planned.total,
+            self.planned.filtered,
+            self.planned.prefiltered,
+            self.verified,
+            len(self.matched),
+        )
+
+    def stop(self, text: str) -> None:
+        self.stopped = True
+        self.notes = (*self.notes, Note("stopped", text))
+
+    def judge(self, plan: _Plan, rows: np.ndarray, *, keep: bool) -> list[Decision]:
+        """Judge some photos and return the matching ones, most confident first."""
+        if self.verification is not None:
+            return self._take(self._verify(plan, rows), keep=keep)
+        view = plan.view
+        with self.watch.stage("gather"):
+            tokens = view.snapshot.gather("tokens", rows)
+        with self.watch.stage("judge"):
+            judgement = view.predictor.judge(tokens, plan.words)
+        with self.watch.stage("decide"):
+            confidence = np.round(
+                view.calibration.confidence(judgement.no_target_logit), CONFIDENCE_DIGITS
+            )
+            accepted = confidence >= _threshold(view, self.query)
+            wanted = accepted.copy()
+            if self.query.rejected:
+                wanted[:] = True
+            ids = view.snapshot.photo_ids[rows]
+            decisions = [
+                Decision(
+                    photo_id=int(ids[i]),
+                    confidence=float(confidence[i]),
+                    accepted=bool(accepted[i]),
+                    no_target_logit=float(judgement.no_target_logit[i]),
+                    minimap=np.array(judgement.minimap[i], np.float32),
+                    coefficients=np.array(judgement.coefficients[i], np.float32),
+                )
+                for i in np.flatnonzero(wanted)
+            ]
+        self.verified += len(rows)
+        return self._take(decisions, keep=keep)
+
+    def _verify(self, plan: _Plan, rows: np.ndarray) -> list[Decision]:
+        """Let the verifier look at the photos themselves."""
+        assert self.verification is not None
+        ids = [int(each) for each in plan.view.snapshot.photo_ids[rows]]
+        with self.watch.stage("verify"):
+            found = by_id(self.engine.catalog, ids)
+            decisions = self.verification.judge([found[each] for each in ids if each in found])
+        self.verified += len(decisions)
+        return decisions
+
+    def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
+        """Add decisions to the run's; return the matching ones, most confident first."""
+        found = sorted((d for d in decisions if d.accepted), key=lambda d: d.order)
+        self.rejected += [d for d in decisions if not d.accepted]
+        self.rejected.sort(key=lambda d: d.order)
+        del self.rejected[self.query.rejected :]
+        if keep and found:
+            with self.watch.stage("keep"):
+                runs.add_hits(self.engine.catalog, self.run_id, found, len(self.matched))
+            self.kept += len(found)
+        self.matched += found
+        return found
+
+    def finish(self, state: str) -> Done:
+        self.finished = True
+        if self.verification is not None and (missed := self.verification.unreadable):
+            text = f"{photos(missed)} could be neither read nor verified."
+            self.notes = (*self.notes, Note("unreadable", text))
+        self.matched.sort(key=lambda d: d.order)
+        with self.watch.stage("keep"):
+            runs.finish(
+                self.engine.catalog,
+                self.run_id,
+                state=state,
+                coverage=self.coverage,
+                timings=self.watch.as_json(),
+                notes=self.notes,
+                matched=self.matched,
+                rejected=self.rejected,
+                kept_matched=self.kept,
+            )
+        return Done(
+            self.run_id,
+            state,
+            self.coverage,
+            self.watch.as_json(),
+            self.notes,
+            tuple(self.matched),
+            tuple(self.rejected),
+        )
+
+
+def _threshold(view: View, query: Query) -> float:
+    """Confidence from which a photo of this album matches, on the grid of confidences."""
+    chosen = view.calibration.threshold if query.threshold is None else query.threshold
+    return round(chosen, CONFIDENCE_DIGITS)
+
+
+def _plan(
+    views: list[View], subsets: list[np.ndarray | None], words: list[Words], query: Query
+) -> list[_Plan]:
+    """Choose what is verified, in each album, best first."""
+    counts = [
+        len(view.snapshot.photo_ids) if subset is None else len(subset)
+        for view, subset in zip(views, subsets, strict=True)
+    ]
+    # A verifier takes seconds a photo, so it never looks at more than was asked for.
+    small = query.candidates if query.verifier else max(query.candidates, WHOLE_SET)
+    whole = query.mode == "exhaustive" or sum(counts) <= small
+    ranked: list[tuple[np.ndarray, np.ndarray]] = []
+    for view, subset, count, read in zip(views, subsets, counts, words, strict=True):
+        k = min(count, HEAD_START if whole else query.candidates)
+        if k == 0:
+            ranked.append((np.empty(0, np.int64), np.empty(0, np.float32)))
+        else:
+            ranked.append(view.candidates(read, k, subset))
+    prints = [view.predictor.fingerprints for view in views]
+    if len({(each["vectors"], each["head"]) for each in prints}) > 1:
+        # Scores of different networks say nothing about each other; ranks do.
+        ranked = [(rows, -np.arange(len(rows), dtype=np.float32)) for rows, _ in ranked]
+    if not whole and len(views) > 1:
+        ranked = _best_of_all(ranked, query.candidates)
+    plans = []
+    for view, subset, count, read, (rows, _) in zip(
+        views, subsets, counts, words, ranked, strict=True
+    ):
+        if whole and len(rows) < count:
+            every = np.arange(count) if subset is None else subset
+            rows = np.concatenate([rows, np.setdiff1d(every, rows, assume_unique=True)])
+        plans.append(_Plan(view, read, rows, count))
+    return plans
+
+
+def _best_of_all(
+    ranked: list[tuple[np.ndarray, np.ndarray]], k: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The k best over all albums, still apart."""
+    scores = np.concatenate([scores for _, scores in ranked])
+    if len(scores) <= k:
+        return ranked
+    cut = np.sort(scores)[::-1][k - 1]
+    return [(rows[scores >= cut], scores[scores >= cut]) for rows, scores in ranked]
+
+
+def _interleaved(plans: list[_Plan], batch: int, later: int) -> Iterator[tuple[_Plan, np.ndarray]]:
+    """Batches in turns, so that every album's best come early; after them ``later`` at once."""
+    longest = max((len(plan.rows) for plan in plans), default=0)
+    start = 0
+    while start < longest:
+        end = start + (batch if start < HEAD_START else batch * later)
+        for plan in plans:
+            if start < len(plan.rows):
+                yield plan, plan.rows[start:end]
+        start = end
+
+
+def _notes(views: list[View], query: Query) -> tuple[Note, ...]:
+    """What the user should know about the albums before reading the answer."""
+    if not views:
+        raise SearchError("There is no album yet; index a folder: referent index FOLDER")
+    if not any(len(view.snapshot.photo_ids) for view in views):
+        waiting = sum(view.by_status.get("new", 0) for view in views)
+        name = query.album or "any album"
+        raise NotIndexed(
+            f"No photo of {name} has features of this model yet ({waiting:,} wait); "
+            "run: referent index FOLDER",
+            field="album",
+        )
+    notes = [note for view in views for note in view.notes]
+    if waiting := sum(view.by_status.get("new", 0) for view in views):
+        notes.append(
+            Note("indexing", f"Not indexed yet: {photos(waiting)}, so this answer is partial.")
+        )
+    if failed := sum(view.by_status.get("failed", 0) for view in views):
+        notes.append(Note("failed", f"{photos(failed)} could not be read and cannot be found."))
+    return tuple(notes)

@@ -1,0 +1,333 @@
+"""Search runs in the catalog: written while they run, paged and opened again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from indexer.db.catalog import Catalog
+from indexer.db.clock import clock
+from indexer.db.tables import Album, Hit, SearchRun
+from search_api.errors import BadCursor, StillRunning, UnknownPhoto, UnknownRun
+from search_api.search.coverage import Coverage, Note
+from search_api.search.cursors import make_cursor, read_cursor
+from search_api.search.decisions import Decision, pack_decision, unpack_decision
+from search_api.search.filters import Filters
+
+# A run that has been "running" for longer was cut off by a crash.
+ABANDONED_S = 2 * 3600.0
+# What a run tells beside its timings, under this name in their column.
+_BESIDE = "beside"
+_ENDED = ("done", "stopped")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A search run as kept.
+
+    ``state`` is running, done, or stopped (by its time limit or its client, so it covers less).
+    ``verifier`` names the released network that judged the photos; None where the head did.
+    """
+
+    id: str
+    expression: str
+    album: str | None
+    album_id: int | None
+    mode: str
+    filters: Filters
+    fingerprints: dict[str, str]
+    calibration_revision: str | None
+    index_version_id: int | None
+    coverage: Coverage
+    timings: dict[str, float]
+    notes: tuple[Note, ...]
+    threshold: float | None
+    verifier: str | None
+    state: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class RankedHit:
+    """A decision of a run and its rank among its kind (matched or rejected), from 0."""
+
+    run_id: str
+    rank: int
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some hits of a run and the cursor of the next ones."""
+
+    hits: tuple[RankedHit, ...]
+    next_cursor: str | None
+
+
+def begin(
+    catalog: Catalog,
+    *,
+    expression: str,
+    album_id: int | None,
+    mode: str,
+    filters: Filters,
+    fingerprints: Mapping[str, str],
+    calibration_revision: str,
+    threshold: float,
+    verifier: str | None,
+    index_version_id: int | None,
+    coverage: Coverage,
+) -> str:
+    """Write a new run's row and return its id."""
+    run_id = str(uuid4())
+    with catalog.session() as session:
+        session.execute(
+            insert(SearchRun).values(
+                id=run_id,
+                expression=expression,
+                album_id=album_id,
+                mode=mode,
+                filters=filters.model_dump(mode="json", exclude_defaults=True),
+                fingerprints=dict(fingerprints),
+                calibration_revision=calibration_revision,
+                index_version_id=index_version_id,
+                coverage=coverage.as_json(),
+                timings={_BESIDE: {"threshold": threshold, "verifier": verifier}},
+                state="running",
+                created_at=clock(),
+            )
+        )
+    return run_id
+
+
+def add_hits(catalog: Catalog, run_id: str, decisions: Sequence[Decision], first: int) -> None:
+    """Keep decisions of a running run, ranked provisionally from ``first`` on."""
+    if decisions:
+        with catalog.session() as session:
+            session.execute(insert(Hit), _rows(run_id, decisions, first))
+
+
+def finish(
+    catalog: Catalog,
+    run_id: str,
+    *,
+    state: str,
+    coverage: Coverage,
+    timings: Mapping[str, float],
+    notes: Sequence[Note],
+    matched: Sequence[Decision],
+    rejected: Sequence[Decision],
+    kept_matched: int,
+) -> None:
+    """Write how a run ended, and the final ranks.
+
+    Args:
+        matched: every accepted decision, best first.
+        rejected: the nearest others, best first.
+        kept_matched: how many of the accepted ones `add_hits` wrote already.
+    """
+    with catalog.session() as session:
+        if kept_matched:
+            session.execute(delete(Hit).where(Hit.run_id == run_id))
+        rows = _rows(run_id, matched, 0) + _rows(run_id, rejected, len(matched))
+        if rows:
+            session.execute(insert(Hit), rows)
+        if (row := session.get(SearchRun, run_id)) is not None:
+            beside = {**row.timings[_BESIDE], "notes": [note.as_json() for note in notes]}
+            row.state, row.coverage = state, coverage.as_json()
+            row.timings = {**timings, _BESIDE: beside}
+
+
+def load(catalog: Catalog, run_id: str) -> Run:
+    """Open a run again.
+
+    Raises:
+        UnknownRun: there is none of this id, or it was pruned.
+    """
+    with catalog.reading() as session:
+        return _load(session, run_id)
+
+
+def page(
+    catalog: Catalog, run_id: str, *, cursor: str | None, size: int, accepted: bool = True
+) -> tuple[Run, Page]:
+    """A run and a page of its hits by rank; following the cursors gives each exactly once.
+
+    Args:
+        accepted: the matching photos, or else the nearest rejected ones that were kept.
+    Raises:
+        UnknownRun, BadCursor.
+        StillRunning: the ranks are not final yet.
+    """
+    with catalog.reading() as session:
+        run = _load(session, run_id)
+        if run.state not in _ENDED:
+            raise StillRunning("The search is still running; page it when it has ended.")
+        listing = f"{run_id}:{'hits' if accepted else 'rejected'}"
+        after = read_cursor(cursor, listing, start=-1) if cursor else -1
+        rows = session.scalars(
+            _hits(run_id)
+            .where(Hit.accepted.is_(accepted), Hit.rank > after)
+            .order_by(Hit.rank)
+            .limit(size + 1)
+        ).all()
+    more = len(rows) > size
+    hits = tuple(_hit(row) for row in rows[:size])
+    return run, Page(hits, make_cursor(listing, hits[-1].rank) if more else None)
+
+
+def one_hit(catalog: Catalog, run_id: str, photo_id: int) -> tuple[Run, RankedHit]:
+    """A run and its decision about one photo.
+
+    Raises:
+        UnknownRun, UnknownPhoto: the run kept no decision about it.
+    """
+    with catalog.reading() as session:
+        run = _load(session, run_id)
+        row = session.scalars(_hits(run_id).where(Hit.photo_id == photo_id)).one_or_none()
+        if row is None:
+            raise UnknownPhoto(
+                f"The search kept no decision about photo {photo_id}.", field="photo_id"
+            )
+        return run, _hit(row)
+
+
+def history(
+    catalog: Catalog, *, cursor: str | None = None, size: int = 50, album_id: int | None = None
+) -> tuple[list[Run], str | None]:
+    """Search runs, newest first, and the cursor of older ones."""
+    statement = _runs().order_by(SearchRun.created_at.desc(), SearchRun.id.desc()).limit(size + 1)
+    if album_id is not None:
+        statement = statement.where(SearchRun.album_id == album_id)
+    with catalog.reading() as session:
+        if cursor:
+            last = session.get(SearchRun, cursor[:36])
+            if last is None or last.id != cursor:
+                raise BadCursor(
+                    "The cursor is damaged or its run is gone; start again without one.",
+                    field="cursor",
+                )
+            statement = statement.where(
+                (SearchRun.created_at < last.created_at)
+                | ((SearchRun.created_at == last.created_at) & (SearchRun.id < last.id))
+            )
+        found = [_run(*row) for row in session.execute(statement)]
+    more = len(found) > size
+    return found[:size], found[size - 1].id if more else None
+
+
+def forget(catalog: Catalog, run_id: str) -> None:
+    """Remove a run and its hits.
+
+    Raises:
+        UnknownRun: there is none of this id.
+    """
+    with catalog.session() as session:
+        _load(session, run_id)
+        session.execute(delete(Hit).where(Hit.run_id == run_id))
+        session.execute(delete(SearchRun).where(SearchRun.id == run_id))
+
+
+def prune(catalog: Catalog, keep: int) -> int:
+    """Remove the oldest runs beyond ``keep`` and end those that a crash cut off.
+
+    Returns:
+        how many were removed.
+    """
+    with catalog.session() as session:
+        session.execute(
+            update(SearchRun)
+            .where(SearchRun.state == "running", SearchRun.created_at < clock() - ABANDONED_S)
+            .values(state="stopped")
+        )
+        oldest = session.scalar(
+            select(SearchRun.created_at)
+            .order_by(SearchRun.created_at.desc())
+            .offset(keep - 1)
+            .limit(1)
+        )
+        if oldest is None:
+            return 0
+        old = (
+            select(SearchRun.id)
+            .where(SearchRun.created_at < oldest, SearchRun.state != "running")
+            .scalar_subquery()
+        )
+        session.execute(delete(Hit).where(Hit.run_id.in_(old)))
+        removed: Any = session.execute(delete(SearchRun).where(SearchRun.id.in_(old)))
+        return int(removed.rowcount)
+
+
+def _rows(run_id: str, decisions: Sequence[Decision], first: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": run_id,
+            "photo_id": each.photo_id,
+            "rank": rank,
+            "confidence": each.confidence,
+            "accepted": each.accepted,
+            "no_target_logit": each.no_target_logit,
+            "judgement": pack_decision(each),
+        }
+        for rank, each in enumerate(decisions, first)
+    ]
+
+
+def _hits(run_id: str) -> Select[Hit]:
+    return select(Hit).where(Hit.run_id == run_id)
+
+
+def _hit(row: Hit) -> RankedHit:
+    assert row.judgement is not None and row.no_target_logit is not None
+    minimap, coefficients, mask = unpack_decision(row.judgement)
+    decision = Decision(
+        row.photo_id,
+        row.confidence,
+        row.accepted,
+        row.no_target_logit,
+        minimap,
+        coefficients,
+        mask,
+    )
+    return RankedHit(row.run_id, row.rank, decision)
+
+
+def _runs() -> Select[SearchRun, str]:
+    return select(SearchRun, Album.name).outerjoin(Album, Album.id == SearchRun.album_id)
+
+
+def _load(session: Session, run_id: str) -> Run:
+    row = session.execute(_runs().where(SearchRun.id == run_id)).one_or_none()
+    if row is None:
+        raise UnknownRun(
+            "There is no search run of this id (any more); search again.", field="run_id"
+        )
+    return _run(*row)
+
+
+def _run(row: SearchRun, album: str | None) -> Run:
+    timings = dict(row.timings)
+    beside = timings.pop(_BESIDE, {})
+    return Run(
+        id=row.id,
+        expression=row.expression,
+        album=album,
+        album_id=row.album_id,
+        mode=row.mode,
+        filters=Filters.model_validate(row.filters),
+        fingerprints={str(k): str(v) for k, v in row.fingerprints.items()},
+        calibration_revision=row.calibration_revision,
+        index_version_id=row.index_version_id,
+        coverage=Coverage(**row.coverage) if row.coverage else Coverage(),
+        timings=timings,
+        notes=tuple(Note(**note) for note in beside.get("notes", ())),
+        threshold=beside.get("threshold"),
+        verifier=beside.get("verifier"),
+        state=row.state,
+        created_at=row.created_at,
+    )

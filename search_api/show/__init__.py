@@ -1,0 +1,1 @@
+"""What a run is made into: masks on photos, exports, cut-outs; no HTTP."""

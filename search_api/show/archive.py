@@ -1,0 +1,40 @@
+"""A folder of cut-outs as a zip that is made while it is sent, and never sits in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from zipstream import ZIP_STORED, ZipStream
+
+from indexer.jobs.jobs import JobView
+from indexer.settings import Settings
+from search_api.show.manifest import MANIFEST, read_entries
+
+
+def folder_of_job(settings: Settings, job: JobView) -> Path:
+    """Where a job's cut-outs lie: where its parameters say, else below the exports folder."""
+    given = job.parameters.get("out")
+    return Path(given) if given else settings.exports_dir / f"matte-{job.id}"
+
+
+def members(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The manifest and every cut-out that it names and that is there: (name in the zip, file)."""
+    if (folder / MANIFEST).is_file():
+        yield MANIFEST, folder / MANIFEST
+    root = folder.resolve()
+    for name, entry in read_entries(folder).items():
+        file = (folder / name).resolve()
+        if entry.status == "done" and file.is_relative_to(root) and file.is_file():
+            yield name, file
+
+
+def zip_of(folder: Path) -> ZipStream:
+    """A stream of a folder's zip; its length is known before it is made.
+
+    Pictures are compressed already, so they are stored as they are.
+    """
+    stream = ZipStream(compress_type=ZIP_STORED, sized=True)
+    for name, file in members(folder):
+        stream.add_path(str(file), arcname=name)
+    return stream

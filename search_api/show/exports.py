@@ -1,0 +1,224 @@
+"""A search run for other programs: COCO JSON, gRefCOCO's form, CSV, a contact sheet.
+
+Masks are those that the API renders, at the photo's own size, bit for bit. COCO JSON and CSV are
+made a photo at a time and never sit in memory whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from model import grefcoco_form
+from model.errors import ReferentError
+from model.masks import Mask
+from search_api.errors import NotIndexed, StillRunning
+from search_api.search import runs
+from search_api.search.decisions import Decision
+from search_api.search.engine import Engine
+from search_api.search.photos import PhotoInfo, by_id
+from search_api.search.runs import Run
+from search_api.show.folder import SHEET_TILES, TILE_SIDE_PX
+from search_api.show.images import jpeg
+from search_api.show.matte import matches
+from search_api.show.overlay import Tile, contact_sheet
+from search_api.show.shown import overlay, render
+
+FORMS = ("coco", "grefcoco", "csv", "sheet")
+CATEGORY = 1
+CSV_COLUMNS = (
+    "rank", "photo", "album", "path", "expression", "confidence",
+    "x", "y", "width", "height", "area", "photo_width", "photo_height", "taken_at",
+)  # fmt: skip
+_BATCH = 200
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A match with its mask at the photo's own size; None where the features are gone."""
+
+    rank: int
+    photo: PhotoInfo
+    decision: Decision
+    mask: Mask | None
+
+
+def ended_run(engine: Engine, run_id: str) -> Run:
+    """A run whose hits are final.
+
+    Raises:
+        UnknownRun, StillRunning.
+    """
+    run = runs.load(engine.catalog, run_id)
+    if run.state == "running":
+        raise StillRunning("The search is still running; export it when it has ended.")
+    return run
+
+
+def exported(engine: Engine, run: Run) -> Iterator[Exported]:
+    """Every match of a run, best first, one mask in memory at a time."""
+    batch: list[Decision] = []
+    rank = 0
+    for decision in [*matches(engine, run.id), None]:
+        if decision is not None:
+            batch.append(decision)
+        if batch and (decision is None or len(batch) == _BATCH):
+            photos = by_id(engine.catalog, [each.photo_id for each in batch])
+            for each in batch:
+                if (photo := photos.get(each.photo_id)) is not None:
+                    yield Exported(rank, photo, each, _mask(engine, run, photo, each))
+                rank += 1
+            batch = []
+
+
+def coco_json(engine: Engine, run: Run) -> Iterator[str]:
+    """The run as COCO's instances file, in pieces: one category, the expression; scores beside."""
+    info = {"description": f"Referent: {run.expression}", "run": run.id,
+            "sentence": run.coverage.sentence(), "verifier": run.verifier}  # fmt: skip
+    categories = [{"id": CATEGORY, "name": run.expression, "supercategory": "referent"}]
+    yield f'{{"info": {json.dumps(info)}, "licenses": [], "categories": {json.dumps(categories)}'
+    images: list[dict[str, Any]] = []
+    yield ', "annotations": ['
+    comma = ""
+    for each in exported(engine, run):
+        images.append(image_row(each.photo))
+        if each.mask is not None and each.mask.box is not None:
+            yield comma + json.dumps(annotation_row(each, number=each.rank + 1))
+            comma = ","
+    yield f'], "images": {json.dumps(images)}}}'
+
+
+def image_row(photo: PhotoInfo) -> dict[str, Any]:
+    """A photo as COCO tells of it."""
+    row: dict[str, Any] = {"id": photo.id, "file_name": photo.path, "album": photo.album}
+    row |= {"width": photo.width, "height": photo.height}
+    return row | ({"date_captured": photo.taken_at.isoformat(" ")} if photo.taken_at else {})
+
+
+def annotation_row(each: Exported, *, number: int) -> dict[str, Any]:
+    """A mask as COCO tells of it."""
+    assert each.mask is not None
+    assert each.mask.box is not None
+    return {
+        "id": number,
+        "image_id": each.photo.id,
+        "category_id": CATEGORY,
+        "segmentation": each.mask.rle,
+        "bbox": list(each.mask.box),
+        "area": each.mask.area,
+        "iscrowd": 0,
+        "score": each.decision.confidence,
+    }
+
+
+def csv_lines(engine: Engine, run: Run) -> Iterator[str]:
+    """The run as CSV with a header (RFC 4180), one line a match."""
+    yield _csv_line(CSV_COLUMNS)
+    for each in exported(engine, run):
+        photo = each.photo
+        box = each.mask.box if each.mask is not None and each.mask.box is not None else ("",) * 4
+        area = "" if each.mask is None else each.mask.area
+        taken = photo.taken_at.isoformat() if photo.taken_at else ""
+        yield _csv_line(
+            (each.rank, photo.id, photo.album, photo.path, run.expression,
+             each.decision.confidence, *box, area, photo.width, photo.height, taken)
+        )  # fmt: skip
+
+
+def sheet(engine: Engine, run: Run) -> Image.Image:
+    """The best matches with their masks drawn, on one picture; unreadable ones are left out."""
+    tiles: list[Tile] = []
+    for decision in matches(engine, run.id):
+        if len(tiles) == SHEET_TILES:
+            break
+        photo = by_id(engine.catalog, [decision.photo_id]).get(decision.photo_id)
+        if photo is None:
+            continue
+        try:
+            masks = run.fingerprints.get("masks", "")
+            drawn = overlay(engine, photo, decision, masks, TILE_SIDE_PX)
+        except ReferentError:
+            continue
+        tiles.append(Tile(drawn, f"{decision.confidence:.2f}  {photo.path}", faint=False))
+    return contact_sheet(f"“{run.expression}”", run.coverage.sentence(), tiles)
+
+
+def grefcoco(
+    engine: Engine, found: Iterable[tuple[str, Exported]], folder: Path, *, split: str = "train"
+) -> int:
+    """Write (expression, match) pairs as a folder in gRefCOCO's form.
+
+    A rejected decision, or an empty mask, is written as a no-target reference.
+
+    Returns:
+        how many references were written.
+    """
+    images: dict[int, dict[str, Any]] = {}
+    annotations: list[dict[str, Any]] = []
+    references: list[grefcoco_form.Reference] = []
+    for number, (expression, each) in enumerate(found, 1):
+        images.setdefault(each.photo.id, image_row(each.photo))
+        target = each.decision.accepted and each.mask is not None and each.mask.box is not None
+        if target:
+            annotations.append(annotation_row(each, number=number))
+        references.append(
+            grefcoco_form.Reference(
+                ref_id=number,
+                image_id=each.photo.id,
+                file_name=each.photo.path,
+                split=split,
+                annotation_ids=(number,) if target else (),
+                category_ids=(CATEGORY,) if target else (),
+                sentences=((expression, ""),),
+            )
+        )
+    categories = [{"id": CATEGORY, "name": "referent"}]
+    grefcoco_form.write(folder, references, list(images.values()), annotations, categories)
+    return len(references)
+
+
+def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
+    """Write a run in one of `FORMS` to a file (gRefCOCO: a folder); what was written, in words.
+
+    Raises:
+        UnknownRun, StillRunning; OSError: the place cannot be written.
+    """
+    run = ended_run(engine, run_id)
+    if form == "grefcoco":
+        pairs = ((run.expression, each) for each in exported(engine, run))
+        return f"{grefcoco(engine, pairs, out):,} references"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    try:
+        if form == "sheet":
+            part.write_bytes(jpeg(sheet(engine, run)))
+        else:
+            pieces: Callable[[Engine, Run], Iterator[str]] = (
+                coco_json if form == "coco" else csv_lines
+            )
+            with part.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(pieces(engine, run))
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return f"{run.coverage.matched:,} matches"
+
+
+def _mask(engine: Engine, run: Run, photo: PhotoInfo, decision: Decision) -> Mask | None:
+    try:
+        return render(engine, photo, decision, run.fingerprints.get("masks", ""))[0]
+    except NotIndexed:
+        return None
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(values)
+    return line.getvalue()

@@ -1,0 +1,121 @@
+"""What became of each match in a folder of cut-outs: a journal while it is made, then a manifest.
+
+A folder can be begun, cut off anywhere and gone on with: every step is a line of the journal, and
+the manifest is made of it at the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from indexer.errors import NoSpaceLeft
+from search_api.errors import SearchError
+from search_api.search.runs import Run
+
+MANIFEST = "manifest.json"
+JOURNAL = ".manifest.jsonl"
+Status = Literal["begun", "done", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the manifest; ``file`` is relative to it, ``box`` x, y, w, h in the photo.
+
+    ``status`` begun stands only in a journal: the file may or may not have been written.
+    ``key`` changes with everything that the file's pixels depend on.
+    """
+
+    photo: int
+    album: str
+    path: str
+    expression: str
+    confidence: float
+    box: tuple[int, int, int, int] | None
+    area: int | None
+    file: str
+    status: Status
+    reason: str | None
+    key: str
+
+
+def read_entries(folder: Path, *, journal_only: bool = False) -> dict[str, Entry]:
+    """What an earlier run made of each file: the manifest, then the journal of a run cut off."""
+    lines: list[Any] = []
+    if not journal_only:
+        with suppress(OSError, ValueError, AttributeError):
+            lines += json.loads((folder / MANIFEST).read_text("utf-8")).get("items", [])
+    with suppress(OSError):
+        for line in (folder / JOURNAL).read_text("utf-8", errors="replace").splitlines():
+            with suppress(ValueError):  # a line that a kill or a full disk cut short
+                lines.append(json.loads(line))
+    found: dict[str, Entry] = {}
+    for values in lines:
+        with suppress(TypeError):
+            entry = Entry(**values)
+            found[entry.file] = entry
+    return found
+
+
+def note(folder: Path, entry: Entry) -> None:
+    """Add a line to the journal.
+
+    Raises:
+        NoSpaceLeft, SearchError: see `writing`.
+    """
+    with writing(folder / JOURNAL) as path, path.open("a", encoding="utf-8") as file:
+        file.write("\n" + json.dumps(asdict(entry)))  # the line before may have been cut short
+
+
+def write_manifest(
+    folder: Path, run: Run, options: dict[str, Any], entries: Sequence[Entry]
+) -> Path:
+    """Write the manifest, and let the journal go.
+
+    Raises:
+        NoSpaceLeft, SearchError: see `writing`.
+    """
+    content = {
+        "expression": run.expression,
+        "album": run.album,
+        "run": run.id,
+        "coverage": run.coverage.as_json(),
+        "sentence": run.coverage.sentence(),
+        "verifier": run.verifier,
+        "options": options,
+        "items": [asdict(entry) for entry in entries],
+    }
+    with writing(folder / MANIFEST) as path:
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_text(json.dumps(content, indent=1, ensure_ascii=True), "utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        (folder / JOURNAL).unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Make a file's folder, and say in a sentence what keeps the file from being written.
+
+    Raises:
+        NoSpaceLeft: the disk is full.
+        SearchError: anything else, such as a place that is read-only.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise NoSpaceLeft(
+                f"no space is left for {path}; free some and run the same command again, it goes "
+                "on where it stopped"
+            ) from error
+        raise SearchError(f"cannot write {path}: {error.strerror or error}") from error
