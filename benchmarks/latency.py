@@ -63,7 +63,7 @@ def real_album(place: Path, photos: Path | None, count: int) -> tuple[Path, list
     """A folder of photos and expressions to search it with."""
     if photos is not None:
         return photos, [f"{what} {where}" for what in NOUNS for where in PLACES]
-    from training.album import AlbumPlan, write_album
+    from training.data.album import AlbumPlan, write_album
 
     folder = place / "album"
     for _ in write_album(AlbumPlan(count, 7), folder, max(1, (os.cpu_count() or 1))):

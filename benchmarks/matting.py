@@ -24,7 +24,7 @@ from PIL import Image
 
 from model.matting.matte import matte, resampled
 from model.matting.trimap import make_trimap
-from training.soft_photos import KINDS, Kind, SoftPhoto, draw, errors, predicted
+from training.measuring.soft_photos import KINDS, Kind, SoftPhoto, draw, errors, predicted
 
 CELLS = 56
 SEEDS = (1, 2, 3)

@@ -39,7 +39,7 @@ from indexer.features.store import FeatureStore, Part
 from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
 from model.build import load_predictor
-from training import testsets
+from training.measuring import testsets
 
 SHARES = (0.01, 0.02, 0.05, 0.10, 0.25)
 FIXED_K = 200

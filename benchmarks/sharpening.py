@@ -26,9 +26,9 @@ from model.matting.matte import Box, matte, resampled
 from model.network.preprocess import to_pixels
 from model.predictor import Predictor
 from model.sharpen import sharpen
-from training import grammar
-from training.render import render
-from training.scenes import sample_photo
+from training.drawing.render import render
+from training.drawing.scenes import sample_photo
+from training.language import grammar
 
 SEEDS = 5_100_000  # far from those of every other set
 SIDE_PX = 1000

@@ -1,4 +1,4 @@
-"""Writing references in gRefCOCO's form, which training.grefcoco reads; exports write it too."""
+"""Writing references in gRefCOCO's form, which training reads; exports write it too."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ def calibrate_model(
     """
     from model.build import load_predictor, weights_of
     from model.calibration import path_beside
-    from training import suite, testsets
     from training.errors import DatasetError
+    from training.measuring import suite, testsets
 
     name, split = parse(data)
     if name != "synthetic":
@@ -122,7 +122,7 @@ def calibrate_verifier(
     from model.calibration import path_beside
     from model.official.verifier import load_verifier
     from search_api.search.verifier import weights_of_verifier
-    from training import suite, testsets
+    from training.measuring import suite, testsets
 
     weights = weights_of_verifier(Settings(), name)
     verifier = load_verifier(weights, device=device)

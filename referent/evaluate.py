@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from model.predictor import Predictor
-    from training.suite import Evaluation
+    from training.measuring.suite import Evaluation
 
 SPLIT_HELP = "synthetic:test, synthetic:val, or a folder in the gRefCOCO form (DIR or DIR:SPLIT)"
 
@@ -34,7 +34,7 @@ def evaluate(
     import json
 
     from model.build import load_predictor
-    from training.report import summary, write_report
+    from training.measuring.report import summary, write_report
 
     name, split = parse(data)
     predictor = load_predictor(model, device=device)
@@ -55,7 +55,7 @@ setattr(evaluate, "epilog", EXAMPLE)  # noqa: B010
 
 def run(predictor: Predictor, name: str, split: str, *, quick: bool = False) -> Evaluation:
     """Evaluate on the data set that `parse` found."""
-    from training import suite, testsets
+    from training.measuring import suite, testsets
 
     if name == "synthetic":
         sizes = testsets.QUICK if quick else testsets.FULL

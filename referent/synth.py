@@ -35,7 +35,7 @@ def synth(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from training.album import AlbumError, AlbumPlan, default_workers, write_album
+    from training.data.album import AlbumError, AlbumPlan, default_workers, write_album
 
     if workers < 0:
         raise AlbumError(f"workers {workers}: give 0 or more")

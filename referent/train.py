@@ -51,7 +51,7 @@ def train(
 
     With several processes: `torchrun --nproc-per-node 2 -m -- referent.main train mini`.
     """
-    from training.session import RECIPES, model_named, run_recipe
+    from training.learning.session import RECIPES, model_named, run_recipe
 
     if recipe not in RECIPES:
         raise typer.BadParameter(f"no recipe {recipe!r}; known: {', '.join(RECIPES)}")

@@ -21,7 +21,7 @@ from search_api.search.corrections import TooFewMarks
 from search_api.search.pipeline import Done, collect
 from search_api.search.query import Query
 from search_api.show import exports, marked
-from training.grefcoco import read
+from training.data.grefcoco import read
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import grammar, testsets
-from training.grammar import ALBUM_KINDS, execute
-from training.mutations import held_out
+from training.data.shards import default_folder
+from training.drawing.scenes import DRAWING, make_photo
+from training.language import grammar
+from training.language.grammar import ALBUM_KINDS, execute
+from training.language.mutations import held_out
+from training.measuring import testsets
 from training.scene import SPLITS, Scene
-from training.scenes import DRAWING, make_photo
-from training.shards import default_folder
 
 SEEDS = (3, 2_000_017, 1_000_000_004)
 RECORDED: dict[str, Any] = {

@@ -8,8 +8,15 @@ import pytest
 from colour_network import COLOURS, ColourPredictor
 
 from model.calibration import Calibration
-from training import evaluate, report
-from training.judging import AlbumSet, Pair, PairSet, encode_album, judge_album, judge_pairs
+from training.measuring import evaluate, report
+from training.measuring.judging import (
+    AlbumSet,
+    Pair,
+    PairSet,
+    encode_album,
+    judge_album,
+    judge_pairs,
+)
 
 
 class Squares:

@@ -21,7 +21,7 @@ from search_api.search import runs
 from search_api.search.pipeline import Done, collect
 from search_api.search.query import Query
 from search_api.show import exports
-from training.grefcoco import read
+from training.data.grefcoco import read
 from workers.inprocess import run_job
 from workers.models import Models
 

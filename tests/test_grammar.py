@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from training import absent as absent_module
-from training import grammar, lexicon
-from training.grammar import ALBUM_KINDS, KINDS, execute
-from training.imagined import imagine
-from training.mutations import held_out, well_formed
-from training.phrases import realise
+from training.drawing.scenes import sample_photo
+from training.language import absent as absent_module
+from training.language import grammar, lexicon
+from training.language.grammar import ALBUM_KINDS, KINDS, execute
+from training.language.imagined import imagine
+from training.language.mutations import held_out, well_formed
+from training.language.phrases import realise
+from training.language.slips import pieces
 from training.scene import HELD_OUT, Instance, Scene
-from training.scenes import sample_photo
-from training.slips import pieces
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=40, deadline=None)

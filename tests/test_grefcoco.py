@@ -6,12 +6,13 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_codec
 
-from training import grammar, grefcoco
+from training.data import grefcoco
+from training.data.grefcoco import PAPER, QUIRKS, Reference
+from training.drawing.scenes import make_photo
 from training.errors import DatasetError
-from training.grefcoco import PAPER, QUIRKS, Reference
-from training.misspellings import misspelled
+from training.language import grammar
+from training.language.misspellings import misspelled
 from training.scene import CATEGORIES
-from training.scenes import make_photo
 
 WIDTH, HEIGHT = 40, 30
 

@@ -11,8 +11,8 @@ from model.matting import closed_form
 from model.matting.cutout import BackgroundError, Look, draw, over
 from model.matting.matte import Matte, matte, resampled
 from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
-from training import soft_photos
-from training.soft_photos import KINDS, Kind, SoftPhoto, errors, predicted
+from training.measuring import soft_photos
+from training.measuring.soft_photos import KINDS, Kind, SoftPhoto, errors, predicted
 
 SIDE = 192
 CELLS = 56

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from training.metrics import SegmentationMetrics
+from training.measuring.metrics import SegmentationMetrics
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "reference_metrics.json").read_text())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from training.muon import Muon, orthogonal
+from training.learning.muon import Muon, orthogonal
 
 
 def test_orthogonal_matrices_have_singular_values_near_one() -> None:

@@ -407,6 +407,6 @@ def _shipped() -> Path:
 
 
 def _drawn(count: int, side: int) -> np.ndarray:
-    from training.scenes import make_photo
+    from training.drawing.scenes import make_photo
 
     return np.stack([make_photo(seed, "test", side, side)[0] for seed in range(count)])

@@ -21,7 +21,7 @@ from indexer.features.snapshot import open_snapshot
 from indexer.features.store import FeatureStore, Part
 from indexer.features.vector_file import VectorFileDamaged
 from indexer.settings import Settings
-from training.prefilter_losses import photo_scores
+from training.learning.prefilter_losses import photo_scores
 
 
 class Library:

@@ -9,8 +9,8 @@ import torch
 
 from model.network.rela import RelaNetwork
 from tests.tiny_model import TINY
-from training import prefilter_losses as losses
-from training.prefilter_losses import Lesson
+from training.learning import prefilter_losses as losses
+from training.learning.prefilter_losses import Lesson
 
 
 def lesson_of(network: RelaNetwork, expressions: int = 6, photos: int = 24) -> Lesson:

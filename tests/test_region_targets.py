@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from training.batches import mirror_scene
-from training.region_targets import IGNORE, Targets, targets_of
+from training.data.batches import mirror_scene
+from training.data.region_targets import IGNORE, Targets, targets_of
 from training.scene import COLOURS, Instance, Scene
 
 SIDE = 48  # of the mask features; pixels are asked at half of it

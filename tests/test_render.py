@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from training.draw_style import sample_style, shade_of
+from training.drawing.scenes import MIN_AREA, MIN_VISIBLE, aspect_of, make_photo, sample_photo
+from training.drawing.style import sample_style, shade_of
 from training.scene import (
     CATEGORIES,
     COLOURS,
@@ -18,7 +19,6 @@ from training.scene import (
     Instance,
     Scene,
 )
-from training.scenes import MIN_AREA, MIN_VISIBLE, aspect_of, make_photo, sample_photo
 
 
 def scenes(split: str, count: int, first: int = 0) -> list[Scene]:

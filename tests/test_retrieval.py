@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training import retrieval
+from training.measuring import retrieval
 
 
 def test_returned_photos_are_counted_over_scored_pairs_only() -> None:

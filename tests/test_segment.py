@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from model.masks import from_rle
 from referent.main import app
-from training.scenes import make_photo
+from training.drawing.scenes import make_photo
 
 
 def test_segment_writes_pictures_and_prints_the_answer(tmp_path: Path) -> None:

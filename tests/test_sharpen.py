@@ -12,7 +12,7 @@ from model import packing
 from model.matting.matte import resampled, surroundings
 from model.packing import Records
 from model.sharpen import read_out, sharpen
-from training.soft_photos import predicted
+from training.measuring.soft_photos import predicted
 
 CELLS = 32  # of a network's mask features
 COARSE = 24  # of a photo's mask

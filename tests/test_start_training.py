@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from model import checkpoint
 from model.starting_points import config_from_mask2former
 from referent.train import train
-from training.grefcoco import Dataset, read
-from training.recipe_base import BASE
-from training.starting import starting_weights
-from training.train import Progress, Trainer
+from training.data.grefcoco import Dataset, read
+from training.learning.starting import starting_weights
+from training.learning.train import Progress, Trainer
+from training.recipes.base import BASE
 
 SQUARES = [(4, 4, 20, 20), (40, 20, 16, 16)]
 

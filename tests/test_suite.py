@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from model.calibration import Calibration
 from referent.main import app
-from training import suite
 from training.errors import DatasetError
-from training.testsets import Sizes
+from training.measuring import suite
+from training.measuring.testsets import Sizes
 
 SQUARES = ((8, 8, 16, 16), (40, 8, 16, 16))  # x, y, width, height: a red and a blue one
 

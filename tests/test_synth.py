@@ -11,11 +11,11 @@ from pycocotools.coco import COCO
 from typer.testing import CliRunner
 
 from referent.main import app
-from training.album import AlbumError, AlbumPlan, photo_size, scene_seed, write_album
-from training.grammar import KINDS
-from training.grefcoco import read
+from training.data.album import AlbumError, AlbumPlan, photo_size, scene_seed, write_album
+from training.data.grefcoco import read
+from training.drawing.scenes import aspect_of, make_photo
+from training.language.grammar import KINDS
 from training.scene import HELD_OUT
-from training.scenes import aspect_of, make_photo
 
 
 @pytest.fixture(scope="module")

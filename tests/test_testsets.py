@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training import testsets
-from training.absent import NOUNS
-from training.grammar import ALBUM_KINDS
-from training.judging import AlbumSet
-from training.testsets import Sizes
+from training.language.absent import NOUNS
+from training.language.grammar import ALBUM_KINDS
+from training.measuring import testsets
+from training.measuring.judging import AlbumSet
+from training.measuring.testsets import Sizes
 
 SMALL = Sizes(6, 8, 24, 3, 12)
 

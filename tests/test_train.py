@@ -19,13 +19,14 @@ from train_process import RECIPE, TOGETHER
 from model import checkpoint
 from model.errors import ModelError, WeightsError
 from model.network.rela import RelaNetwork
-from training import grammar, prefilter
-from training.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
-from training.losses import minimap_target
-from training.recipe import Recipe
-from training.session import RECIPES, data_of, run_recipe
-from training.shards import PART, Shards, default_folder, open_shards, render, wait_for
-from training.train import Progress, Trainer
+from training.data.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
+from training.data.shards import PART, Shards, default_folder, open_shards, render, wait_for
+from training.language import grammar
+from training.learning import prefilter
+from training.learning.losses import minimap_target
+from training.learning.session import RECIPES, data_of, run_recipe
+from training.learning.train import Progress, Trainer
+from training.recipes.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -19,17 +19,17 @@ from model.errors import ModelError, WeightsError
 from model.network.rela import RelaNetwork
 from model.text import TextEncoder
 from referent.train import train
-from training import grefcoco
-from training.album import AlbumPlan, write_album
+from training.data import grefcoco
+from training.data.album import AlbumPlan, write_album
+from training.data.grefcoco import Dataset, Reference
+from training.data.grefcoco_batches import GrefSampler, mirrored
+from training.data.shards import render
+from training.data.sources import source_of
+from training.data.token_dump import DumpedSource, DumpError, dump_tokens, open_dump
+from training.data.truth_guard import TruthGuard
 from training.errors import DatasetError
-from training.grefcoco import Dataset, Reference
-from training.grefcoco_batches import GrefSampler, mirrored
-from training.recipe import Recipe
-from training.session import RECIPES, run_recipe
-from training.shards import render
-from training.sources import source_of
-from training.token_dump import DumpedSource, DumpError, dump_tokens, open_dump
-from training.truth_guard import TruthGuard
+from training.learning.session import RECIPES, run_recipe
+from training.recipes.recipe import Recipe
 
 RECIPE = replace(
     RECIPES["base"], model=TINY, batch=4, steps=2, warmup=1, bf16=False, start="", jitter=0.0
@@ -269,7 +269,7 @@ def test_dumped_tokens_are_those_of_a_vision_pass(
 def test_a_dump_goes_on_where_it_stopped_and_knows_its_weights(
     photographs: Dataset, text: TextEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.token_dump.PHOTO_BATCH", 2)
+    monkeypatch.setattr("training.data.token_dump.PHOTO_BATCH", 2)
     network = checkpoint.load(Path(write_tiny_model(tmp_path / "a.safetensors")))
     other = checkpoint.load(Path(write_tiny_model(tmp_path / "b.safetensors", seed=2)))
     source = _sampler(photographs, text)

@@ -20,8 +20,8 @@ from model.official.verifier import OfficialVerifier, load_verifier
 from search_api.search import album_decisions, corrections, runs
 from search_api.search.pipeline import Done, collect
 from search_api.search.query import Query
-from training.album import AlbumPlan, write_album
-from training.evaluate import PAIR_POINT
+from training.data.album import AlbumPlan, write_album
+from training.measuring.evaluate import PAIR_POINT
 
 NAME = "rela-official-tiny"
 

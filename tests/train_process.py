@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from tiny_model import TINY
 
-from training.recipe import LossWeights, Recipe
-from training.shards import open_shards
-from training.train import Trainer
+from training.data.shards import open_shards
+from training.learning.train import Trainer
+from training.recipes.recipe import LossWeights, Recipe
 
 RECIPE = Recipe(
     model=TINY,

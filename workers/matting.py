@@ -27,8 +27,8 @@ def cut_out_matches(turn: Turn) -> Outcome:
     """Cut out the matches of a run, or of an exhaustive search that the job makes first.
 
     Parameters of the job: ``run`` (an ended search run) or ``query`` (as `query.Query`), ``photos``
-    (ids, a selection), ``options`` (as `matte.Options`), ``out`` (a folder of this machine; default:
-    the job's own below the exports folder).
+    (ids, a selection), ``options`` (as `matte.Options`), ``out`` (a folder of this machine, by
+    default the job's own below the exports folder).
     """
     parameters = turn.job.parameters
     folder = folder_of_job(turn.settings, turn.job)

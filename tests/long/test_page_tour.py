@@ -23,7 +23,7 @@ from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
 from model.build import load_predictor
 from search_api.search.engine import Engine
-from training.album import AlbumPlan, write_album
+from training.data.album import AlbumPlan, write_album
 
 pytestmark = [pytest.mark.long, pytest.mark.browser, pytest.mark.timeout(3600)]
 

@@ -1,0 +1,1 @@
+"""What training and evaluation read: albums, rendered photos, gRefCOCO, and batches of them."""

@@ -1,0 +1,172 @@
+"""Synthetic photos rendered once, at the network's input size, so that the trainer never waits.
+
+A shard folder holds `images.npy` (n, S, S, 3) uint8, `ids.npy` (n, S/2, S/2) uint8, and
+`scenes.jsonl`: each photo's scene. It is memory-mapped and may be shared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model.errors import ModelError
+from training.drawing.scenes import DRAWING, make_photo
+from training.scene import Instance, Scene
+
+PART = 250  # photos a part: the unit of work, and what an interruption can lose
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Rendered photos, open; pixels stay on disk until they are asked for.
+
+    Attributes:
+        size: side S of the photos.
+        scenes: of each photo; expressions are drawn from them when they are needed.
+        parts: memory-mapped (images, ids) of PART photos each.
+    """
+
+    size: int
+    scenes: list[Scene]
+    parts: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def photo(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One photo's pixels (S, S, 3) and id map (S/2, S/2), 0 where nothing is."""
+        images, ids = self.parts[index // PART]
+        return images[index % PART], ids[index % PART]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "spots":
+        return {part: _tuples(spot) for part, spot in value.items()}
+    return value if name == "parts" else _tuples(value)
+
+
+def scene_from_json(value: dict[str, Any]) -> Scene:
+    """Read what `dataclasses.asdict` made of a scene.
+
+    Raises:
+        ModelError: it was written before instances had spots.
+    """
+    if any("spots" not in instance for instance in value["instances"]):
+        raise ModelError("these photos were rendered by an older version; render them anew")
+    instances = tuple(
+        Instance(**{k: _field(k, v) for k, v in instance.items()})
+        for instance in value["instances"]
+    )
+    return Scene(value["seed"], value["split"], value["setting"], instances)
+
+
+def _render_part(task: tuple[str, int, int, int, int, int]) -> int:
+    """Render one part; returns how many photos it holds."""
+    folder, split_index, seed, start, count, size = task
+    split = ("train", "val", "test", "test-b")[split_index]
+    half = size // 2
+    images = np.empty((count, size, size, 3), np.uint8)
+    ids = np.empty((count, half, half), np.uint8)
+    lines = []
+    for i in range(count):
+        image, id_map, scene = make_photo(seed + start + i, split, size, size)
+        images[i], ids[i] = image, id_map[::2, ::2]
+        lines.append(json.dumps(dataclasses.asdict(scene)))
+    part = Path(folder) / f"part-{start:08d}"
+    partial = part.with_name(f".{part.name}.{os.getpid()}")
+    partial.mkdir(parents=True, exist_ok=True)
+    np.save(partial / "images.npy", images)
+    np.save(partial / "ids.npy", ids)
+    (partial / "scenes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.rename(part)
+    return count
+
+
+def render(folder: Path, split: str, photos: int, size: int, seed: int, workers: int) -> None:
+    """Render what is missing of a shard folder; an interrupted run goes on where it stopped.
+
+    Args:
+        photos: rounded up to whole parts of PART.
+        size: side S in pixels.
+        workers: processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".part-*"):
+        shutil.rmtree(stale)
+    split_index = ("train", "val", "test", "test-b").index(split)
+    tasks = [
+        (str(folder), split_index, seed, start, min(PART, photos - start), size)
+        for start in range(0, photos, PART)
+        if not (folder / f"part-{start:08d}").exists()
+    ]
+    if not tasks:
+        return
+    bar = tqdm(total=sum(t[4] for t in tasks), unit="photo", desc="rendering", smoothing=0.1)
+    with bar:
+        if workers <= 1 or len(tasks) == 1:
+            for task in tasks:
+                bar.update(_render_part(task))
+            return
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            for count in pool.imap_unordered(_render_part, tasks):
+                bar.update(count)
+
+
+def wait_for(folder: Path, photos: int, stall_s: float = 600.0) -> None:
+    """Wait while another process renders a shard folder.
+
+    Raises:
+        ModelError: no new part has come for so long.
+    """
+    missing, since = -1, time.monotonic()
+    while True:
+        left = [n for n in range(0, photos, PART) if not (folder / f"part-{n:08d}").exists()]
+        if not left:
+            return
+        if len(left) != missing:
+            missing, since = len(left), time.monotonic()
+        if time.monotonic() - since > stall_s:
+            raise ModelError(f"{folder} lacks {len(left)} parts, and nobody seems to render them")
+        time.sleep(0.5)
+
+
+def open_shards(folder: Path, limit: int | None = None) -> Shards:
+    """Open a shard folder.
+
+    Args:
+        limit: at most so many photos, in order.
+    """
+    scenes: list[Scene] = []
+    parts = []
+    for part in sorted(folder.glob("part-*")):
+        images = np.load(part / "images.npy", mmap_mode="r")
+        parts.append((images, np.load(part / "ids.npy", mmap_mode="r")))
+        for line in (part / "scenes.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            scenes.append(scene_from_json(row))
+        if limit is not None and len(scenes) >= limit:
+            break
+    if not parts:
+        raise ModelError(f"no rendered photos in {folder}; render them first (referent train does)")
+    size = parts[0][0].shape[1]
+    return Shards(size, scenes[:limit], parts)
+
+
+def default_folder(split: str, size: int, seed: int) -> Path:
+    """Where a run keeps its shards; the version of what is drawn is part of the name."""
+    return Path("runs") / "shards" / f"{split}-{size}-{seed}-{DRAWING}"

@@ -1,0 +1,1 @@
+"""Synthetic photos: who is in a scene, where, and how each thing is painted, with exact masks."""

@@ -1,0 +1,1 @@
+"""Referring expressions: programs with an executable meaning, and the words they are put into."""

@@ -1,0 +1,1 @@
+"""The trainer: losses, optimizers, steps, whole runs, and the prefilter trained apart."""

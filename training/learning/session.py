@@ -1,0 +1,160 @@
+"""A recipe from start to end: data rendered or read, the run trained or resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+from tqdm import tqdm
+
+from model.build import SIZES, config_of
+from model.errors import ModelError, WeightsError
+from model.network.config import ReLAConfig
+from training.data import grefcoco
+from training.data.shards import default_folder, open_shards, render, wait_for
+from training.data.sources import Data
+from training.data.token_dump import DumpedSource
+from training.errors import DatasetError
+from training.learning.prefilter import train_prefilter
+from training.learning.starting import starting_weights
+from training.learning.train import Progress, Trainer
+from training.recipes.base import BASE, BASE_HEAD
+from training.recipes.mini import MINI, MINI_HEAD, MINI_PREFILTER, MINI_SMALL
+from training.recipes.recipe import Recipe
+
+RECIPES: dict[str, Recipe] = {
+    "mini": MINI,
+    "mini-small": MINI_SMALL,
+    "mini-head": MINI_HEAD,
+    "mini-prefilter": MINI_PREFILTER,
+    "base": BASE,
+    "base-head": BASE_HEAD,
+}
+
+
+@contextmanager
+def interruptible() -> Iterator[list[bool]]:
+    """Turn the first Ctrl-C, or a SIGTERM, into a wish: the list is filled, the step ends, the run
+    is saved. A second one interrupts at once."""
+    wished: list[bool] = []
+
+    def wish(number: int, frame: FrameType | None) -> None:
+        if wished:
+            raise KeyboardInterrupt
+        wished.append(True)
+
+    before = {s: signal.signal(s, wish) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wished
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def model_named(name: str) -> ReLAConfig:
+    """A size of `model.build.SIZES`, or the configuration in a JSON file.
+
+    Raises:
+        ModelError: neither, or a configuration that cannot be built.
+    """
+    if name in SIZES or not name.endswith(".json"):
+        return config_of(name)
+    try:
+        values = json.loads(Path(name).read_text(encoding="utf-8"))
+        return ReLAConfig.from_dict(values)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{name} holds no configuration ({error}); write one as in a weights file's header"
+        ) from error
+
+
+def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
+    """Open a recipe's data: gRefCOCO's train split, or shards, rendered where none are named.
+
+    Raises:
+        DatasetError, ModelError: it is missing.
+    """
+    if recipe.data == "grefcoco":
+        if data is None:
+            raise DatasetError(
+                "this recipe trains on gRefCOCO: name its folder with --data, see docs/training.md"
+            )
+        return grefcoco.read(data, "train")
+    if data is not None:
+        return open_shards(data, recipe.photos)
+    size = recipe.config.input_size
+    folder = default_folder("train", size, recipe.seed)
+    if int(os.environ.get("RANK", "0")) == 0:
+        render(folder, "train", recipe.photos, size, recipe.seed, workers)
+    else:
+        wait_for(folder, recipe.photos)
+    return open_shards(folder, recipe.photos)
+
+
+def run_recipe(
+    recipe: Recipe,
+    folder: Path,
+    data: Path | None = None,
+    start: str | Path | None = None,
+    limit_minutes: float | None = None,
+    workers: int = 1,
+    device: str = "cpu",
+    loaders: int = 0,
+) -> Path:
+    """Run or resume.
+
+    Args:
+        folder: of the run; holds `last.pt`, `log.jsonl` and the averaged weights.
+        data: rendered shards, or a gRefCOCO-form folder; rendered under runs/shards when None.
+        start: what to begin with, see `training.learning.starting`; None leaves it to the recipe.
+        limit_minutes: stop and save after so long.
+        workers: processes that render.
+        loaders: processes that draw batches ahead of the steps.
+    Returns:
+        The averaged weights, fp16.
+    Raises:
+        WeightsError: the stage needs weights to start from and none are named.
+    """
+    source = data_of(recipe, data, workers)
+    begin = None
+    if not (folder / "last.pt").exists():
+        begin = starting_weights(start if start is not None else recipe.start, recipe, folder)
+        if begin is None and recipe.stage != "all":
+            raise WeightsError(
+                f"the {recipe.stage} stage needs trained weights; name them with --start"
+            )
+    with interruptible() as wished:
+        if recipe.stage == "prefilter":
+            return train_prefilter(
+                recipe, source, folder, begin, device, limit_minutes, lambda: bool(wished)
+            )
+        if device == "cpu":
+            torch.set_num_threads(1)  # two one-thread processes beat one of two threads
+        tokens = None
+        if recipe.stage == "head":
+            tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
+        trainer = Trainer(recipe, source, folder, device, begin, tokens, loaders)
+        _train(trainer, limit_minutes, wished)
+    return trainer.weights
+
+
+def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) -> None:
+    """Train with a bar."""
+    bar = tqdm(
+        total=trainer.recipe.steps, initial=trainer.step, unit="step", disable=trainer.rank > 0
+    )
+
+    def show(progress: Progress) -> None:
+        bar.update(progress.step - bar.n)
+        bar.set_postfix(
+            loss=f"{progress.losses['total']:.3f}", photos=f"{progress.photos_per_s:.1f}/s"
+        )
+
+    with bar:
+        trainer.run(show, limit_minutes, lambda: bool(wished))

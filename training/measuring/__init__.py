@@ -1,0 +1,1 @@
+"""Evaluation sets, metrics, and the reports that are made of them."""

@@ -1,0 +1,254 @@
+"""Whole evaluations: over the synthetic sets of a split, or over a folder in the gRefCOCO form."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.calibration import Calibration
+from model.network.preprocess import upright
+from training.data import grefcoco
+from training.errors import DatasetError
+from training.measuring import testsets
+from training.measuring.evaluate import (
+    PAIR_POINT,
+    Figures,
+    absent_figures,
+    album_figures,
+    choose_calibration,
+    choose_verifier_calibration,
+    pair_figures,
+    prefilter_figures,
+)
+from training.measuring.judging import (
+    Pair,
+    PairSet,
+    encode_album,
+    judge_album,
+    judge_pairs,
+    verifier_logits,
+)
+from training.measuring.report import Examples
+from training.measuring.testsets import FULL, Sizes
+
+if TYPE_CHECKING:
+    from model.official.verifier import OfficialVerifier
+    from model.predictor import Predictor
+
+
+# A single misspelled noun that is taken for a known one may match half an album: a hundred absent
+# expressions say too little about a rate of a few in a thousand.
+ABSENT_TIMES = 5
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        figures: all keys of `training.measuring.evaluate`, and model, data, calibration, seconds.
+        examples: the pairs, for pictures of answers.
+    """
+
+    figures: Figures
+    examples: Examples
+
+
+def calibrate(
+    predictor: Predictor,
+    split: str = "val",
+    sizes: Sizes = FULL,
+    *,
+    precision: float | None = None,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> Calibration:
+    """Choose a model's calibration and operating points on a split's synthetic sets.
+
+    Args:
+        predictor: the model; its own calibration is not looked at.
+        split: "val", unless you know why not.
+        sizes: of the sets.
+        precision: the album's threshold has at least this precision, instead of the best F1.
+        folder: where sets are kept; `testsets.default_cache()` by default.
+        quiet: show no progress.
+    """
+    pairs = testsets.pairs(split, sizes, folder=folder)
+    album = testsets.album(split, sizes, folder=folder)
+    many = replace(sizes, absent_expressions=ABSENT_TIMES * sizes.absent_expressions)
+    absent = testsets.absent(split, many, folder=folder)  # on the very photos of the album
+    encoded = encode_album(predictor, album.photos, name=album.name, quiet=quiet)
+    return choose_calibration(
+        (pairs, judge_pairs(predictor, pairs, quiet=quiet)),
+        (album, judge_album(predictor, album, encoded, quiet=quiet)),
+        judge_album(predictor, absent, encoded, quiet=quiet),
+        fitted_to=predictor.fingerprints["head"],
+        precision=precision,
+    )
+
+
+def calibrate_verifier(
+    verifier: OfficialVerifier,
+    data: PairSet,
+    *,
+    precision: float | None = None,
+    quiet: bool = False,
+) -> Calibration:
+    """Choose a released network's calibration on pairs, such as `testsets.pairs("val")`.
+
+    Args:
+        verifier: its own calibration is not looked at.
+        precision: the threshold has at least this precision, instead of the best F1.
+        quiet: show no progress.
+    """
+    return choose_verifier_calibration(
+        data,
+        verifier_logits(verifier, data, quiet=quiet),
+        fitted_to=verifier.fingerprint,
+        precision=precision,
+    )
+
+
+def is_calibrated(predictor: Predictor) -> bool:
+    """Tell whether a model's calibration was fitted to its present head, with operating points."""
+    own = predictor.calibration
+    return own.fitted_to == predictor.fingerprints["head"] and PAIR_POINT in own.points
+
+
+def evaluate_synthetic(
+    predictor: Predictor,
+    split: str = "test",
+    sizes: Sizes = FULL,
+    *,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> Evaluation:
+    """Measure everything on a split's synthetic sets, at operating points chosen on validation.
+
+    A model that carries no calibration of its own head is calibrated on `synthetic:val` first, in
+    memory. With "test" comes the album of unseen compositions, `album_b.*`.
+    """
+    start = time.monotonic()
+    calibrated, chosen_on = predictor.calibration, "beside the weights"
+    if not is_calibrated(predictor):
+        calibrated = calibrate(predictor, "val", sizes, folder=folder, quiet=quiet)
+        chosen_on = "synthetic:val, now"
+    pairs = testsets.pairs(split, sizes, folder=folder)
+    scores = judge_pairs(predictor, pairs, quiet=quiet)
+    figures = _about(predictor, f"synthetic:{split}", calibrated, chosen_on)
+    figures |= pair_figures(pairs, scores, calibrated)
+    album = testsets.album(split, sizes, folder=folder)
+    encoded = encode_album(predictor, album.photos, name=album.name, quiet=quiet)
+    of_album = judge_album(predictor, album, encoded, areas=True, quiet=quiet)
+    figures |= album_figures(album, of_album, calibrated)
+    figures |= prefilter_figures(album, of_album, calibrated)
+    absent = testsets.absent(split, sizes, folder=folder)
+    of_absent = judge_album(predictor, absent, encoded, quiet=quiet)
+    figures |= absent_figures(absent, of_absent, calibrated)
+    revisions = [pairs.revision, album.revision]
+    if split == "test":
+        other = testsets.album("test-b", sizes, folder=folder)
+        encoded = encode_album(predictor, other.photos, name=other.name, quiet=quiet)
+        of_other = judge_album(predictor, other, encoded, quiet=quiet)
+        figures |= album_figures(other, of_other, calibrated, prefix="album_b")
+        revisions.append(other.revision)
+    figures["data_revisions"] = revisions
+    figures["data_sizes"] = asdict(sizes)
+    figures["seconds"] = round(time.monotonic() - start, 1)
+    return Evaluation(figures, Examples(pairs, scores, calibrated))
+
+
+def evaluate_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> Evaluation:
+    """Measure the ``pairs.*`` figures on any data, with the model's own calibration."""
+    start = time.monotonic()
+    scores = judge_pairs(predictor, data, quiet=quiet)
+    figures = _about(predictor, data.name, predictor.calibration, "beside the weights")
+    figures |= pair_figures(data, scores, predictor.calibration)
+    figures["data_revisions"] = [data.revision]
+    figures["seconds"] = round(time.monotonic() - start, 1)
+    return Evaluation(figures, Examples(data, scores, predictor.calibration))
+
+
+def folder_pairs(folder: Path, split: str = "") -> PairSet:
+    """Read a folder in the gRefCOCO form: grefs(unc).json, instances.json and the photos.
+
+    Args:
+        folder: as `referent synth` writes it, or the released data beside COCO's photos.
+        split: such as "val", "testA"; may be left out where the folder holds only one.
+    Raises:
+        DatasetError: files are missing or damaged, or the split has to be named.
+    """
+    data = grefcoco.read(folder, split or _only_split(folder))
+    ids = sorted({sample.image_id for sample in data.samples})
+    place = {image_id: index for index, image_id in enumerate(ids)}
+    rows = (Pair(place[s.image_id], s.text, s.kind, tuple(s.annotation_ids)) for s in data.samples)
+    return PairSet(f"{folder.name}:{data.split}", FolderPhotos(data, tuple(ids)), tuple(rows))
+
+
+def _only_split(folder: Path) -> str:
+    try:
+        references = json.loads((folder / grefcoco.REFERENCES).read_text(encoding="utf-8"))
+        splits = sorted({str(reference["split"]) for reference in references})
+    except (OSError, ValueError, KeyError, TypeError):
+        return "val"  # the reader says what is wrong with the file
+    if len(splits) > 1:
+        raise DatasetError(f"{folder} holds {', '.join(splits)}: name one, as in {folder}:val")
+    return splits[0] if splits else "val"
+
+
+@dataclass(frozen=True)
+class FolderPhotos:
+    """The photos of a folder in the gRefCOCO form; targets are annotation ids."""
+
+    data: grefcoco.Dataset
+    image_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Give the upright photo, (H, W, 3) RGB.
+
+        Raises:
+            DatasetError: it is missing, damaged, or of another size than its masks.
+        """
+        path = self.data.photo(self.image_ids[index])
+        try:
+            with Image.open(path) as picture:
+                pixels = np.asarray(upright(picture))
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read ({error}); fetch it again") from error
+        width, height = self.data.size(self.image_ids[index])
+        if pixels.shape[:2] != (height, width):
+            raise DatasetError(
+                f"{path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, its masks are {width} x "
+                f"{height}; the photo is not the one that was annotated"
+            )
+        return pixels
+
+    def mask(self, index: int, targets: Sequence[int]) -> NDArray[np.bool_]:
+        """Give the pixels of these annotations together, (H, W)."""
+        width, height = self.data.size(self.image_ids[index])
+        union = np.zeros((height, width), dtype=np.bool_)
+        for target in targets:
+            union |= grefcoco.decode(self.data.coco.anns[target], height, width)
+        return union
+
+
+def _about(predictor: Predictor, data: str, calibrated: Calibration, chosen_on: str) -> Figures:
+    return {
+        "model": predictor.name,
+        "fingerprints": dict(predictor.fingerprints),
+        "data": data,
+        "calibration": calibrated.revision,
+        "calibrated_on": chosen_on,
+        "threshold": calibrated.threshold,
+    }
