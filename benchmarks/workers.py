@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
-
-import albums  # noqa: E402
-from servers import OwnPostgres, OwnRedis, free_port  # noqa: E402
-from trial_library import Library, make_photos  # noqa: E402
+sys.path.insert(0, str(REPOSITORY))
 
 from indexer.jobs import jobs  # noqa: E402
+from tests.support import albums  # noqa: E402
+from tests.support.servers import OwnPostgres, OwnRedis, free_port  # noqa: E402
+from tests.support.trial_library import Library, make_photos  # noqa: E402
 from workers.inprocess import run_job  # noqa: E402
 from workers.models import Models  # noqa: E402
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-from terminal import Terminal
 
 from indexer.db.catalog import Catalog
 from indexer.settings import Settings
+from tests.support.terminal import Terminal
 
 POSTGRES = os.environ.get(
     "REFERENT_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"

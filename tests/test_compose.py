@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import albums
 import pytest
 import yaml
-from servers import REPOSITORY, Fleet, OwnPostgres, OwnRedis, free_port, wait_until
 from sqlalchemy import create_engine, text
-from tiny_model import write_tiny_model
+
+from tests.support import albums
+from tests.support.servers import REPOSITORY, Fleet, OwnPostgres, OwnRedis, free_port, wait_until
+from tests.support.tiny_model import write_tiny_model
 
 SECRETS = {
     "POSTGRES_PASSWORD": "postgres-word",

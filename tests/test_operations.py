@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from servers import REPOSITORY
 
 from model import build, packing
+from tests.support.servers import REPOSITORY
 
 TABLE = (REPOSITORY / "docs" / "operations.md").read_text()
 

@@ -1,5 +1,5 @@
 """Fixtures of the fault trials."""
 
-from trials import expected, library, photos, record, trials
+from tests.support.trials import expected, library, photos, record, trials
 
 __all__ = ["expected", "library", "photos", "record", "trials"]

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from albums import album
-from fake_predictor import FakePredictor
 from sqlalchemy import select
 
 from indexer.db.catalog import Catalog
@@ -18,6 +16,8 @@ from indexer.db.tables import Photo
 from indexer.encoding.ingest import index_album
 from indexer.photos.decode import Decoder
 from indexer.settings import Settings
+from tests.support.albums import album
+from tests.support.fake_predictor import FakePredictor
 
 SHARED = Path(os.environ.get("REFERENT_SHARED", Path(__file__).parents[3] / "shared"))
 FOLDER = SHARED / "photos" / "awkward"

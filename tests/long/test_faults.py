@@ -16,11 +16,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fake_predictor import SIDE
-from servers import kill_tree, wait_until
-from stand_in import QUICK_S
-from trial_library import Index, Library, undisturbed
-from trials import (
+
+from indexer.jobs import jobs
+from indexer.photos.decode import Decoder
+from tests.support.fake_predictor import SIDE
+from tests.support.servers import kill_tree, wait_until
+from tests.support.stand_in import QUICK_S
+from tests.support.trial_library import Index, Library, undisturbed
+from tests.support.trials import (
     LOOK_S,
     Record,
     Trial,
@@ -33,9 +36,6 @@ from trials import (
     settled_faults,
     today,
 )
-
-from indexer.jobs import jobs
-from indexer.photos.decode import Decoder
 from workers.celery_app import make_app, send_turn
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]

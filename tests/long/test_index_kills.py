@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from kills import Trial
-from trials import Record, today
-from trials import Trial as Row
 
 from indexer.settings import Settings
+from tests.support.kills import Trial
+from tests.support.trials import Record, today
+from tests.support.trials import Trial as Row
 
 RANDOM, IN_FINISH = 30, 10
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from library import Library
-from page import Visit, chromium, matched, search, serving
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -23,6 +21,8 @@ from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
 from model.build import load_predictor
 from search_api.search.engine import Engine
+from tests.support.library import Library
+from tests.support.page import Visit, chromium, matched, search, serving
 from training.data.album import AlbumPlan, write_album
 
 pytestmark = [pytest.mark.long, pytest.mark.browser, pytest.mark.timeout(3600)]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from library import make_library
 
 from search_api.search import runs
 from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show.shown import show
+from tests.support.library import make_library
 
 SEARCHES = 10_000
 SETTLED = 2_000

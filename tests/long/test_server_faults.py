@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from servers import OwnPostgres, OwnRedis, free_port, kill_tree, wait_until
-from stand_in import QUICK_S
-from trial_library import COMMAND, Index, Library
-from trials import LOOK_S, PHOTOS, Record, Trials, in_mid_batch, servers
 
 from indexer.jobs import jobs
+from tests.support.servers import OwnPostgres, OwnRedis, free_port, kill_tree, wait_until
+from tests.support.stand_in import QUICK_S
+from tests.support.trial_library import COMMAND, Index, Library
+from tests.support.trials import LOOK_S, PHOTOS, Record, Trials, in_mid_batch, servers
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)

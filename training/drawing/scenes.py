@@ -34,7 +34,7 @@ from training.scene import (
 )
 
 # Raise it with every change of what `make_photo` gives for a seed: photos are kept under this name.
-# tests/test_drawn_digests.py says when.
+# tests/training/drawing/test_drawn_digests.py says when.
 DRAWING = 1
 
 MIN_AREA = 0.0025

@@ -34,7 +34,7 @@ from training.measuring.judging import AlbumSet, Pair, PairSet
 from training.scene import SPLITS, Scene
 
 # Raise it with every change of which expressions are drawn, or of what they mean: sets are kept
-# under this name. tests/test_drawn_digests.py says when.
+# under this name. tests/training/drawing/test_drawn_digests.py says when.
 SAYING = 1
 
 # Far from the seeds that shards for training and its own checks are drawn from.

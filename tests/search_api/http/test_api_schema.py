@@ -1,0 +1,117 @@
+"""The whole OpenAPI document under generated requests: no 5xx, no violation of the document."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
+from hypothesis.stateful import run_state_machine_as_test
+from schemathesis import Case, GenerationMode
+from schemathesis.schemas import BaseSchema as OpenApiSchema
+
+from search_api.http.app import create_app
+from search_api.http.keys import create_key
+from search_api.http.server_settings import ServerSettings
+from tests.support.library import make_library
+
+SLOW = list(HealthCheck)
+CHAINS = 200
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenApiSchema, str]]:
+    """The document of an application that asks for keys, and an admin's key."""
+    library = make_library(tmp_path_factory.mktemp("schema"), 6)
+    key = create_key(library.engine.catalog, "fuzzer", ["admin"])
+    app = create_app(
+        library.settings,
+        host="127.0.0.1",
+        limits=ServerSettings(require_keys=True, job_stream_s=0.1),
+        engine=library.engine,
+        warm_up=False,
+    )
+    yield schemathesis.openapi.from_asgi("/v1/openapi.json", app), key
+    library.engine.close()
+
+
+def violations(schema: OpenApiSchema, key: str, mode: GenerationMode, examples: int) -> list[str]:
+    """Call every operation with generated requests; what went against the document."""
+    found, requests = [], 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=SLOW)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def call(case: Case) -> None:
+            nonlocal requests
+            requests += 1
+            case.call_and_validate(headers={"x-api-key": key})
+
+        try:
+            call()
+        except Unsatisfiable:
+            pass  # an operation without parameters has no negative requests
+        except (Exception, ExceptionGroup) as error:
+            found.append(f"{operation.label}: {error}")
+    print(f"{requests} requests")
+    return found
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_api_answers_as_its_document_says(
+    served: tuple[OpenApiSchema, str], mode: GenerationMode
+) -> None:
+    assert not violations(*served, mode, 4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_api_answers_as_its_document_says_under_thousands_of_requests(
+    served: tuple[OpenApiSchema, str], mode: GenerationMode
+) -> None:
+    assert not violations(*served, mode, 200)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_api_answers_as_its_document_says_along_chains_of_requests(
+    served: tuple[OpenApiSchema, str],
+) -> None:
+    schema, key = served
+    chains, requests = 0, 0
+    found: list[str] = []
+
+    class Chain(schema.as_state_machine()):  # type: ignore[misc]
+        def setup(self) -> None:
+            nonlocal chains
+            chains += 1
+
+        def get_call_kwargs(self, case: Case) -> dict[str, object]:
+            nonlocal requests
+            requests += 1
+            return {"headers": {"x-api-key": key}}
+
+        def validate_response(self, *args: object, **kwargs: object) -> None:
+            try:
+                super().validate_response(*args, **kwargs)
+            except (Exception, ExceptionGroup) as error:
+                found.append(str(error))
+
+    few = settings(
+        max_examples=20,
+        stateful_step_count=8,
+        deadline=None,
+        database=None,
+        suppress_health_check=SLOW,
+    )
+    while chains < CHAINS and not found:
+        # The server remembers what earlier chains did to it, which Hypothesis cannot know.
+        with contextlib.suppress(FlakyStrategyDefinition):
+            run_state_machine_as_test(Chain, settings=few)
+    print(f"{chains} chains, {requests} requests")
+    assert not found

@@ -1,0 +1,371 @@
+"""The page in a real browser: searching, looking closely, filtering, albums, jobs, keys."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Route, expect
+
+from model.predictor import Predictor
+from search_api.http.keys import create_key
+from search_api.search import pipeline
+from tests.support.library import EXPRESSION, Library, make_library, paint
+from tests.support.page import Visit, chromium, let_match, matched, search, serving
+
+pytestmark = pytest.mark.browser
+PHOTOS = 18
+MANY = 110
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for every test here."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """Albums of which EXPRESSION matches a half (`small`), nothing (`none`) and all (`many`)."""
+    folder = tmp_path_factory.mktemp("page")
+    made = make_library(folder, PHOTOS)
+    for number in range(4):
+        paint(folder / "others" / f"{number}.png", 100 + number)
+    made.add_album(folder / "others", "none")
+    for number in range(MANY):
+        paint(folder / "many" / f"{number}.png", 200 + number, (48, 32))
+    made.add_album(folder / "many", "many")
+    let_match(made, "many", 1.0)
+    let_match(made, "small", 0.5)
+    let_match(made, "none", 0.0)
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture(scope="module")
+def address(library: Library) -> Iterator[str]:
+    """A server that asks nobody for a key."""
+    with serving(library) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page at its start; an error in a script or against the CSP fails the test."""
+    with Visit(browser, address) as page:
+        yield page
+
+
+def test_search_streams_hits_into_the_grid_with_a_live_line_and_outlines(page: Page) -> None:
+    search(page)
+    expect(page.locator("#live")).to_contain_text(f"verified {PHOTOS} of {PHOTOS}")
+    expect(page.locator("#grid .tile")).to_have_count(matched(page))
+    assert 0 < matched(page) < PHOTOS
+    expect(page.locator("#grid .tile .outline path.line").first).to_have_attribute(
+        "d", re.compile("^M")
+    )
+    scores = [int(re.sub(r"\D", "", s)) for s in page.locator("#grid .score").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+    expect(page.locator("#spoken")).to_contain_text("match")
+
+
+def test_masks_are_switched_off_and_on_by_button_and_key(page: Page) -> None:
+    search(page)
+    outline = page.locator("#grid .outline").first
+    expect(outline).to_be_attached()
+    page.click("#masks")
+    expect(page.locator("#masks")).to_have_attribute("aria-pressed", "false")
+    expect(outline).to_have_css("opacity", "0")
+    page.keyboard.press("m")
+    expect(outline).to_have_css("opacity", "1")
+
+
+def test_confidence_slider_acts_at_once_and_reveals_rejected_photos_as_such(page: Page) -> None:
+    search(page)
+    everything = matched(page)
+    slider = page.locator("#minimum")
+    slider.fill("99")
+    assert page.locator("#grid .tile").count() < everything
+    expect(page.locator("#minimum-shown")).to_have_text("≥ 99 %")
+    slider.fill("0")
+    expect(page.locator("#grid .tile")).to_have_count(everything)
+    expect(page.locator("#near-grid .tile")).to_have_count(PHOTOS - everything)
+    expect(page.locator("#near-grid .score").first).to_contain_text("rejected")
+    page.click("#minimum-reset")
+    expect(page.locator("#near")).to_be_hidden()
+
+
+def test_lightbox_shows_zooms_turns_and_downloads(page: Page) -> None:
+    search(page)
+    page.locator("#grid .open").first.click()
+    box = page.locator("#lightbox")
+    expect(box.locator(".verdict")).to_contain_text("%")
+    expect(box.locator(".outline path.line")).to_have_attribute("d", re.compile("^M"))
+    expect(box.locator(".place-in-list")).to_have_text(f"1 of {matched(page)}")
+    page.keyboard.press("+")
+    expect(box.locator(".zoom-level")).to_have_text("150 %")
+    page.keyboard.press("0")
+    expect(box.locator(".zoom-level")).to_have_text("100 %")
+    page.keyboard.press("3")
+    expect(box.locator(".minimap")).to_have_css("opacity", "0.92")
+    assert box.locator(".minimap").evaluate("image => image.decode().then(() => image.width)")
+    page.keyboard.press("ArrowRight")
+    expect(box.locator(".place-in-list")).to_have_text(f"2 of {matched(page)}")
+    for label, form in (("Mask", "png"), ("Overlay", "jpg"), ("COCO", "json")):
+        with page.expect_download() as download:
+            box.get_by_role("link", name=label, exact=True).click()
+        assert download.value.suggested_filename.endswith(form)
+        assert Path(download.value.path()).stat().st_size > 0
+    page.keyboard.press("Escape")
+    expect(box).to_be_hidden()
+    expect(page.locator("#grid .tile").nth(1).locator(".open")).to_be_focused()
+
+
+def test_nothing_found_says_how_many_were_verified_and_offers_the_nearest(page: Page) -> None:
+    search(page, album="none")
+    empty = page.locator("#empty")
+    expect(empty).to_contain_text("4 of 4 photos verified")
+    expect(empty).to_contain_text("Nothing here matches")
+    empty.get_by_role("button", name="Show the 4 nearest rejected photos").click()
+    expect(page.locator("#near-grid .tile")).to_have_count(4)
+    expect(page.locator("#near")).to_contain_text("They are not results")
+
+
+def test_nothing_among_the_likeliest_photos_offers_to_look_at_all_of_them(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(route: Route) -> None:
+        body = route.request.post_data_json
+        route.continue_(post_data=json.dumps({**body, "candidates": 2}))
+
+    monkeypatch.setattr(pipeline, "WHOLE_SET", 2)
+    page.route("**/v1/search", few)
+    search(page, album="none")
+    expect(page.locator("#empty")).to_contain_text("Only the likeliest 2 of 4 photos were verified")
+    page.get_by_role("button", name="Search all 4 photos exhaustively").click()
+    expect(page.locator("#empty")).to_contain_text("Every one of them was verified")
+
+
+def test_large_results_come_page_by_page_as_one_scrolls(page: Page) -> None:
+    search(page, album="many")
+    assert matched(page) == MANY
+    tiles = page.locator("#grid .tile")
+    assert tiles.count() < MANY
+    scroll_until(page, MANY)
+    # A browser would scroll back down to where it was, and the next page would come by itself.
+    page.evaluate("history.scrollRestoration = 'manual'")
+    page.reload()
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+    expect(tiles.first).to_be_visible()
+    assert tiles.count() < MANY
+    scroll_until(page, MANY)
+    labels = tiles.locator(".open").evaluate_all("all => all.map(b => b.ariaLabel)")
+    assert len(set(labels)) == MANY
+
+
+def test_stop_button_ends_the_search_and_keeps_what_was_found(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BATCH", 1)
+    judge = Predictor.judge
+
+    def slowly(*values: Any, **named: Any) -> Any:
+        time.sleep(0.1)  # else the search may be over before the browser asks it to stop
+        return judge(*values, **named)
+
+    monkeypatch.setattr(Predictor, "judge", slowly)
+    page.evaluate(
+        """() => {
+            const [live, stop] = ["live", "stop"].map((id) => document.getElementById(id));
+            new MutationObserver(() => {
+                if (/verified [1-9]/.test(live.textContent)) stop.click();
+            }).observe(live, { childList: true });
+        }"""
+    )
+    search(page, album="many")
+    expect(page.locator("#live")).to_contain_text("stopped")
+    assert 0 < matched(page) < MANY
+    expect(page.locator("#grid .outline").first).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
+    page.click("#open-history")
+    expect(page.locator(".run").first).to_contain_text("stopped")
+
+
+def scroll_until(page: Page, count: int) -> None:
+    for _ in range(20):
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        if page.locator("#grid .tile").count() == count:
+            return
+        page.wait_for_timeout(100)
+    expect(page.locator("#grid .tile")).to_have_count(count)
+
+
+def test_filters_narrow_the_search_and_come_back_with_a_reopened_run(page: Page) -> None:
+    page.click("#filters-toggle")
+    page.fill("#f-path", "2020/*")
+    page.select_option("#f-orientation", "landscape")
+    page.check("[name=format][value=png]", force=True)
+    expect(page.locator("#filters-label")).to_have_text("Filters · 3")
+    search(page)
+    expect(page.locator("#live")).to_contain_text(re.compile(rf"verified \d of {PHOTOS}"))
+    page.reload()
+    expect(page.locator("#expression")).to_have_value(EXPRESSION)
+    expect(page.locator("#f-path")).to_have_value("2020/*")
+    expect(page.locator("#filters-label")).to_have_text("Filters · 3")
+
+
+def test_search_within_looks_only_at_what_was_found(page: Page) -> None:
+    search(page)
+    before = matched(page)
+    page.click("#within")
+    expect(page.locator("#f-run")).to_be_visible()
+    search(page)
+    expect(page.locator("#live")).to_contain_text(f"verified {before} of")
+
+
+def test_history_opens_an_earlier_search_and_the_back_button_works(page: Page) -> None:
+    search(page, "the green circle")
+    search(page)
+    page.go_back()
+    expect(page.locator("#asked")).to_have_text("“the green circle”")
+    page.click("#open-history")
+    page.locator(".run .whole", has_text=EXPRESSION).first.click()
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+    expect(page.locator("#grid .tile")).to_have_count(matched(page))
+
+
+def test_more_like_this_ranks_and_says_that_nothing_was_verified(page: Page) -> None:
+    search(page)
+    page.locator("#grid .tile").first.hover()
+    page.locator("#grid .like").first.click()
+    expect(page.locator("#live")).to_contain_text("nothing was verified")
+    expect(page.locator("#grid .tile")).to_have_count(PHOTOS - 1)
+    page.locator("#grid .open").first.click()
+    expect(page.locator("#lightbox .verdict")).to_contain_text("Nothing was verified")
+
+
+def test_keyboard_alone_searches_moves_and_opens(page: Page) -> None:
+    expect(page.locator("#album option")).to_have_count(4)
+    page.keyboard.press("/")
+    expect(page.locator("#expression")).to_be_focused()
+    page.keyboard.type(EXPRESSION)
+    page.keyboard.press("Enter")
+    expect(page.locator("#live")).to_contain_text(re.compile(r" m?s$"))
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#grid .open").first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#lightbox")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+
+
+def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
+    browser: Browser, library: Library
+) -> None:
+    key = create_key(library.engine.catalog, "a reader", ["read"])
+    with (
+        serving(library, require_keys=True) as address,
+        Visit(browser, address) as page,
+    ):
+        page.fill("#key", "rf_1_wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("#sign-in-error")).to_contain_text("unknown or revoked")
+        page.fill("#key", key)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("#sign-in")).to_be_hidden()
+        search(page)
+        assert page.evaluate("document.cookie") == ""
+        expect(page.locator("#exports")).to_be_visible()
+        expect(page.locator("#cut")).to_be_hidden()
+        page.locator("#grid .open").first.click()
+        expect(page.locator("#lightbox .verdict")).to_be_visible()
+        expect(page.locator("#lightbox .marks")).to_have_count(0)
+        page.keyboard.press("Escape")
+        page.click("#open-library")
+        expect(page.locator(".card-item")).to_have_count(3)
+        expect(page.get_by_role("button", name="Make album")).to_have_count(0)
+        expect(page.get_by_text("Add a folder of the server")).to_have_count(0)
+        page.keyboard.press("Escape")
+        page.click("#account")
+        expect(page.locator("#sign-in")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_has_no_serious_accessibility_violation(
+    browser: Browser, address: str, scheme: str
+) -> None:
+    context = {"color_scheme": scheme, "reduced_motion": "reduce"}
+    with Visit(browser, address, **context) as page:
+        expect(page.locator("#album option")).to_have_count(4)
+        found = violations(page)
+        search(page)
+        page.locator("#minimum").fill("0")
+        page.click("#filters-toggle")
+        page.locator("#grid .tile").first.hover()
+        page.locator("#grid .pick").first.click()
+        page.locator("#grid .open").nth(1).press("y")
+        page.click("#exports summary")
+        found += violations(page)
+        page.click("#cut")
+        expect(page.locator("#preview svg")).to_be_visible()
+        found += violations(page)
+        page.keyboard.press("Escape")
+        page.click("#open-library")
+        expect(page.locator(".card-item")).to_have_count(3)
+        found += violations(page)
+        page.click("#tab-jobs")
+        expect(page.locator(".start-job")).to_be_visible()
+        found += violations(page)
+        page.keyboard.press("Escape")
+        page.locator("#grid .open").first.click()
+        expect(page.locator("#lightbox .outline")).to_be_visible()
+        expect(page.locator("#lightbox .marks")).to_be_visible()
+        found += violations(page)
+    assert not found, "\n".join(found)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe calls serious or worse, a line each."""
+    return [
+        f"{rule['id']}: {rule['help']}: {node['target']} {node.get('failureSummary', '')}"
+        for rule in Axe().run(page)["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+def test_phone_has_nothing_beside_the_screen(browser: Browser, address: str) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+    with Visit(browser, address, **phone) as page:
+        search(page)
+        page.click("#filters-toggle")
+        page.locator("#grid .pick").first.tap()
+        page.click("#exports summary")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        box = page.locator("#export-list").bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360
+        page.click("#cut")
+        expect(page.locator("#preview svg")).to_be_visible()
+        assert page.evaluate("document.getElementById('cutouts').scrollWidth") <= 360
+        page.keyboard.press("Escape")
+        page.locator("#grid .open").first.click()
+        expect(page.locator("#lightbox .verdict")).to_be_visible()
+        assert page.evaluate("document.getElementById('lightbox').scrollWidth") <= 360
+
+
+def test_theme_is_switched_and_remembered(page: Page) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(ground)
+    page.click("#theme")
+    assert page.evaluate(ground) != before
+    page.reload()
+    assert page.evaluate(ground) != before

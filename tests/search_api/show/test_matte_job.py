@@ -1,0 +1,228 @@
+"""`referent matte`, its job and the API: from an expression to files that are all accounted for."""
+
+from __future__ import annotations
+
+import io
+import json
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
+from indexer.jobs import jobs
+from search_api.http.app import create_app
+from search_api.search.photos import PhotoInfo, list_photos
+from search_api.search.pipeline import Done, collect
+from search_api.search.query import Query
+from search_api.show import matte
+from search_api.show.archive import zip_of
+from search_api.show.manifest import MANIFEST, Entry, note
+from tests.support.library import EXPRESSION, Library, make_library
+from tests.support.terminal import Terminal
+from workers.inprocess import run_job
+from workers.models import Models
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    made = make_library(tmp_path_factory.mktemp("matte"), 6)
+    yield made
+    made.engine.close()
+
+
+def search(library: Library) -> Done:
+    query = Query(expression=EXPRESSION, threshold=0.0, mode="exhaustive")
+    return collect(library.engine, query)
+
+
+def models(library: Library) -> Models:
+    return Models(load=lambda name: library.predictor)
+
+
+def files_of(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_command_accounts_for_every_match_and_does_only_what_is_missing_again(
+    referent: Terminal, library: Library, tmp_path: Path
+) -> None:
+    words = ("matte", EXPRESSION, "--out", str(tmp_path / "out"), "--threshold", "0", "--json")
+    code, out, _ = referent(*words)
+    result = json.loads(out)
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    items = manifest["items"]
+    assert len(items) == result["matched"] == 6
+    done = [item for item in items if item["status"] == "done"]
+    assert result["written"] == len(done) > 0
+    assert code == (0 if len(done) == 6 else 3)
+    assert all(item["reason"] for item in items if item["status"] != "done")
+    assert files_of(tmp_path / "out") == {item["file"] for item in done} | {MANIFEST}
+    for item in done:
+        assert item["file"].startswith("small/202")  # subfolders are kept
+        with Image.open(tmp_path / "out" / item["file"]) as picture:
+            assert picture.mode == "RGBA"
+            assert picture.getchannel("A").getextrema()[1] > 0
+    gone, kept = (tmp_path / "out" / done[0]["file"]), (tmp_path / "out" / done[-1]["file"])
+    before = kept.stat().st_mtime_ns
+    gone.unlink()
+    again = json.loads(referent(*words)[1])
+    assert again["written"] == result["written"]
+    assert gone.is_file()
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_zip_holds_the_cut_outs_and_the_manifest(
+    referent: Terminal, library: Library, tmp_path: Path
+) -> None:
+    archive = tmp_path / "found.zip"
+    words = ("matte", EXPRESSION, "--out", str(archive), "--threshold", "0", "--mask-only")
+    assert referent(*words)[0] in (0, 3)
+    with zipfile.ZipFile(archive) as opened:
+        items = json.loads(opened.read(MANIFEST))["items"]
+        names = set(opened.namelist())
+        stamp = {info.filename: info.CRC for info in opened.infolist()}
+    assert names == {i["file"] for i in items if i["status"] == "done"} | {MANIFEST}
+    assert referent(*words)[0] in (0, 3)
+    with zipfile.ZipFile(archive) as opened:
+        assert {info.filename: info.CRC for info in opened.infolist()}.keys() == stamp.keys()
+    assert [p.name for p in tmp_path.iterdir()] == ["found.zip"]
+
+
+def test_nothing_found_leaves_with_one_and_says_what_was_verified(
+    referent: Terminal, tmp_path: Path
+) -> None:
+    code, out, _ = referent("matte", EXPRESSION, "--out", str(tmp_path / "out"), "--threshold", "1")
+    assert code == 1
+    assert "Nothing in 6 photos matches; every one was verified." in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_picture_of_ones_own_stands_behind_cropped_cut_outs(
+    referent: Terminal, library: Library, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 30), (10, 20, 250)).save(tmp_path / "behind.png")
+    words = ("--out", str(tmp_path / "out"), "--threshold", "0", "--webp", "--crop", "--json")
+    picture = ("--background", str(tmp_path / "behind.png"))
+    code, out, err = referent("matte", EXPRESSION, *words, *picture)
+    assert code in (0, 3), err
+    items = json.loads((tmp_path / "out" / MANIFEST).read_text())["items"]
+    done = [item for item in items if item["status"] == "done"]
+    assert len(done) == json.loads(out)["written"] > 0
+    photos = {photo.id: photo for photo in list_photos(library.engine.catalog)}
+    smaller = 0
+    for item in done:
+        assert item["file"].endswith(".webp")
+        whole = photos[item["photo"]]
+        with Image.open(tmp_path / "out" / item["file"]) as made:
+            assert made.mode == "RGB"
+            assert made.width <= (whole.width or 0) and made.height <= (whole.height or 0)
+            smaller += made.size != (whole.width, whole.height)
+    assert smaller
+
+
+def test_background_that_is_none_is_refused(referent: Terminal, tmp_path: Path) -> None:
+    words = ("--out", str(tmp_path / "out"), "--background", "no colour")
+    code, _, err = referent("matte", EXPRESSION, *words)
+    assert code == 2
+    assert "no background" in err
+
+
+def test_foreign_file_is_not_overwritten(library: Library, tmp_path: Path) -> None:
+    run = matte.runs.load(library.engine.catalog, search(library).run_id)
+    options = matte.Options()
+    item = matte.plan(library.engine, run, options)[0]
+    target = tmp_path / item.file
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"mine")
+    entry = matte.cut_out(library.engine, run, item, options, tmp_path, {})
+    assert entry.status == "skipped"
+    assert target.read_bytes() == b"mine"
+
+
+def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Path) -> None:
+    library = make_library(tmp_path, 3)
+    try:
+        done = search(library)
+        files = sorted(library.photos.rglob("*.*"))
+        Image.new("RGB", (96, 72), "red").save(files[0])
+        files[1].unlink()
+        job = jobs.create(library.engine.catalog, "matte", parameters={"run": done.run_id})
+        with capture_logs([merge_contextvars]) as lines:
+            job = run_job(library.settings, library.engine.catalog, job.id, models(library))
+        assert job.state == "done"
+        logged = [line for line in lines if line["event"] == "photo not cut out"]
+        told = jobs.failures(library.engine.catalog, job.id)
+        assert {line["photo_id"] for line in logged} == {one.photo_id for one in told}
+        assert {line["job_id"] for line in logged} == {job.id}
+        items = json.loads(
+            (library.settings.exports_dir / f"matte-{job.id}" / MANIFEST).read_text()
+        )["items"]
+        reasons = {Path(item["path"]).name: item["reason"] or "" for item in items}
+        assert "changed since it was indexed" in reasons[files[0].name]
+        assert "gone" in reasons[files[1].name]
+        assert job.result is not None
+        assert job.result["failed"] == len(jobs.failures(library.engine.catalog, job.id)) >= 2
+    finally:
+        library.engine.close()
+
+
+def test_names_never_collide_and_stay_inside(library: Library) -> None:
+    one = list_photos(library.engine.catalog)[0]
+
+    def photo(number: int, path: str) -> PhotoInfo:
+        return PhotoInfo(**{**vars(one), "id": number, "path": path})
+
+    paths = ("a/b.jpg", "a/b.jpg.png", "a/B.JPG", "../../etc/x.png", "a:b/c?.png")
+    named = matte.name_files([photo(i, path) for i, path in enumerate(paths)], "png")
+    assert len({str(name).casefold() for name in named.values()}) == len(paths)
+    assert named[0] == PurePosixPath("small/a/b.jpg.png")
+    assert all(".." not in name.parts for name in named.values())
+
+
+def test_api_cuts_out_a_selection_and_streams_its_zip(library: Library) -> None:
+    done = search(library)
+    app = create_app(library.settings, host="127.0.0.1", engine=library.engine, warm_up=False)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        chosen = [each.photo_id for each in done.matched[:2]]
+        body = {"run": done.run_id, "photos": chosen, "background": "#ffffff"}
+        started = client.post("/v1/matte", json=body)
+        assert started.status_code == 202, started.text
+        job = started.json()["id"]
+        assert started.json()["expression"] == EXPRESSION
+        assert client.get(f"/v1/jobs/{job}/cutouts.zip").status_code == 409
+        run_job(library.settings, library.engine.catalog, job, models(library))
+        answer = client.get(f"/v1/jobs/{job}/cutouts.zip")
+        assert answer.status_code == 200
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as opened:
+            assert opened.testzip() is None
+            items = json.loads(opened.read(MANIFEST))["items"]
+        assert sorted(item["photo"] for item in items) == sorted(chosen)
+        for bad in ({"background": "/etc/passwd"}, {"photos": []}, {"out": "/tmp"}):
+            assert client.post("/v1/matte", json={"run": done.run_id, **bad}).status_code == 422
+
+
+def test_zip_is_made_while_it_is_sent_and_never_sits_in_memory(tmp_path: Path) -> None:
+    size = 64 << 20
+    for number in range(2):
+        name = f"{number}.png"
+        entry = Entry(number, "small", name, "dog", 1.0, None, None, name, "done", None, "key")
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+        note(tmp_path, entry)
+    stream, sent = zip_of(tmp_path), 0
+    tracemalloc.start()
+    try:
+        for piece in stream:
+            sent += len(piece)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sent == len(stream) > 2 * size
+    assert peak < size / 16

@@ -1,0 +1,1 @@
+"""What tests share: albums, libraries, stand-ins, servers, trials."""

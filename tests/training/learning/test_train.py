@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import checkpoint
+from model.errors import ModelError, WeightsError
+from model.network.rela import RelaNetwork
+from tests.support.tiny_model import TINY, write_tiny_model
+from tests.support.train_process import RECIPE, TOGETHER
+from training.data.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
+from training.data.shards import PART, Shards, default_folder, open_shards, render, wait_for
+from training.language import grammar
+from training.learning import prefilter
+from training.learning.losses import minimap_target
+from training.learning.session import RECIPES, data_of, run_recipe
+from training.learning.train import Progress, Trainer
+from training.recipes.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    render(folder, "train", 12, 64, 1, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(folder: Path) -> Shards:
+    return open_shards(folder)
+
+
+def test_loss_falls_over_thirty_steps_and_is_logged(shards: Shards, tmp_path: Path) -> None:
+    totals: list[float] = []
+
+    def note(progress: Progress) -> None:
+        totals.append(progress.losses["total"])
+
+    trainer = Trainer(RECIPE, shards, tmp_path)
+    assert trainer.run(note)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    # What is shown is a running mean that keeps 0.98 of itself a step.
+    assert totals[-1] < 0.9 * totals[0]
+    assert [row["step"] for row in rows] == [20] and rows[0]["lr"] > 0
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+    kept = checkpoint.load(tmp_path / "rela-atom.safetensors")
+    assert kept.config == TINY
+    assert checkpoint.header(tmp_path / "rela-atom.safetensors")["steps"] == "30"
+
+
+def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(
+    shards: Shards, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, steps=6)
+    whole = Trainer(recipe, shards, tmp_path / "whole")
+    whole.run()
+    first = Trainer(recipe, shards, tmp_path / "parts")
+    assert not first.run(should_stop=lambda: first.step == 3)
+    second = Trainer(recipe, shards, tmp_path / "parts")
+    assert second.step == 3
+    assert second.run()
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name]), name
+    for name, value in whole.average.items():
+        assert torch.equal(value, second.average[name]), name
+
+
+def test_weights_of_one_input_size_go_on_at_another(shards: Shards, tmp_path: Path) -> None:
+    whole = replace(TINY, swin=replace(TINY.swin, built_for=TINY.input_size))
+    begin = tmp_path / "begin.safetensors"
+    checkpoint.save(RelaNetwork(replace(whole, input_size=whole.input_size // 2)), begin, {})
+    recipe = replace(RECIPE, model=whole, steps=1)
+    trainer = Trainer(recipe, shards, tmp_path / "run", start=begin)
+    assert trainer.run()
+    assert checkpoint.load(trainer.weights).config == whole
+
+
+def test_batches_drawn_ahead_train_the_same_weights(shards: Shards, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=4, accumulate=2)
+    between = Trainer(recipe, shards, tmp_path / "between")
+    between.run()
+    first = Trainer(recipe, shards, tmp_path / "ahead", loaders=1)
+    assert not first.run(should_stop=lambda: first.step == 2)
+    second = Trainer(recipe, shards, tmp_path / "ahead", loaders=1)
+    assert second.run()
+    for name, value in between.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name]), name
+
+
+def test_muon_moves_matrices_adamw_the_rest_and_a_resumed_run_has_both(
+    shards: Shards, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, steps=4, optimizer="muon", ria_rate=0.5, backbone_rate=0.1)
+    whole = Trainer(recipe, shards, tmp_path / "whole")
+    adamw, muon = whole.optimizers
+    moved = {id(p) for group in muon.param_groups for p in group["params"]}
+    matrices = {n for n, p in whole.module.named_parameters() if id(p) in moved}
+    assert "network.head.layers.0.word_query.weight" in matrices
+    assert not any("readout" in n or "query_features" in n or "bias" in n for n in matrices)
+    factors = {
+        n: group["factor"]
+        for optimizer in (adamw, muon)
+        for group in optimizer.param_groups
+        for n, p in whole.module.named_parameters()
+        if any(p is q for q in group["params"])
+    }
+    assert len(factors) == sum(p.requires_grad for p in whole.module.parameters())
+    for name, factor in factors.items():
+        wanted = 0.1 if ".backbone." in name else 0.5 if ".ria." in name else 1.0
+        assert factor == wanted, name
+    whole.run()
+    first = Trainer(recipe, shards, tmp_path / "parts")
+    assert not first.run(should_stop=lambda: first.step == 2)
+    second = Trainer(recipe, shards, tmp_path / "parts")
+    assert second.run()
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name]), name
+
+
+@pytest.mark.timeout(900)
+def test_two_processes_have_the_losses_of_one(folder: Path, shards: Shards, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    alone = Trainer(TOGETHER, shards, tmp_path / "one")
+    one = [alone.advance() for _ in range(TOGETHER.steps)]
+    root = Path(__file__).parents[3]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         str(root / "tests/support/train_process.py"), str(folder), str(tmp_path / "two")],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+    )  # fmt: skip
+    two = json.loads((tmp_path / "two" / "losses.json").read_text())
+    assert len(one) == len(two) == 3
+    for losses, together in zip(one, two, strict=True):
+        assert together == pytest.approx(losses, abs=1e-5, rel=1e-5)
+    assert {"deep_mask", "deep_minimap", "dense", "region_masks"} <= one[0].keys()
+
+
+def test_processes_share_the_batch_that_one_makes(shards: Shards) -> None:
+    whole = Sampler(shards, RECIPE, 4).batch(5)
+    halves = [Sampler(shards, RECIPE, 4, rank, 2).batch(5) for rank in range(2)]
+    assert torch.equal(whole.pixels, torch.cat([h.pixels for h in halves]))
+    assert torch.equal(whole.masks, torch.cat([h.masks for h in halves]))
+    said = [h.texts[t] for h in halves for t in h.text.tolist()]
+    assert said == [whole.texts[t] for t in whole.text.tolist()]
+
+
+def test_slips_change_words_and_nothing_else(shards: Shards) -> None:
+    typed = Sampler(shards, RECIPE, 4).batch(0)
+    slipped = Sampler(shards, replace(RECIPE, slips=1.0), 4).batch(0)
+    before, after = ([b.texts[t] for t in b.text.tolist()] for b in (typed, slipped))
+    changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+    assert len(changed) > len(before) // 4
+    for a, b in changed:
+        words = list(zip(a.split(), b.split(), strict=True))
+        assert sum(one != other for one, other in words) == 1
+    assert slipped.kinds == typed.kinds
+    assert torch.equal(slipped.masks, typed.masks)
+
+
+def test_a_flipped_photo_swaps_left_and_right_in_its_words_and_masks(shards: Shards) -> None:
+    recipe = replace(RECIPE, crossed=0, absent=0, jitter=0.0, positives=6)
+    seen = 0
+    for step in range(4):
+        straight = Sampler(shards, replace(recipe, flip=False), 4).batch(step)
+        mixed = Sampler(shards, recipe, 4).batch(step)
+        assert torch.equal(straight.origin, mixed.origin)
+        assert len(straight.photo) == len(mixed.photo)
+        for m, photo in enumerate(mixed.photo.tolist()):
+            before = straight.texts[int(straight.text[m])]
+            after = mixed.texts[int(mixed.text[m])]
+            if not mixed.flipped[photo]:
+                assert after == before
+                continue
+            assert after == grammar.mirror(before)
+            assert torch.allclose(mixed.masks[m], straight.masks[m].flip(-1))
+            assert torch.equal(mixed.pixels[photo], straight.pixels[photo].flip(-1))
+            seen += "left" in before or "right" in before
+    assert seen > 0
+
+
+def _places(shards: Shards, recipe: Recipe, step: int) -> list[Place]:
+    drawn = draw(recipe, step, len(shards), 0, 1)
+    return [
+        Place(shards.scenes[p], f, (recipe.seed, 78, step, at), recipe)
+        for at, (p, f) in enumerate(zip(drawn.photos, drawn.flips, strict=True))
+    ]
+
+
+def test_expressions_of_other_photos_and_absent_ones_have_exact_truth(shards: Shards) -> None:
+    crossed = targets = absent = 0
+    for step in range(6):
+        batch = Sampler(shards, RECIPE, 4).batch(step)
+        places = _places(shards, RECIPE, step)
+        programs = {e.text: e.program for place in places for e in place.own}
+        for m, photo in enumerate(batch.photo.tolist()):
+            text = batch.texts[int(batch.text[m])]
+            if batch.kinds[m] == "absent":
+                absent += 1
+                assert batch.no_target[m] == 1 and batch.masks[m].sum() == 0
+            own = {e.text for e in places[photo].own + places[photo].false}
+            mirrored = {grammar.mirror(t) for t in own}
+            if text not in programs or text in own | mirrored:
+                continue
+            referents = grammar.execute(programs[text], places[photo].scene)
+            assert referents is not None
+            assert bool(batch.no_target[m]) == (not referents)
+            assert torch.equal(batch.masks[m], _union(shards, batch, photo, referents))
+            crossed += 1
+            targets += bool(referents)
+    assert absent == 6 * 4
+    assert crossed > 20
+    assert targets > 0
+
+
+def _union(shards: Shards, batch: Batch, photo: int, referents: frozenset[int]) -> torch.Tensor:
+    ids = shards.photo(int(batch.origin[photo]))[1].copy()
+    if batch.flipped[photo]:
+        ids = ids[:, ::-1]
+    shares = instance_shares(ids[None])[0]
+    return sum((shares[i] for i in referents if i < len(shares)), torch.zeros(16, 16)).clamp(
+        max=1.0
+    )
+
+
+def test_a_photo_is_asked_what_was_written_for_its_neighbours() -> None:
+    drawn = draw(replace(RECIPE, batch=20), 0, 40, 1, 4)
+    assert drawn.mine == range(5, 10)
+    assert drawn.neighbours(18) == [(18 + k) % 20 for k in range(1, NEIGHBOURS + 1)]
+    small = draw(replace(RECIPE, batch=3), 0, 40, 0, 1)
+    assert small.neighbours(0) == [1, 2]
+
+
+def test_a_batch_larger_than_the_data_is_refused(shards: Shards) -> None:
+    with pytest.raises(ModelError, match="12 photos are less than a batch of 13"):
+        Sampler(shards, replace(RECIPE, batch=13), 4).batch(0)
+    with pytest.raises(ModelError, match="cannot be shared by 5 processes"):
+        Sampler(shards, RECIPE, 4, 0, 5).batch(0)
+
+
+def test_minimap_target_counts_a_third_of_a_cell_as_the_whole() -> None:
+    masks = torch.zeros(1, 8, 8)
+    masks[0, :4, :4] = 1.0  # all of the first of 2 x 2 cells
+    masks[0, :4, 4:] = 1 / 6
+    masks[0, 4:, 4] = 1.0  # a quarter of the last cell
+    assert minimap_target(masks, 2)[0].tolist() == pytest.approx([1.0, 0.5, 0.0, 0.75])
+
+
+def test_deep_supervision_adds_losses_of_earlier_layers(shards: Shards, tmp_path: Path) -> None:
+    model = replace(TINY, rla_layers=2)
+    deep = Trainer(replace(RECIPE, model=model), shards, tmp_path / "deep").advance()
+    losses = replace(RECIPE.losses, deep=0.0)
+    plain = Trainer(replace(RECIPE, model=model, losses=losses), shards, tmp_path / "plain")
+    shown = plain.advance()
+    assert {n for n in deep if n.startswith("deep_")} == {
+        "deep_no_target", "deep_minimap", "deep_mask", "deep_dice",
+    }  # fmt: skip
+    assert not any(n.startswith("deep_") for n in shown)
+    assert deep["mask"] == pytest.approx(shown["mask"], rel=1e-4)
+
+
+def test_time_limit_stops_and_saves(shards: Shards, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, shards, tmp_path)
+    assert not trainer.run(limit_minutes=0)
+    assert trainer.step == 1
+    assert Trainer(RECIPE, shards, tmp_path).step == 1
+
+
+def test_truncated_run_is_named_with_a_remedy(shards: Shards, tmp_path: Path) -> None:
+    Trainer(RECIPE, shards, tmp_path).save()
+    last = tmp_path / "last.pt"
+    whole = last.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no run at all"):
+        last.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"last\.pt cannot be resumed.*--out"):
+            Trainer(RECIPE, shards, tmp_path)
+    last.write_bytes(whole)
+    with pytest.raises(WeightsError, match=r"last\.pt cannot be resumed"):
+        Trainer(replace(RECIPE, model=replace(TINY, channels=32)), shards, tmp_path)
+
+
+def test_mini_recipe_runs_some_steps(folder: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPES["mini"], model=TINY, photos=12, steps=3, batch=4)
+    path = run_recipe(recipe, tmp_path, data=folder)
+    assert checkpoint.header(path)["steps"] == "3"
+
+
+@pytest.mark.timeout(900)
+def test_ctrl_c_saves_a_run_that_can_be_resumed(
+    shards: Shards, folder: Path, tmp_path: Path
+) -> None:
+    configuration = tmp_path / "tiny.json"
+    configuration.write_text(json.dumps(TINY.to_dict()))
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "referent.main", "train", "mini", "--out", str(out),
+         "--data", str(folder), "--model", str(configuration), "--photos", "12", "--batch", "4"],
+        cwd=Path(__file__).parents[3],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        while not (out / "log.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    assert process.returncode == 0, stderr.decode()
+    assert str(out / "rela-atom.safetensors") in stdout.decode().replace("\n", "")
+    recipe = replace(RECIPES["mini"], model=TINY, photos=12, batch=4)
+    assert Trainer(recipe, shards, out).step >= 20
+
+
+def test_prefilter_recipe_trains_its_projections_alone(folder: Path, tmp_path: Path) -> None:
+    start = Path(write_tiny_model(tmp_path / "start.safetensors"))
+    recipe = replace(
+        RECIPES["mini-prefilter"], model=TINY, photos=12, steps=5, batch=4, teacher=(12, 16)
+    )
+    path = run_recipe(recipe, tmp_path / "run", data=folder, start=start)
+    before, after = checkpoint.load(start).state_dict(), checkpoint.load(path).state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed
+    assert all(n.startswith(("vector_pool.", "words.sentence.", "rough.")) for n in changed)
+    with pytest.raises(WeightsError, match="--start"):
+        run_recipe(recipe, tmp_path / "none", data=folder)
+
+
+def test_prefilter_recipe_makes_projections_of_another_form_anew(
+    folder: Path, tmp_path: Path
+) -> None:
+    bare = replace(TINY, rough_layers=0)
+    start = Path(write_tiny_model(tmp_path / "start.safetensors", config=bare))
+    form = replace(TINY, vector_layers=1)
+    recipe = replace(
+        RECIPES["mini-prefilter"], model=form, photos=12, steps=3, batch=4, teacher=(12, 16)
+    )
+    path = run_recipe(recipe, tmp_path / "run", data=folder, start=start)
+    made, before = checkpoint.load(path), checkpoint.load(start).state_dict()
+    assert made.config == form
+    after = made.state_dict()
+    for name, value in before.items():
+        if not name.startswith(("vector_pool.", "words.sentence.", "rough.")):
+            assert torch.equal(value, after[name]), name
+    again = run_recipe(replace(recipe, steps=6), tmp_path / "on", data=folder, start=path)
+    further = checkpoint.load(again).state_dict()
+    parts = {n.split(".")[0] for n in after if not torch.equal(after[n], further[n])}
+    assert parts == {"vector_pool", "words", "rough"}
+
+
+def test_interrupted_prefilter_stage_goes_on_as_if_it_had_not_been(
+    folder: Path, tmp_path: Path
+) -> None:
+    bare = replace(TINY, rough_layers=0)
+    start = Path(write_tiny_model(tmp_path / "start.safetensors", config=bare))
+    form = replace(TINY, vector_layers=1)
+    recipe = replace(
+        RECIPES["mini-prefilter"], model=form, photos=12, steps=6, batch=4, teacher=(12, 16)
+    )
+    whole = run_recipe(recipe, tmp_path / "whole", data=folder, start=start)
+    steps = iter([False] * 2 + [True])
+    part = tmp_path / "part"
+    prefilter.train_prefilter(
+        recipe, open_shards(folder), part, start, should_stop=lambda: next(steps, True)
+    )
+    resumed = run_recipe(recipe, part, data=folder, start=start)
+    done = checkpoint.load(resumed).state_dict()
+    for name, value in checkpoint.load(whole).state_dict().items():
+        assert torch.equal(value, done[name]), name
+
+
+def test_each_expression_is_asked_of_its_own_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefilter, "head_dtype", lambda *_: torch.float32)
+    network = RelaNetwork(TINY).eval()
+    regions = torch.randn(6, TINY.regions, TINY.channels)
+    words, mask = torch.randn(3, 4, TINY.channels), torch.ones(3, 4, dtype=torch.bool)
+    everywhere = torch.arange(6).expand(3, 6)
+    whole = prefilter.teacher(network, regions, words, mask, everywhere)
+    photos = torch.tensor([[0, 3], [5, 1], [2, 2]])
+    some = prefilter.teacher(network, regions, words, mask, photos)
+    torch.testing.assert_close(some, whole.gather(1, photos), atol=1e-4, rtol=1e-3)
+
+
+def test_expressions_are_of_the_kinds_that_the_recipe_names(shards: Shards) -> None:
+    one = replace(RECIPE, kinds=("category",), crossed=0, absent=0)
+    kinds = set(Sampler(shards, one, 4).batch(0).kinds)
+    assert kinds == {"category"}
+    with pytest.raises(ModelError, match="no kind of expression is called colours"):
+        replace(RECIPE, kinds=("colours",))
+
+
+def test_verdicts_are_lowered_to_the_prior_of_an_album(folder: Path, tmp_path: Path) -> None:
+    start = Path(write_tiny_model(tmp_path / "start.safetensors"))
+    plain = replace(
+        RECIPES["mini-prefilter"], model=TINY, photos=12, steps=1, batch=4, teacher=(12, 16),
+        prior_shift=0.0,
+    )  # fmt: skip
+    targets = []
+    for shift in (0.0, 2.0):
+        run = tmp_path / f"run-{shift}"
+        run_recipe(replace(plain, prior_shift=shift), run, data=folder, start=start)
+        lesson = torch.load(run / "prefilter.pt", weights_only=True)["lesson"]
+        targets.append(lesson["target"].logit())
+    torch.testing.assert_close(targets[0] - 2.0, targets[1], atol=1e-3, rtol=1e-3)
+
+
+def test_shards_of_an_older_version_are_refused(folder: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    for path in old.glob("part-*/scenes.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            for instance in row["instances"]:
+                del instance["spots"]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ModelError, match="render them anew"):
+        open_shards(old)
+
+
+def test_training_is_in_bfloat16_only_where_the_processor_multiplies_it(
+    shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for able, wanted in (({"avx512_bf16": True}, True), ({"avx2": True}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        for asked in (True, False):
+            trainer = Trainer(replace(RECIPE, bf16=asked), shards, tmp_path / f"{wanted}-{asked}")
+            assert trainer.bf16 == (asked and wanted)
+
+
+def test_one_process_renders_and_others_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    recipe = replace(RECIPE, photos=4)
+    found: list[Shards] = []
+    other = threading.Thread(target=lambda: found.append(data_of(recipe, None, 1)))
+    other.start()
+    time.sleep(1)
+    assert not found and not list(tmp_path.rglob("part-*"))  # it does not render itself
+    folder = default_folder("train", recipe.config.input_size, recipe.seed)
+    render(folder, "train", recipe.photos, recipe.config.input_size, recipe.seed, 1)
+    other.join(30)
+    assert len(found[0]) == 4
+    with pytest.raises(ModelError, match="lacks 1 parts"):
+        wait_for(folder, PART + 1, stall_s=0)
