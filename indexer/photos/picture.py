@@ -163,7 +163,10 @@ def decode_thumbnail(data: bytes, side: int, limits: Limits) -> Image.Image:
     scale = min(1.0, side / max(facts.width, facts.height))
     width = max(1, round(facts.width * scale))
     height = max(1, round(facts.height * scale))
-    across, down = (height, width) if facts.orientation >= 5 else (width, height)
+    # Some decoders turn a picture while they decode it and announce its upright size, others keep
+    # it as it is stored: what they announce tells how the sides are to be named to them.
+    turned = image.size == (facts.width, facts.height)
+    across, down = (width, height) if turned else (height, width)
     with _as_photo_errors(), image:
         shrunk = upright(_shrunk(image, across, down))
         return shrunk.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)

@@ -112,6 +112,30 @@ def test_all_eight_orientations_come_out_upright(
         assert facts.orientation == orientation
 
 
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_a_turned_photo_s_thumbnail_is_as_sharp_as_the_upright_one_s(
+    settings: Settings, tmp_path: Path, format: str
+) -> None:
+    # Fine stripes along the short side: squeezed through the wrong axis, they melt into grey.
+    stripes = np.zeros((720, 240, 3), dtype=np.uint8)
+    stripes[np.arange(720) // 6 % 2 == 0] = 255
+    stripes[:240, :, 0] = 0
+    image = Image.fromarray(stripes)
+    upright = None
+    for orientation, undo in UNDO.items():
+        stored = image if undo is None else image.transpose(undo)
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        path = tmp_path / f"{orientation}.x"
+        path.write_bytes(saved(stored, format, quality=95, exif=exif.tobytes()))
+        small = np.asarray(load_thumbnail(path, 360, settings)).astype(int)
+        assert small.shape == (360, 120, 3)
+        if upright is None:
+            upright = small
+        assert small[200:, :, 1].std() > 60, orientation
+        assert np.abs(small - upright).mean() < 6, orientation
+
+
 def test_every_awkward_file_is_decoded_or_has_a_reason(decoder: Decoder) -> None:
     refused = {
         "crash-86214e58da443d2b80820cff9677a38a33dcbbca.tif": "is broken: decoder error",
