@@ -13,7 +13,17 @@ from typing import Any
 from PIL import Image
 
 ORIENTATION = 274
-_MAKE, _MODEL, _CHANGED_AT = 271, 272, 306
+# What turns a stored picture upright, by its EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MAKE, _MODEL, _CHANGED_AT = MAKE_MODEL_TIME = 271, 272, 306
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 # (time, its offset from UTC): when it was taken, when it was digitised, when the file was changed
 _TIMES = ((36867, 36881), (36868, 36882), (_CHANGED_AT, 36880))

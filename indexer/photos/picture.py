@@ -22,7 +22,6 @@ from PIL import (
     GifImagePlugin,
     IcoImagePlugin,
     Image,
-    ImageCms,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
@@ -34,7 +33,9 @@ from PIL import (
 )
 
 from indexer.errors import PhotoRefused, PhotoUnreadable
-from indexer.photos.exif import ORIENTATION, PhotoFacts, facts_of
+from indexer.photos import png, tiff
+from indexer.photos.exif import ORIENTATION, TURNS, PhotoFacts, facts_of
+from model.network.colour import direct, eight_bits, grey
 from model.network.preprocess import to_pixels, upright
 
 # Raster formats only: Pillow would hand EPS to Ghostscript, and videos and drawings are no photos.
@@ -61,23 +62,13 @@ FORMATS = (
 _SPARSE_MP = 40.0
 _SPARSE_PIXELS_PER_BYTE = 10_000
 
+# Samples of unusual TIFFs are decoded whole, and scaled as floats of eight bytes.
+_SAMPLE_BYTES_A_PIXEL = 2
+
 # A JPEG is shrunk by whole factors while it is decoded, to at least this many times the wanted
 # size; the rest is resampled. At 2 a photo of 12 megapixels takes 57 ms, at 1.5 it takes 36, and
 # the pixels differ from those of a full decoding by half a level of 255 on average.
 _GAP = 1.5
-_RESAMPLED = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-
-_BITS = 258  # TIFF's BitsPerSample
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # Ours are the limits (checked right after a header is read, before pixels are made); Pillow's own
 # would refuse the large JPEGs that shrink while they are decoded.
@@ -181,9 +172,7 @@ def open_picture(
         full_size: the caller will not shrink it, so that a JPEG's own limit does not hold.
     """
     with _as_photo_errors():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _identified(data, limits)
         width, height = image.size
         shrinks = (
             image.format in ("JPEG", "MPO")
@@ -192,6 +181,24 @@ def open_picture(
         )
         _check_pixels(width, height, len(data), limits.jpeg_pixels if shrinks else limits.pixels)
         return image, facts_of(image)
+
+
+def _identified(data: bytes, limits: Limits) -> Image.Image:
+    """The picture by its header; by tifffile, whole, where Pillow would not read it rightly."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(png.without_oversized(data)), formats=FORMATS)
+        if not tiff.is_misread(image):
+            return image
+    except UnidentifiedImageError:
+        if not tiff.is_tiff(data):
+            raise
+    return tiff.read(
+        data,
+        _SAMPLE_BYTES_A_PIXEL * limits.pixels,
+        lambda width, height: _check_pixels(width, height, len(data), limits.pixels),
+    )
 
 
 def _check_pixels(width: int, height: int, size: int, limit: int) -> None:
@@ -210,22 +217,21 @@ def _check_pixels(width: int, height: int, size: int, limit: int) -> None:
 def _shrunk(image: Image.Image, across: int, down: int) -> Image.Image:
     """Decode and resample to a stored size, then turn; the full size is never copied.
 
-    Turning after resampling is the same as before it, and cheaper. Modes that cannot be resampled
-    as they are keep their size.
+    Turning after resampling is the same as before it, and cheaper; so are colours.
     """
     drafted = image.draft(None, (round(across * _GAP), round(down * _GAP)))
     image.load()
-    plain = _plain(image)
-    if plain.mode in _RESAMPLED:
-        # A draft's sides are rounded up: the box tells how much of the last pixels is picture.
-        box = None if drafted is None else drafted[1]
-        plain = plain.resize((across, down), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-    return _turned(plain, _orientation(image))
+    # A draft's sides are rounded up: the box tells how much of the last pixels is picture.
+    box = None if drafted is None else drafted[1]
+    small = _plain(image).resize(
+        (across, down), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0
+    )
+    return _turned(small, _orientation(image))
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
     """Turned as EXIF says, once: the copy forgets the EXIF that would turn it again."""
-    turn = _TURNS.get(orientation)
+    turn = TURNS.get(orientation)
     if turn is None:
         return image
     turned = image.transpose(turn)
@@ -235,24 +241,9 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Modes that cannot be resampled or that `to_pixels` does not know, as ones that do."""
-    if image.mode == "LAB":
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-        assert converted is not None  # None only where it converts in place
-        return converted
-    bits = (
-        image.tag_v2.get(_BITS, (16,))[0]
-        if isinstance(image, TiffImagePlugin.TiffImageFile)
-        else 16
-    )
-    if image.mode in ("I;16", "I;16B") and 8 < bits < 16:  # ten to fourteen bits of a sensor
-        return Image.fromarray(np.asarray(image).astype(np.uint16) << np.uint16(16 - bits))
-    if "transparency" in image.info and image.mode in ("1", "L", "RGB", "P"):
-        return image.convert("RGBA")
-    if image.mode in ("1", "P", "PA"):
-        return image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}[image.mode])
-    return image
+    """In a mode that can be resampled."""
+    values = tiff.samples(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+    return direct(image) if values is None else grey(eight_bits(values), image)
 
 
 def _orientation(image: Image.Image) -> int:
