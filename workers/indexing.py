@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
+UNSCANNED = (None, "retry", "scan")
 RENEWED_AT_ONCE = 64
 # Counting a million photos takes seconds: at most a 20th of the time goes into it.
 COUNTING_SHARE = 20.0
@@ -41,10 +42,13 @@ def index(turn: Turn) -> Outcome:
     ``which`` ("missing" or "all"), ``confirm_deletions``, ``scan`` (False leaves the folders be).
     """
     album_id = album_of(turn)
-    if turn.job.phase in (None, "retry", "scan"):
+    if turn.job.phase in UNSCANNED:
         with slots.leading(turn.catalog, turn.place) as leads:
             if not leads:
                 return WAIT
+            if _phase(turn) not in UNSCANNED:
+                return MORE
+            slots.begin_scan(turn.catalog, turn.place)
             if not _scan(turn, album_id):
                 return broken_off(turn)
             slots.enter_phase(
@@ -54,10 +58,17 @@ def index(turn: Turn) -> Outcome:
     encoded = encode(turn, album_id, predictor, all_anew=turn.job.parameters.get("which") == "all")
     if not isinstance(encoded, Encoded):
         return encoded
-    with slots.leading(turn.catalog, turn.place) as leads:
-        if not leads:
-            return WAIT
-        return _finish(turn, album_id, predictor, encoded)
+    # The lead is kept until the job has ended or begun to scan once more: whoever else comes here
+    # must not end it in between.
+    if not slots.lead(turn.catalog, turn.place):
+        return WAIT
+    if _phase(turn) != "encode":
+        return MORE
+    return _finish(turn, album_id, predictor, encoded)
+
+
+def _phase(turn: Turn) -> str | None:
+    return jobs.get(turn.catalog, turn.place.job_id).phase
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,9 @@ def encode(
         after=turn.models.cursors.get(run, 0),
         owner=turn.place.owner,
     ) as part:
-        phase = jobs.get(turn.catalog, turn.place.job_id).phase
+        phase = _phase(turn)
+        if phase == "scan":
+            return MORE  # another worker has ended this round, and the next one begins with a scan
         if phase != "encode":
             with slots.leading(turn.catalog, turn.place) as leads:
                 if not leads:
@@ -257,6 +270,9 @@ def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -
     version = ingest.finish(
         turn.settings, turn.catalog, encoded.version, predictor, should_stop=turn.should_stop
     )
+    serving = versions.serving(turn.catalog, album_id)
+    if not turn.job.parameters.get("model") and serving is not None and serving.id != version.id:
+        return MORE  # another model was swapped in meanwhile: what came since belongs to it
     report_progress(turn, album_id, encoded.wanted)
     with turn.catalog.session() as session:
         note_album_failures(session, turn.job.id, album_id)

@@ -121,14 +121,12 @@ def run_turn(
                     pulse.beat(last=True)
             step = outcome.step
             broken = False
-            if step == "done" and slots.finish(catalog, place, "done", result=outcome.result):
-                log.info("job done", result=outcome.result)
+            if step == "done":
+                step = _end(catalog, place, "done", result=outcome.result)
         except TRANSIENT as error:
             log.warning("turn broken off", reason=str(error))
         except ReferentError as error:
-            slots.finish(catalog, place, "failed", message=str(error))
-            log.error("job failed", reason=str(error))
-            step = "done"
+            step = _end(catalog, place, "failed", message=str(error))
         except Exception as error:
             step = _broken(catalog, place, error)
         finally:
@@ -138,6 +136,16 @@ def run_turn(
         return step
 
 
+def _end(catalog: Catalog, place: slots.Place, state: str, **report: Any) -> Step:
+    """End a job, unless it was asked for again meanwhile: then it goes on with another scan."""
+    ended = slots.finish(catalog, place, state, **report)
+    if ended == "again":
+        return "more"
+    if ended == "ended":
+        (log.info if state == "done" else log.error)(f"job {state}", **report)
+    return "done"
+
+
 def _broken(catalog: Catalog, place: slots.Place, error: Exception) -> Step:
     """A fault that nobody foresaw: write it down, and give the job up after some of them."""
     log.exception("turn broke")
@@ -145,14 +153,13 @@ def _broken(catalog: Catalog, place: slots.Place, error: Exception) -> Step:
     try:
         attempts = slots.count_attempt(catalog, place, reason)
         if attempts >= ATTEMPTS_MAX:
-            slots.finish(
+            return _end(
                 catalog,
                 place,
                 "failed",
                 message=f"{reason} ({attempts} times; the worker's log has the trace; "
                 f"try again with: referent jobs retry {place.job_id})",
             )
-            return "done"
     except ReferentError as unreachable:
         log.warning("turn's fault not written down", reason=str(unreachable))
     return "wait"

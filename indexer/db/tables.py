@@ -28,6 +28,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -246,6 +247,8 @@ class Job(Base):
     phase: Mapped[str | None] = mapped_column(String(16))
     # Digest of kind, album and parameters while the job is not finished: no job runs twice at once.
     active_key: Mapped[str | None] = mapped_column(String(40), unique=True)
+    # It was asked for since its last scan began: then its end is the beginning of another scan.
+    again: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class JobSlot(Base):

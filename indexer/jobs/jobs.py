@@ -47,6 +47,8 @@ QUEUE_OF_KIND: Mapping[str, str] = {
 QUEUES = ("encode", "matte")
 # Kinds whose photos can be shared out between workers; the others have one place.
 _SHARED_KINDS = ("index", "reindex")
+# Kinds that look at folders: asked for again while they run, they look once more.
+_SCANNING_KINDS = ("index",)
 DEFAULT_WIDTH = 8
 
 
@@ -102,7 +104,9 @@ def create(
     """Write a job's row; whoever runs jobs is woken by the caller.
 
     Asking for a job that is already queued, running or paused (same kind, album and parameters)
-    returns that one, also when two processes ask in the same instant.
+    returns that one, also when two processes ask in the same instant; one that scans folders does
+    so once more before it ends, so that what lies there now is not left out. A job that is being
+    cancelled is let go, and a new one made.
 
     Args:
         kind: one of `KINDS`.
@@ -123,7 +127,7 @@ def create(
     for _ in range(3):
         try:
             with catalog.session() as session:
-                same = session.scalar(select(Job.id).where(Job.active_key == key))
+                same = _ask_again(session, key)
                 if same is None:
                     if album_id is not None and session.get(Album, album_id) is None:
                         raise JobParametersInvalid(f"no album has the number {album_id}")
@@ -150,6 +154,24 @@ def create(
         except IntegrityError:
             continue  # another process wrote the same job between our look and our insert
     raise JobConflict("the same job is being started elsewhere again and again: try once more")
+
+
+def _ask_again(session: Session, key: str) -> int | None:
+    """Let an unfinished job of this key know that it is wanted; None where there is none.
+
+    Its end and this are two updates of one row, so that one of them sees the other.
+    """
+    session.execute(
+        update(Job)
+        .where(Job.active_key == key, Job.state == "cancelling")
+        .values(active_key=None)
+    )
+    return session.scalar(
+        update(Job)
+        .where(Job.active_key == key)
+        .values(again=Job.kind.in_(_SCANNING_KINDS))
+        .returning(Job.id)
+    )
 
 
 def get(catalog: Catalog, job_id: int) -> JobView:

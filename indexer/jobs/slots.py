@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
@@ -168,21 +168,33 @@ def renew(
 
 
 def release(catalog: Catalog, place: Place) -> None:
-    """Give a place back; if the job was being cancelled and this was its last worker, it ends."""
+    """Give a place back, and the lead; a job that was being cancelled ends with its last worker."""
     with catalog.session() as session:
         session.execute(
             update(JobSlot)
             .where(*_mine(place))
             .values(lease_owner=None, lease_until=None, woken_at=clock())
         )
+        _step_back(session, place)
     settle_cancelled(catalog, place.job_id)
 
 
 @contextmanager
 def leading(catalog: Catalog, place: Place) -> Iterator[bool]:
+    """`lead` for as long as the block takes."""
+    leads = lead(catalog, place)
+    try:
+        yield leads
+    finally:
+        if leads:
+            with catalog.session() as session:
+                _step_back(session, place)
+
+
+def lead(catalog: Catalog, place: Place) -> bool:
     """Try to be the one worker that scans or finishes a job; False where another one is.
 
-    `renew` keeps the lead together with the place.
+    `renew` keeps the lead together with the place, `release` and `finish` end it.
     """
     with catalog.session() as session:
         mine = session.scalar(
@@ -199,16 +211,21 @@ def leading(catalog: Catalog, place: Place) -> Iterator[bool]:
             .values(lease_owner=place.owner, lease_until=clock() + place.lease_s)
             .returning(Job.id)
         )
-    try:
-        yield mine is not None
-    finally:
-        if mine is not None:
-            with catalog.session() as session:
-                session.execute(
-                    update(Job)
-                    .where(Job.id == place.job_id, Job.lease_owner == place.owner)
-                    .values(lease_owner=None, lease_until=None)
-                )
+    return mine is not None
+
+
+def _step_back(session: Session, place: Place) -> None:
+    session.execute(
+        update(Job)
+        .where(Job.id == place.job_id, Job.lease_owner == place.owner)
+        .values(lease_owner=None, lease_until=None)
+    )
+
+
+def begin_scan(catalog: Catalog, place: Place) -> None:
+    """Note that whatever was asked for until now is looked at from now on."""
+    with catalog.session() as session:
+        session.execute(update(Job).where(Job.id == place.job_id).values(again=False))
 
 
 def enter_phase(catalog: Catalog, place: Place, phase: str) -> None:
@@ -224,12 +241,12 @@ def finish(
     *,
     result: dict[str, Any] | None = None,
     message: str | None = None,
-) -> bool:
+) -> Literal["ended", "again", "refused"]:
     """End a running job as done or failed, and give the place back.
 
     Returns:
-        False where it was paused, cancelled or ended before. A place that was lost in the meantime
-        ends nothing.
+        "again" where it was asked for since its last scan began: it is to scan once more.
+        "refused" where it was paused, cancelled or ended before, or the place was lost meanwhile.
     """
     assert state in FINISHED
     with catalog.session() as session:
@@ -240,10 +257,10 @@ def finish(
             .returning(JobSlot.slot)
         )
         if held is None:
-            return False
+            return "refused"
+        running = update(Job).where(Job.id == place.job_id, Job.state == "running")
         ended = session.scalar(
-            update(Job)
-            .where(Job.id == place.job_id, Job.state == "running")
+            running.where(~Job.again)
             .values(
                 state=state,
                 result=result,
@@ -255,7 +272,14 @@ def finish(
             )
             .returning(Job.id)
         )
-        return ended is not None
+        if ended is not None:
+            return "ended"
+        again = session.scalar(
+            running.where(Job.again)
+            .values(phase="scan", lease_owner=None, lease_until=None)
+            .returning(Job.id)
+        )
+        return "refused" if again is None else "again"
 
 
 def count_attempt(catalog: Catalog, place: Place, reason: str) -> int:

@@ -18,8 +18,9 @@ from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.owner import new_owner
 from indexer.db.tables import FeatureRow, JobSlot, Segment
-from indexer.encoding import claims
+from indexer.encoding import claims, ingest
 from indexer.errors import CatalogUnreachable, JobParametersInvalid
+from indexer.features import versions
 from indexer.folders import scan
 from indexer.jobs import jobs, slots
 from indexer.settings import Settings
@@ -93,6 +94,76 @@ def test_runner_takes_a_job_when_it_is_woken_and_new_photos_when_it_runs_again(
         **(jobs.get(catalog, first).result or {}),
         "indexed": 7,
     }
+
+
+@pytest.mark.parametrize("runners", [1, 2])
+def test_photos_that_come_while_an_index_is_past_its_scan_are_indexed_by_it(
+    catalog: Catalog,
+    quick: Callable[[], Settings],
+    models: Models,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runners: int,
+) -> None:
+    folder = albums.folder_of(tmp_path / "photos", 6)
+    album = albums.album(catalog, "family", folder)
+    more = tmp_path / "more"
+    came = iter(range(3))
+    original = ingest.finish
+
+    def finish(*arguments: Any, **options: Any) -> Any:
+        """At the very end of the index photos, and a folder, are added, and it is asked for."""
+        version = original(*arguments, **options)
+        number = next(came, None)
+        if number is not None:
+            if number == 0:
+                albums.album(catalog, "family", albums.folder_of(more, 2, first=90))
+            albums.folder_of(folder, 4, first=10 * (number + 1))
+            assert jobs.create(catalog, "index", album_id=album).id == job
+        return version
+
+    monkeypatch.setattr(ingest, "finish", finish)
+    job = jobs.create(catalog, "index", album_id=album).id
+    started = [InProcessRunner(quick(), catalog, models, poll_s=0.1) for _ in range(runners)]
+    for runner in started:
+        runner.start()
+    wait_until(lambda: jobs.get(catalog, job).finished, what="the job")
+    for runner in started:
+        runner.stop()
+    done = jobs.get(catalog, job)
+    assert (done.state, done.result and done.result["indexed"]) == ("done", 6 + 2 + 3 * 4)
+
+
+def test_photos_that_come_while_another_model_is_swapped_in_are_indexed_with_it(
+    catalog: Catalog,
+    quick: Callable[[], Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = albums.folder_of(tmp_path / "photos", 3)
+    album = albums.album(catalog, "family", folder)
+    held = Models(load=lambda name: FakePredictor(name, name=name))  # type: ignore[arg-type,return-value]
+    run_job(quick(), catalog, jobs.create(catalog, "index", album_id=album).id, held)
+    run_job(
+        quick(),
+        catalog,
+        jobs.create(catalog, "reindex", album_id=album, parameters={"model": "new"}).id,
+        held,
+    )
+    versions.rollback(catalog, album)
+    albums.folder_of(folder, 3, first=3)
+    original = ingest.finish
+    swaps = iter([lambda: versions.rollback(catalog, album)])
+
+    def finish(*arguments: Any, **options: Any) -> Any:
+        next(swaps, lambda: None)()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(ingest, "finish", finish)
+    done = run_job(quick(), catalog, jobs.create(catalog, "index", album_id=album).id, held)
+    held.close()
+    assert done.result is not None
+    assert (done.result["model"], done.result["indexed"], done.result["new"]) == ("new", 6, 0)
 
 
 def test_two_runners_share_one_job_and_encode_each_photo_once(

@@ -106,8 +106,7 @@ async def upload(
         )
         job = None
         if any(each.path for each in taken):
-            job = jobs.create(catalog, "index", album_id=album_id).id
-            server.wake()
+            job = _index(server, album_id)
         return UploadOut(
             files=[UploadedOut(name=e.name, path=e.path, reason=e.reason) for e in taken], job=job
         )
@@ -128,6 +127,15 @@ def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> 
             "Adding folders of the server is switched off; set REFERENT_ALLOW_SERVER_FOLDERS=true."
         )
     info = albums.add_folder(server.engine.catalog, album_id, FilePath(root.path))
-    jobs.create(server.engine.catalog, "index", album_id=album_id)
-    server.wake()
+    _index(server, album_id)
     return _out(info, who, roots=True)
+
+
+def _index(server: ServerDep, album_id: int) -> int:
+    """Let an album be indexed; returns the job's number."""
+    engine = server.engine
+    job = jobs.create(
+        engine.catalog, "index", album_id=album_id, width=engine.settings.job_width
+    )
+    server.wake()
+    return job.id

@@ -65,6 +65,51 @@ def test_same_job_started_twice_is_one_job(catalog: Catalog) -> None:
     assert again.id == first.id != other.id
 
 
+@pytest.mark.parametrize("state", ["done", "failed"])
+def test_index_asked_for_again_while_it_runs_scans_once_more_before_it_ends(
+    catalog: Catalog, state: str
+) -> None:
+    album = make_album(catalog)
+    job = jobs.create(catalog, "index", album_id=album).id
+    place = take(catalog, job)
+    assert place is not None
+    slots.begin_scan(catalog, place)
+    slots.enter_phase(catalog, place, "encode")
+    assert jobs.create(catalog, "index", album_id=album).id == job
+    assert slots.finish(catalog, place, state) == "again"
+    slots.release(catalog, place)
+    view = jobs.get(catalog, job)
+    assert (view.state, view.phase, view.workers) == ("running", "scan", 0)
+    place = take(catalog, job)
+    assert place is not None
+    slots.begin_scan(catalog, place)
+    assert slots.finish(catalog, place, state) == "ended"
+    assert jobs.get(catalog, job).state == state
+
+
+def test_job_that_looks_at_no_folders_is_not_done_twice(catalog: Catalog) -> None:
+    job = jobs.create(catalog, "compact").id
+    place = take(catalog, job)
+    assert place is not None
+    assert jobs.create(catalog, "compact").id == job
+    assert slots.finish(catalog, place, "done") == "ended"
+
+
+def test_job_asked_for_while_it_is_being_cancelled_is_made_anew(catalog: Catalog) -> None:
+    album = make_album(catalog)
+    old = jobs.create(catalog, "index", album_id=album).id
+    place = take(catalog, old)
+    assert place is not None
+    assert jobs.cancel(catalog, old).state == "cancelling"
+    new = jobs.create(catalog, "index", album_id=album)
+    assert new.id != old
+    slots.release(catalog, place)
+    assert (jobs.get(catalog, old).state, jobs.get(catalog, new.id).state) == (
+        "cancelled",
+        "queued",
+    )
+
+
 def test_same_job_started_by_many_at_once_is_one_job(catalog: Catalog) -> None:
     album = make_album(catalog)
     found: list[int] = []
@@ -145,7 +190,7 @@ def test_lease_that_ran_out_is_taken_over_and_its_holder_hears_of_it(catalog: Ca
     assert take(catalog, job) is not None
     with pytest.raises(PlaceLost):
         slots.renew(catalog, slow, done=5)
-    assert not slots.finish(catalog, slow, "done")
+    assert slots.finish(catalog, slow, "done") == "refused"
     slots.release(catalog, slow)
     assert jobs.get(catalog, job).workers == 1
     assert jobs.get(catalog, job).state == "running"
@@ -218,7 +263,7 @@ def test_cancelling_waits_for_the_worker_and_ends_with_it(catalog: Catalog) -> N
     assert place is not None
     assert jobs.cancel(catalog, job).state == "cancelling"
     assert slots.renew(catalog, place) == "cancelling"
-    assert not slots.finish(catalog, place, "done")
+    assert slots.finish(catalog, place, "done") == "refused"
     slots.release(catalog, place)
     view = jobs.get(catalog, job)
     assert view.state == "cancelled"
@@ -268,7 +313,7 @@ def test_retry_queues_a_finished_job_and_lets_failed_photos_be_tried_again(
         jobs.note_failure(session, job, photo.id, "no image", attempts=3)
         jobs.note_failure(session, job, photo.id, "no image", attempts=1)
         number = photo.id
-    assert slots.finish(catalog, place, "done", result={"indexed": 2})
+    assert slots.finish(catalog, place, "done", result={"indexed": 2}) == "ended"
     slots.release(catalog, place)
     found = jobs.failures(catalog, job)
     assert [(one.photo_id, one.path, one.attempts) for one in found] == [
