@@ -35,6 +35,7 @@ def serve(
 
     from indexer.settings import Settings
     from search_api.http.app import create_app
+    from search_api.http.keys import any_key
     from workers.logging import configure_logging
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -44,8 +45,12 @@ def serve(
     app = create_app(
         settings, host=host, wake=jobs_here.wake, lifespan=jobs_here.running if jobs else None
     )
+    server: Server = app.state.server
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"Referent: http://{shown}:{port}/  (Ctrl-C ends it)", err=True)
+    typer.echo(server.trust.sentence, err=True)
+    if server.trust.reason and not any_key(server.engine.catalog):
+        typer.echo("There is no key yet: referent keys create NAME --scope admin", err=True)
     uvicorn.run(
         app,
         host=host,

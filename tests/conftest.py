@@ -21,6 +21,8 @@ POSTGRES = os.environ.get(
     "REFERENT_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 )
 REDIS = ("127.0.0.1", 6379)
+# The program that each marker of a proxy needs.
+PROXIES = {"nginx": "nginx", "caddy": "caddy", "haproxy": "haproxy", "apache": "apache2"}
 
 
 def _answers(host: str, port: int) -> bool:
@@ -45,6 +47,9 @@ def _missing() -> dict[str, str]:
         missing["compose"] = "docker-compose is not installed"
     if not any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")):
         missing["faketime"] = "libfaketime is not installed"
+    for marker, program in PROXIES.items():
+        if not shutil.which(program):
+            missing[marker] = f"{program} is not installed"
     if os.geteuid() != 0:
         missing["root"] = "mounting a small disk needs root"
     return missing
@@ -68,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 _LEFT_OUT = pytest.StashKey[str]()
 
 
-_SERVERS = {"postgres", "redis", "browser", "compose", "faketime", "root"}
+_SERVERS = {"postgres", "redis", "browser", "compose", "faketime", "root", *PROXIES}
 
 
 def _markers(item: pytest.Item) -> set[str]:

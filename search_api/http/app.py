@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from indexer.settings import Settings
 from search_api.errors import RefusedToStart
 from search_api.http import keys
-from search_api.http.guard import LOOPBACK_NAMES, Guard, is_loopback
+from search_api.http.guard import Guard
 from search_api.http.limits import BodyLimit, Slots
 from search_api.http.metrics import CountRequests, Metrics
 from search_api.http.page_files import PageFiles
@@ -26,6 +26,7 @@ from search_api.http.routes import albums, exports, jobs, marks, matte, photos, 
 from search_api.http.server_settings import MEBIBYTE, ServerSettings
 from search_api.http.sessions import Sessions
 from search_api.http.state import Server
+from search_api.http.trust import Trust, is_loopback
 from search_api.search.engine import Engine
 
 STATIC = Path(__file__).parent / "static"
@@ -48,7 +49,7 @@ def create_app(
     Args:
         settings: of the installation; read from the environment when left out.
         host: the name that the server is bound to. Only a loopback name admits requests without
-            a key; None (unknown) requires keys.
+            a key, and only such as no proxy passed on (see `trust`); None (unknown) requires keys.
         wake: called after a job row was written, to tell whoever runs jobs.
         limits: of this server; read from the environment when left out.
         engine: an engine that is open already, which stays the caller's to close.
@@ -68,7 +69,7 @@ def create_app(
             f"{host or 'this address'} can be reached by others and there is no API key yet; "
             "make one with `referent keys create`, or bind to 127.0.0.1"
         )
-    server = _server(settings, limits, engine, open_to_others or limits.require_keys, wake)
+    server = _server(settings, limits, engine, Trust.of(host, limits), wake)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -110,10 +111,10 @@ def create_app(
     _mount_page(app)
     install(app)
     _describe(app)
-    hosts = limits.allowed_hosts or (() if server.keys_required else tuple(LOOPBACK_NAMES))
+    any_host = server.trust.reason is not None and not limits.allowed_hosts
     # The last that is added is the outermost.
     app.add_middleware(BodyLimit, limit_of=_limit_of(limits))
-    app.add_middleware(Guard, hosts=[name.lower() for name in hosts])
+    app.add_middleware(Guard, hosts=None if any_host else map(str.lower, limits.allowed_hosts))
     app.add_middleware(CountRequests, metrics=server.metrics)
     return app
 
@@ -122,7 +123,7 @@ def _server(
     settings: Settings,
     limits: ServerSettings,
     engine: Engine,
-    keys_required: bool,
+    trust: Trust,
     wake: Callable[[], None],
 ) -> Server:
     searches = Slots(limits.concurrent_searches, limits.waiting_searches, limits.search_wait_s)
@@ -130,7 +131,7 @@ def _server(
         engine=engine,
         limits=limits,
         sessions=Sessions.open(settings.home, limits.session_secret, limits.session_hours * 3600),
-        keys_required=keys_required,
+        trust=trust,
         wake=wake,
         searches=searches,
         pictures=Slots(max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s),

@@ -31,6 +31,7 @@ ServerDep = Annotated[Server, Depends(server)]
 
 
 def principal(
+    request: Request,
     server: ServerDep,
     key: Annotated[str | None, Security(_header)] = None,
     session: Annotated[str | None, Security(_cookie)] = None,
@@ -46,12 +47,13 @@ def principal(
         try:
             return principal_of(server.engine.catalog, server.sessions.read(session))
         except Unauthenticated:
-            if server.keys_required:
+            if server.trust.key_needed(request.scope):
                 raise
-    if not server.keys_required:
+    reason = server.trust.key_needed(request.scope)
+    if reason is None:
         return LOOPBACK
     raise Unauthenticated(
-        "Send an API key in the header x-api-key; make one with: referent keys create"
+        f"{reason} Send one in the header x-api-key; make one with: referent keys create"
     )
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_api.http.problems import problem_response
+from search_api.http.trust import is_loopback
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SAFE_SITES = frozenset({"same-origin", "none"})
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -33,12 +32,13 @@ class Guard:
 
     Args:
         app: the application inside.
-        hosts: names that the Host header may hold, lower case; empty admits any.
+        hosts: names that the Host header may hold besides those of loopback, lower case; None
+            admits any.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str] | None) -> None:
         self.app = app
-        self.hosts = frozenset(hosts)
+        self.hosts = None if hosts is None else frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with a problem."""
@@ -55,10 +55,10 @@ class Guard:
 
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
-        if self.hosts and _name_of(host) not in self.hosts:
+        if not self._answers_to(_name_of(host)):
             detail = (
                 f"This server does not answer to the name {_name_of(host)!r}; "
-                "add it to REFERENT_ALLOWED_HOSTS if it should."
+                "add it to REFERENT_ALLOWED_HOSTS if it should (requests then need an API key)."
             )
             await _refuse(scope, 421, "unknown-host", detail)(scope, receive, strict)
             return
@@ -73,15 +73,9 @@ class Guard:
                 return
         await self.app(scope, receive, strict)
 
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to this name can only be reached from its own machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    def _answers_to(self, name: str) -> bool:
+        """Loopback's own names are no page's from elsewhere, and probes of health use them."""
+        return self.hosts is None or name in self.hosts or is_loopback(name)
 
 
 def _name_of(host: str) -> str:

@@ -338,7 +338,9 @@ class SessionOut(BaseModel):
 
     name: str
     scopes: list[str]
-    keys_required: bool = Field(description="False on loopback, where nobody has to sign in.")
+    keys_required: bool = Field(
+        description="False on loopback without a proxy between, where nobody has to sign in."
+    )
     server_folders: bool = Field(
         description="Whether admins may let albums scan folders of the server."
     )

@@ -17,12 +17,19 @@ class ServerSettings(BaseSettings):
 
     require_keys: bool = Field(
         default=False,
-        description="Ask for an API key on loopback too, as behind a proxy on the same machine.",
+        description="Ask for an API key on loopback too. Set it behind any proxy on the same "
+        "machine: one that adds no header of its own cannot be told from a local program.",
+    )
+    trust_loopback: bool = Field(
+        default=False,
+        description="Admit as admin, without a key, whatever reaches a loopback address, also "
+        "through a proxy. Only for a proxy that lets nobody in whom it has not checked itself.",
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
-        description="Names that the Host header may hold, as a JSON list; empty means any name "
-        "when keys are required, and the loopback names otherwise.",
+        description="Names that the Host header may hold besides the loopback ones, as a JSON "
+        "list; empty means any name when keys are required. A name that is not loopback's means "
+        "that others reach the server: then keys are required.",
     )
     allow_server_folders: bool = Field(
         default=False,

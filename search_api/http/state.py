@@ -13,6 +13,7 @@ from search_api.http.limits import Slots
 from search_api.http.metrics import Metrics
 from search_api.http.server_settings import MEBIBYTE, ServerSettings
 from search_api.http.sessions import Sessions
+from search_api.http.trust import Trust
 from search_api.search import runs
 from search_api.search.engine import Engine
 from search_api.search.pipeline import Done
@@ -31,7 +32,7 @@ class Server:
     engine: Engine
     limits: ServerSettings
     sessions: Sessions
-    keys_required: bool
+    trust: Trust
     wake: Callable[[], None]
     searches: Slots
     pictures: Slots

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
 from indexer.db.tables import Album, ModelVersion
@@ -69,9 +69,9 @@ def list_models(server: Server) -> list[ModelOut]:
 
 
 @router.get("/session", response_model=SessionOut, responses=documented(401), tags=["session"])
-def get_session(server: ServerDep, who: PrincipalDep) -> SessionOut:
+def get_session(request: Request, server: ServerDep, who: PrincipalDep) -> SessionOut:
     """Who is asking, and whether a key is needed at all."""
-    return _session_of(who, server)
+    return _session_of(who, server, request)
 
 
 @router.post(
@@ -80,7 +80,9 @@ def get_session(server: ServerDep, who: PrincipalDep) -> SessionOut:
     responses=documented(400, 401, 413, 422),
     tags=["session"],
 )
-def open_session(key: SessionIn, server: ServerDep, response: Response) -> SessionOut:
+def open_session(
+    key: SessionIn, request: Request, server: ServerDep, response: Response
+) -> SessionOut:
     """Exchange an API key for a cookie that scripts cannot read."""
     who = authenticate(server.engine.catalog, key.key)
     assert who.key_id is not None
@@ -94,14 +96,14 @@ def open_session(key: SessionIn, server: ServerDep, response: Response) -> Sessi
         path="/",
     )
     response.headers["Cache-Control"] = "no-store"
-    return _session_of(who, server)
+    return _session_of(who, server, request)
 
 
-def _session_of(who: Principal, server: Server) -> SessionOut:
+def _session_of(who: Principal, server: Server, request: Request) -> SessionOut:
     return SessionOut(
         name=who.name,
         scopes=sorted(who.scopes),
-        keys_required=server.keys_required,
+        keys_required=server.trust.key_needed(request.scope) is not None,
         server_folders=server.limits.allow_server_folders,
     )
 

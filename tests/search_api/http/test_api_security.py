@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 from indexer.db.tables import Photo
 from search_api.errors import RefusedToStart, Unauthenticated
 from search_api.http.app import create_app
-from search_api.http.guard import is_loopback
 from search_api.http.keys import authenticate, create_key, list_keys, revoke_key
 from search_api.http.server_settings import ServerSettings
 from search_api.http.sessions import COOKIE, Sessions
+from search_api.http.trust import is_loopback
 from search_api.search.albums import safe_name
 from tests.support.library import Library, make_library
 
