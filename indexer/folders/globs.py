@@ -12,8 +12,20 @@ EXTENSIONS = frozenset(
     b"bmp dib ico ppm pgm pbm pnm jp2 j2k jpf jpx jpc qoi".split()
 )
 
+# What a file is called that came without any of these, by Pillow's name of its format.
+EXTENSION_OF = {
+    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp", "AVIF": "avif",
+    "HEIF": "heic", "TIFF": "tif", "BMP": "bmp", "DIB": "bmp", "ICO": "ico", "PPM": "ppm",
+    "JPEG2000": "jp2", "QOI": "qoi",
+}  # fmt: skip
+
 # Hidden files, thumbnails and bins of other programs, never photos that someone keeps.
 DEFAULT_EXCLUDE = (".*", "@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "lost+found")
+
+
+def is_photo_name(name: bytes) -> bool:
+    """Whether a file's name ends as a photo's does."""
+    return name.rpartition(b".")[2].lower() in EXTENSIONS
 
 
 class Globs:
@@ -36,7 +48,7 @@ class Globs:
 
     def takes_file(self, path: bytes) -> bool:
         """Whether a file (relative path), whose folders are not excluded, is taken."""
-        if path.rpartition(b".")[2].lower() not in EXTENSIONS:
+        if not is_photo_name(path):
             return False
         if self._exclude is not None and self._exclude.match(path):
             return False

@@ -74,8 +74,8 @@ def apply(catalog: Catalog, album_id: int, root_id: int, changes: Changes) -> Ap
     """Write one batch in one transaction."""
     done = Applied()
     with catalog.session() as session:
-        _lock(session, album_id)
-        _add(session, catalog, album_id, root_id, changes.new, done)
+        lock_album(session, album_id)
+        done.new, done.moved = add_files(session, catalog, album_id, root_id, changes.new)
         _replace(session, changes.stored, done)
         if done.new or done.changed or done.moved or done.returned:
             touch(session, album_id)
@@ -105,7 +105,7 @@ def settle(
     gone: list[int] = []
     for chunk in _chunks(vanished):
         with catalog.session() as session:
-            _lock(session, album_id)
+            lock_album(session, album_id)
             moved = _follow(session, album_id, chunk, since)
             if moved:
                 touch(session, album_id)
@@ -116,7 +116,7 @@ def settle(
         gone = []
     for chunk in _chunks([*gone, *excluded]):
         with catalog.session() as session:
-            _lock(session, album_id)
+            lock_album(session, album_id)
             session.execute(
                 update(Photo)
                 .where(Photo.id.in_(chunk), Photo.deleted_at.is_(None))
@@ -128,7 +128,7 @@ def settle(
     return settled
 
 
-def _lock(session: Session, album_id: int) -> None:
+def lock_album(session: Session, album_id: int) -> None:
     """Let one scan write to an album at a time (SQLite has one writer anyway)."""
     session.execute(select(Album.id).where(Album.id == album_id).with_for_update())
 
@@ -137,15 +137,14 @@ def _place(file: FoundFile) -> dict[str, Any]:
     return {"size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode}
 
 
-def _add(
-    session: Session,
-    catalog: Catalog,
-    album_id: int,
-    root_id: int,
-    files: Sequence[NewFile],
-    done: Applied,
-) -> None:
-    """Insert new files; a tombstone with the same content comes back to life at the new place."""
+def add_files(
+    session: Session, catalog: Catalog, album_id: int, root_id: int, files: Sequence[NewFile]
+) -> tuple[int, int]:
+    """Insert new files; a tombstone with the same content comes back to life at the new place.
+
+    Returns:
+        how many rows are new, and how many came back to life.
+    """
     paths = [item.file.path for item in files]
     taken: set[bytes] = set()
     for chunk in _chunks(paths):
@@ -181,8 +180,7 @@ def _add(
     if revived:
         columns = ("root_id", "path", "size", "mtime_ns", "inode")
         _update_each(session, revived, columns, status="new", error=None, deleted_at=None)
-    done.new += len(inserts)
-    done.moved += len(revived)
+    return len(inserts), len(revived)
 
 
 def _tombstones(

@@ -28,6 +28,13 @@ class FoundFile(NamedTuple):
     inode: int
 
 
+def found_file(path: bytes, status: os.stat_result) -> FoundFile:
+    """A file by its path below the root and what the system says of it."""
+    # Databases hold signed integers of 64 bits; some file systems use the top bit of inodes.
+    inode = status.st_ino - (1 << 64) if status.st_ino >= 1 << 63 else status.st_ino
+    return FoundFile(path, status.st_size, status.st_mtime_ns, inode)
+
+
 @dataclass
 class Walk:
     """One walk over one root; the fields fill while `files` is iterated.
@@ -155,9 +162,7 @@ class Walk:
         ):
             self.skipped += 1
             return None
-        # Databases hold signed integers of 64 bits; some file systems use the top bit of inodes.
-        inode = status.st_ino - (1 << 64) if status.st_ino >= 1 << 63 else status.st_ino
-        return FoundFile(path, status.st_size, status.st_mtime_ns, inode)
+        return found_file(path, status)
 
     def _inside_a_root(self, path: bytes) -> bool:
         real = os.path.realpath(path)

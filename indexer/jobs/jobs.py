@@ -162,9 +162,7 @@ def _ask_again(session: Session, key: str) -> int | None:
     Its end and this are two updates of one row, so that one of them sees the other.
     """
     session.execute(
-        update(Job)
-        .where(Job.active_key == key, Job.state == "cancelling")
-        .values(active_key=None)
+        update(Job).where(Job.active_key == key, Job.state == "cancelling").values(active_key=None)
     )
     return session.scalar(
         update(Job)

@@ -295,6 +295,8 @@ class UploadedOut(BaseModel):
     name: str
     path: str | None = Field(description="Inside the album; null when it was refused.")
     reason: str | None = Field(description="Why it was refused.")
+    photo: int | None = Field(description="The photo that it is now.")
+    known: bool = Field(description="Whether the album had a photo of the same bytes already.")
 
 
 class UploadOut(BaseModel):

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import shutil
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog, album_named, count_by_status
 from indexer.db.clock import clock
 from indexer.db.tables import Album, Root
 from indexer.errors import FolderError
 from indexer.features import versions
-from indexer.photos.decode import Decoder
 from indexer.settings import Settings
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 from search_api.search.album_decisions import own_calibration
-
-_UNSAFE = re.compile(r"[^\w.\- ()+,=@~]", re.UNICODE)
-_CHUNK = 1 << 20
-_INCOMING = ".incoming"
 
 
 @dataclass(frozen=True)
@@ -46,15 +37,6 @@ class AlbumInfo:
     def photos(self) -> int:
         """Photos in it, searchable or not."""
         return sum(n for status, n in self.by_status.items() if status != "missing")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What became of one uploaded file: its path inside the album, or the reason why not."""
-
-    name: str
-    path: str | None
-    reason: str | None
 
 
 def list_albums(catalog: Catalog) -> list[AlbumInfo]:
@@ -113,7 +95,10 @@ def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
         next(iter(os.scandir(real)), None)
     except (OSError, RuntimeError) as error:
         raise FolderError(f"{folder} is no folder that can be read") from error
-    _add_root(catalog, album_id, real)
+    with catalog.session() as session:
+        if session.get(Album, album_id) is None:
+            raise NotFound(f"There is no album {album_id}.", field="album_id")
+        root_of(session, album_id, real)
     return album_info(catalog, album_id)
 
 
@@ -138,97 +123,17 @@ def uploads_folder(settings: Settings, album_id: int) -> Path:
     return settings.home / "uploads" / str(album_id)
 
 
-def take_upload(
-    catalog: Catalog,
-    settings: Settings,
-    decoder: Decoder,
-    album_id: int,
-    files: Sequence[tuple[str, BinaryIO]],
-) -> list[Upload]:
-    """Store the files that decode, each under its own name or a numbered one.
-
-    Every file is decoded in a process of its own, under the indexer's limits, before it gets a
-    name that a scan would see.
-
-    Args:
-        files: client's file name and content.
-    Raises:
-        NotFound: no such album.
-    """
-    album_info(catalog, album_id)
-    folder = uploads_folder(settings, album_id)
-    incoming = folder.parent / _INCOMING
-    for each in (folder, incoming):
-        each.mkdir(parents=True, exist_ok=True)
-    taken = []
-    limit = settings.max_file_mib * 2**20
-    for name, content in files:
-        partial = incoming / secrets.token_hex(16)
-        try:
-            if not _copy(content, partial, limit):
-                reason: str | None = (
-                    f"is larger than {settings.max_file_mib} MiB (REFERENT_MAX_FILE_MIB)"
-                )
-            else:
-                reason = decoder.decode_one(partial).reason
-            if reason is not None:
-                taken.append(Upload(name, None, reason))
-                continue
-            taken.append(Upload(name, _place(partial, folder, safe_name(name)), None))
-        finally:
-            partial.unlink(missing_ok=True)
-    if any(each.path for each in taken):
-        _add_root(catalog, album_id, folder.resolve())
-    return taken
-
-
-def safe_name(name: str) -> str:
-    """A file name out of whatever a client sent: no folders, no hidden or odd characters."""
-    last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
-    tidy = _UNSAFE.sub("_", last).strip(" .")
-    stem, dot, suffix = tidy.rpartition(".")
-    if not dot:
-        stem, suffix = tidy, ""
-    stem = stem.encode()[:150].decode(errors="ignore") or "photo"
-    return f"{stem}.{suffix[:12]}" if suffix else stem
-
-
-def _copy(content: BinaryIO, partial: Path, limit: int) -> bool:
-    """Write a file, unless it is larger than ``limit`` bytes."""
-    written = 0
-    with partial.open("xb") as file:
-        while chunk := content.read(_CHUNK):
-            written += len(chunk)
-            if written > limit:
-                return False
-            file.write(chunk)
-    return True
-
-
-def _place(partial: Path, folder: Path, name: str) -> str:
-    """Give a file its final name, numbered when another one has it."""
-    stem, dot, suffix = name.rpartition(".")
-    if not dot:
-        stem, suffix = name, ""
-    number = 1
-    while True:
-        tried = name if number == 1 else f"{stem} ({number}){dot}{suffix}"
-        try:
-            os.link(partial, folder / tried)  # fails where the name is taken, unlike a rename
-        except FileExistsError:
-            number += 1
-        else:
-            return tried
-
-
-def _add_root(catalog: Catalog, album_id: int, folder: Path) -> None:
+def root_of(session: Session, album_id: int, folder: Path) -> Root:
+    """The album's root of this folder, made if need be."""
     path = os.fsencode(folder)
-    with catalog.session() as session:
-        if session.get(Album, album_id) is None:
-            raise NotFound(f"There is no album {album_id}.", field="album_id")
-        known = session.scalar(select(Root.id).where(Root.album_id == album_id, Root.path == path))
-        if known is None:
-            session.add(Root(album_id=album_id, path=path))
+    known = session.scalars(
+        select(Root).where(Root.album_id == album_id, Root.path == path)
+    ).one_or_none()
+    if known is None:
+        known = Root(album_id=album_id, path=path)
+        session.add(known)
+        session.flush()
+    return known
 
 
 def _find(catalog: Catalog, album_id: int) -> AlbumInfo | None:

@@ -19,7 +19,7 @@ from search_api.http.schemas import (
     UploadedOut,
     UploadOut,
 )
-from search_api.search import albums
+from search_api.search import albums, uploads
 from search_api.search.albums import AlbumInfo
 
 router = APIRouter(prefix="/albums", tags=["albums"])
@@ -88,7 +88,8 @@ async def upload(
     """Add photos to an album and index them.
 
     Each file is decoded under the indexer's limits first; one that is refused does not stop the
-    others. Archives are not unpacked.
+    others. A file whose name is no photo's gets the extension of what it holds; the same bytes
+    again are answered with the photo that the album has. Archives are not unpacked.
     """
     if len(files) > server.limits.max_upload_files:
         raise BadQuery(
@@ -97,7 +98,7 @@ async def upload(
 
     def work() -> UploadOut:
         catalog = server.engine.catalog
-        taken = albums.take_upload(
+        taken = uploads.take_upload(
             catalog,
             server.engine.settings,
             server.decoder,
@@ -108,7 +109,17 @@ async def upload(
         if any(each.path for each in taken):
             job = _index(server, album_id)
         return UploadOut(
-            files=[UploadedOut(name=e.name, path=e.path, reason=e.reason) for e in taken], job=job
+            files=[
+                UploadedOut(
+                    name=each.name,
+                    path=each.path,
+                    reason=each.reason,
+                    photo=each.photo,
+                    known=each.known,
+                )
+                for each in taken
+            ],
+            job=job,
         )
 
     async with server.pictures.one():
@@ -134,8 +145,6 @@ def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> 
 def _index(server: ServerDep, album_id: int) -> int:
     """Let an album be indexed; returns the job's number."""
     engine = server.engine
-    job = jobs.create(
-        engine.catalog, "index", album_id=album_id, width=engine.settings.job_width
-    )
+    job = jobs.create(engine.catalog, "index", album_id=album_id, width=engine.settings.job_width)
     server.wake()
     return job.id

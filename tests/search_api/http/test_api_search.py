@@ -259,12 +259,13 @@ def test_album_is_made_filled_by_upload_indexed_by_a_job_and_removed(
     album = client.post("/v1/albums", json={"name": "new"}).json()
     assert client.post("/v1/albums", json={"name": "new"}).status_code == 409
     paint(tmp_path / "a.png", 7)
-    good = (tmp_path / "a.png").read_bytes()
+    paint(tmp_path / "b.png", 8)
+    good, other = (tmp_path / "a.png").read_bytes(), (tmp_path / "b.png").read_bytes()
     answer = client.post(
         f"/v1/albums/{album['id']}/photos",
         files=[
             ("files", ("../../evil.png", good)),
-            ("files", ("evil.png", good)),
+            ("files", ("evil.png", other)),
             ("files", ("page.html", b"<script>alert(1)</script>")),
         ],
     )

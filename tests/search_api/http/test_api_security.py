@@ -20,7 +20,7 @@ from search_api.http.keys import authenticate, create_key, list_keys, revoke_key
 from search_api.http.server_settings import ServerSettings
 from search_api.http.sessions import COOKIE, Sessions
 from search_api.http.trust import is_loopback
-from search_api.search.albums import safe_name
+from search_api.search.uploads import safe_name
 from tests.support.library import Library, make_library
 
 LIMITS = {"require_keys": True, "max_body_kib": 4, "max_upload_mib": 1, "max_upload_files": 3}

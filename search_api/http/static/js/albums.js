@@ -48,15 +48,16 @@ function card(album, host, draw) {
   const said = h("p", { class: "hint", role: "status" });
   const refused = h("ul", { class: "refused" });
   const send = async (files) => {
-    let taken = 0;
+    let taken = 0, known = 0;
     for (const batch of batches(files)) {
-      said.textContent = `Uploading ${taken + refused.children.length} of ${files.length} …`;
+      said.textContent = `Uploading ${taken + known + refused.children.length} of ${files.length} …`;
       const form = new FormData();
       for (const file of batch) form.append("files", file);
       try {
         const answer = await api.upload(`/v1/albums/${album.id}/photos`, form);
         for (const file of answer.files) {
-          if (file.path) taken += 1;
+          if (file.known) known += 1;
+          else if (file.path) taken += 1;
           else refused.append(h("li", {}, `${file.name}: ${file.reason}`));
         }
       } catch (error) {
@@ -64,7 +65,8 @@ function card(album, host, draw) {
       }
     }
     picker.value = "";
-    said.textContent = `${plural(taken, "photo")} taken${refused.children.length ? `, ${refused.children.length} refused` : ""}; indexing goes on by itself.`;
+    const others = [known && `${known} here already`, refused.children.length && `${refused.children.length} refused`].filter(Boolean);
+    said.textContent = `${[`${plural(taken, "photo")} taken`, ...others].join(", ")}; indexing goes on by itself.`;
     host.albumsChanged();
   };
   const index = async () => {
