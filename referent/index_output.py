@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from indexer.encoding.ingest import IndexReport, Progress
 from indexer.features.stats import Stats
 from indexer.features.verify import Verified
+from indexer.folders.offline import sentence
 
 FAILURES_SHOWN = 20
 # How often a line is written where stderr is no terminal.
@@ -90,8 +91,11 @@ def summary(report: IndexReport) -> Iterator[str]:
     if report.lacking:
         yield (
             f"  {report.model} lacks {report.lacking:,} photos yet: {report.album} is searched as "
-            "before until the same command has encoded them"
+            "before until the same command has encoded them, or you say: referent reindex --album "
+            f"'{report.album}' --model {report.model} --accept-fewer"
         )
+    if report.offline:
+        yield f"  {sentence(report.offline)}"
     for path, reason in report.failures[:FAILURES_SHOWN]:
         yield f"  failed: {path} {reason}"
     if len(report.failures) > FAILURES_SHOWN:

@@ -96,6 +96,18 @@ def start(
         str, typer.Option(help="Photos that are `missing` from the index, or `all` of them anew.")
     ] = "missing",
     model: Annotated[str, typer.Option(help="The model; default: the one that serves.")] = "",
+    confirm_deletions: Annotated[
+        bool,
+        typer.Option(
+            "--confirm-deletions", help="With index: believe it when over half of it is gone."
+        ),
+    ] = False,
+    accept_fewer: Annotated[
+        bool,
+        typer.Option(
+            "--accept-fewer", help="With reindex: swap also to a version that lacks photos."
+        ),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Run it here and wait for its end.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -109,7 +121,13 @@ def start(
     settings = Settings()
     if which not in ("missing", "all"):
         raise JobParametersInvalid(f"--which is missing or all, not {which!r}")
-    parameters = {"which": "all"} if kind == "index" and which == "all" else {}
+    parameters: dict[str, str | bool] = {}
+    if kind == "index" and which == "all":
+        parameters["which"] = "all"
+    if kind == "index" and confirm_deletions:
+        parameters["confirm_deletions"] = True
+    if kind == "reindex" and accept_fewer:
+        parameters["accept_fewer"] = True
     if model:
         parameters["model"] = model
     with _open() as catalog:

@@ -22,12 +22,17 @@ def reindex(
     drop_old: Annotated[
         bool, typer.Option("--drop-old", help="Forget the versions that do not serve any more.")
     ] = False,
+    accept_fewer: Annotated[
+        bool,
+        typer.Option("--accept-fewer", help="Swap though photos are lacking that serve now."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """Index with another model while searches go on with the old one, then swap at once.
 
-    Interrupt it as you like: the old version serves until the new one is whole, and the same
-    command goes on where it stopped.
+    The new version serves when it holds every photo that the old one has: photos that are offline
+    or fail hold it back until that is mended, or you say --accept-fewer. Interrupt it as you like:
+    the old version serves meanwhile, and the same command goes on where it stopped.
     """
     from indexer.db.catalog import Catalog
     from indexer.jobs import jobs
@@ -63,6 +68,8 @@ def reindex(
             parameters: dict[str, Any] = {"rollback": True} if rollback else {"model": model}
             if drop_old:
                 parameters["drop_old"] = True
+            if accept_fewer:
+                parameters["accept_fewer"] = True
             job = jobs.create(
                 catalog,
                 "reindex",

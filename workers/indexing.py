@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
 from indexer.db.catalog import count_by_status
 from indexer.db.tables import Album, FeatureRow, Photo, Segment
@@ -16,6 +16,7 @@ from indexer.encoding.encode import Ingest
 from indexer.errors import UnknownAlbum
 from indexer.features import versions
 from indexer.folders import scan
+from indexer.folders.offline import Away, sentence
 from indexer.jobs import jobs, slots
 from indexer.jobs.failures import note_album_failures
 from indexer.settings import MEBIBYTE
@@ -49,11 +50,11 @@ def index(turn: Turn) -> Outcome:
             if _phase(turn) not in UNSCANNED:
                 return MORE
             slots.begin_scan(turn.catalog, turn.place)
-            if not _scan(turn, album_id):
+            scanned = _scan(turn, album_id)
+            if scanned is None:
                 return broken_off(turn)
-            slots.enter_phase(
-                turn.catalog, turn.place, "reopen" if turn.job.phase == "retry" else "start"
-            )
+            phase = "reopen" if turn.job.phase == "retry" else "start"
+            slots.enter_phase(turn.catalog, turn.place, phase, result={"scan": scanned})
     predictor = model_of(turn, album_id)
     encoded = encode(turn, album_id, predictor, all_anew=turn.job.parameters.get("which") == "all")
     if not isinstance(encoded, Encoded):
@@ -124,7 +125,11 @@ def encode(
         reporter.tell()
         while True:
             ended = part.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
-            if ended != "done" or not all_anew or not _renew_some(turn, album_id, part.wanted):
+            if (
+                ended != "done"
+                or not all_anew
+                or not _renew_some(turn, album_id, part.wanted, part.away)
+            ):
                 break
     # The next turn goes on there, not at the album's first photo.
     turn.models.cursors[run] = part.after
@@ -203,38 +208,36 @@ def model_of(turn: Turn, album_id: int) -> Predictor:
     return predictor
 
 
-def _scan(turn: Turn, album_id: int) -> bool:
-    """Bring the album's rows in line with its folders; False when it was told to stop."""
+def _scan(turn: Turn, album_id: int) -> dict[str, Any] | None:
+    """Bring the album's rows in line with its folders; None when it was told to stop.
+
+    Returns:
+        counts of what the scan found, and the question that it has.
+    """
     if turn.job.parameters.get("scan", True) is False:
-        return True
+        return {}
     with turn.catalog.reading() as session:
         name = session.scalar(select(Album.name).where(Album.id == album_id))
     if name is None:
         raise UnknownAlbum(f"the album of job {turn.job.id} is gone")
-    if turn.job.parameters.get("which") == "all":
-        _distrust_times(turn, album_id)
     report = scan.scan_album(
         turn.catalog,
         name,
         confirm_deletions=bool(turn.job.parameters.get("confirm_deletions", False)),
         should_stop=turn.should_stop,
         max_file_bytes=turn.settings.max_file_mib * MEBIBYTE,
+        read_all=turn.job.parameters.get("which") == "all",
         progress=lambda at: turn.report(message=f"scanning: {at.files:,} files"),
     )
     if report.stopped:
-        return False
-    log.info("scanned", **{k: v for k, v in asdict(report).items() if isinstance(v, int)})
+        return None
+    counts = {k: v for k, v in asdict(report).items() if isinstance(v, int) and k != "stopped"}
+    log.info("scanned", **counts)
     turn.report(message=report.question or "")
-    return True
+    return {**counts, "offline": len(report.offline), "question": report.question}
 
 
-def _distrust_times(turn: Turn, album_id: int) -> None:
-    """Let the scan read every file, for edits that changed neither size nor time."""
-    with turn.catalog.session() as session:
-        session.execute(update(Photo).where(Photo.album_id == album_id).values(mtime_ns=-1))
-
-
-def _renew_some(turn: Turn, album_id: int, wanted: dict[str, str]) -> int:
+def _renew_some(turn: Turn, album_id: int, wanted: dict[str, str], away: Away) -> int:
     """Forget the features of some photos that are older than the job, so that they are made anew.
 
     Few at a time: they are missing from searches, which say so, for no longer than a batch takes.
@@ -250,7 +253,7 @@ def _renew_some(turn: Turn, album_id: int, wanted: dict[str, str]) -> int:
         .where(
             FeatureRow.fingerprint.in_(wanted.values()),
             Segment.created_at < started,
-            claims.waiting_clause(album_id),
+            claims.waiting_clause(album_id, away),
         )
         .distinct()
         .limit(RENEWED_AT_ONCE)
@@ -277,13 +280,33 @@ def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -
     with turn.catalog.session() as session:
         note_album_failures(session, turn.job.id, album_id)
         counts = count_by_status(session, album_id)
+    job = jobs.get(turn.catalog, turn.job.id)
+    scanned = (job.result or {}).get("scan") or {}
     result: dict[str, Any] = {
         **counts,
+        "scan": scanned,
         "model": predictor.name,
         "index_version": version.id,
         "index_state": version.state,
     }
-    return Outcome("done", result)
+    offline = ingest.count_offline(turn.catalog, album_id, encoded.wanted)
+    said = [
+        scanned.get("question"),
+        offline and sentence(offline),
+        version.state == "building" and not_swapped(turn, version),
+    ]
+    return Outcome("done", result, "; ".join(text for text in said if text) or None)
+
+
+def not_swapped(turn: Turn, version: versions.Version) -> str:
+    """Why a version that was built is not the one that serves, and what a person may do."""
+    lacks = ingest.lacking(turn.catalog, version)
+    return (
+        f"{version.model} lacks {lacks:,} photos that can be searched now, so it does not serve "
+        "yet; `referent jobs show "
+        f"{turn.job.id}` tells why. When that is mended: `referent jobs retry {turn.job.id}`. To "
+        "have it nevertheless: reindex with --accept-fewer (in the API: accept_fewer)"
+    )
 
 
 def _note_failures(turn: Turn, tally: Tally) -> None:

@@ -21,14 +21,16 @@ from indexer.jobs import jobs, slots
 from indexer.jobs.failures import note_album_failures
 from indexer.settings import Settings
 from workers.errors import ReindexRefused
-from workers.indexing import Encoded, album_of, encode, report_progress
+from workers.indexing import Encoded, album_of, encode, not_swapped, report_progress
 from workers.work import MORE, WAIT, Outcome, Turn
 
 
 def reindex(turn: Turn) -> Outcome:
     """Build the version of parameter ``model`` (or go back, with ``rollback``) and swap it in.
 
-    With ``drop_old`` the versions that do not serve are forgotten at the end.
+    A version that lacks photos of the one that serves is not swapped in unless ``accept_fewer`` is
+    set: the job fails with the reason. With ``drop_old`` the versions that do not serve are
+    forgotten at the end.
     """
     parameters = turn.job.parameters
     album_id = album_of(turn)
@@ -46,10 +48,18 @@ def reindex(turn: Turn) -> Outcome:
         if not leads:
             return WAIT
         version = ingest.finish(
-            turn.settings, turn.catalog, encoded.version, predictor, should_stop=turn.should_stop
+            turn.settings,
+            turn.catalog,
+            encoded.version,
+            predictor,
+            accept_fewer=bool(parameters.get("accept_fewer")),
+            should_stop=turn.should_stop,
         )
         if version.state != "serving":
-            return MORE  # photos were added meanwhile: they belong to the new version as well
+            if ingest.waiting(turn.catalog, version, encoded.wanted):
+                return MORE  # photos were added meanwhile: they belong to the new version as well
+            report_progress(turn, album_id, encoded.wanted)
+            raise ReindexRefused(not_swapped(turn, version))
         report_progress(turn, album_id, encoded.wanted)
         with turn.catalog.session() as session:
             note_album_failures(session, turn.job.id, album_id)

@@ -40,6 +40,8 @@ class Outcome:
 
     step: Step
     result: dict[str, Any] | None = None
+    message: str | None = None
+    """What a person should know of a job that is done."""
 
 
 MORE = Outcome("more")
@@ -122,7 +124,7 @@ def run_turn(
             step = outcome.step
             broken = False
             if step == "done":
-                step = _end(catalog, place, "done", result=outcome.result)
+                step = _end(catalog, place, "done", result=outcome.result, message=outcome.message)
         except TRANSIENT as error:
             log.warning("turn broken off", reason=str(error))
         except ReferentError as error:
@@ -136,13 +138,21 @@ def run_turn(
         return step
 
 
-def _end(catalog: Catalog, place: slots.Place, state: str, **report: Any) -> Step:
+def _end(
+    catalog: Catalog,
+    place: slots.Place,
+    state: str,
+    *,
+    result: dict[str, Any] | None = None,
+    message: str | None = None,
+) -> Step:
     """End a job, unless it was asked for again meanwhile: then it goes on with another scan."""
-    ended = slots.finish(catalog, place, state, **report)
+    ended = slots.finish(catalog, place, state, result=result, message=message)
     if ended == "again":
         return "more"
     if ended == "ended":
-        (log.info if state == "done" else log.error)(f"job {state}", **report)
+        tell = log.info if state == "done" else log.error
+        tell(f"job {state}", result=result, reason=message)
     return "done"
 
 

@@ -19,6 +19,7 @@ from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.owner import is_gone
 from indexer.db.tables import EncodeClaim, FeatureRow, Photo, Root
+from indexer.folders.offline import NOWHERE, Away
 
 # A claim covers decoding and encoding of a few seconds' photos; renewed by `renew`.
 CLAIM_S = 120.0
@@ -68,9 +69,10 @@ def missing_rows_clause(fingerprints: Mapping[str, str]) -> ColumnElement[bool]:
     return rows < len(set(fingerprints.values()))
 
 
-def waiting_clause(album_id: int) -> ColumnElement[bool]:
-    """Photos of an album that are there and whose content is known."""
+def waiting_clause(album_id: int, away: Away = NOWHERE) -> ColumnElement[bool]:
+    """Photos of an album that are there (none that is `away`) and whose content is known."""
     return and_(
+        away.here(),
         Photo.album_id == album_id,
         Photo.deleted_at.is_(None),
         Photo.content_hash.is_not(None),
@@ -91,6 +93,7 @@ def claim(
     *,
     limit: int,
     after_photo_id: int = 0,
+    away: Away = NOWHERE,
 ) -> tuple[list[Work], int | None]:
     """Claim up to `limit` contents of an album that lack features.
 
@@ -98,6 +101,7 @@ def claim(
         fingerprints: wanted tier → fingerprint.
         after_photo_id: go on behind this photo, so that a run reads the album once, not once a
             batch.
+        away: what is offline is left alone.
     Returns:
         the work, and the photo behind which to go on (None: the end was reached).
     """
@@ -108,7 +112,7 @@ def claim(
             select(Photo.id, Photo.content_hash, Root.path, Photo.path)
             .join(Root, Root.id == Photo.root_id)
             .where(
-                waiting_clause(album_id),
+                waiting_clause(album_id, away),
                 Photo.id > after_photo_id,
                 missing_clause(fingerprints),
             )
@@ -276,9 +280,11 @@ def fail(session: Session, key: str, content_hash: str, reason: str) -> None:
     )
 
 
-def reopen(session: Session, key: str, album_id: int, *, all_failed: bool = False) -> None:
+def reopen(
+    session: Session, key: str, album_id: int, *, all_failed: bool = False, away: Away = NOWHERE
+) -> None:
     """Let the album's failures be tried again, those that failed too often only on demand."""
-    of_album = select(Photo.content_hash).where(waiting_clause(album_id))
+    of_album = select(Photo.content_hash).where(waiting_clause(album_id, away))
     again = true() if all_failed else EncodeClaim.attempts < ATTEMPTS_MAX
     session.execute(
         update(EncodeClaim)
@@ -293,9 +299,14 @@ def reopen(session: Session, key: str, album_id: int, *, all_failed: bool = Fals
 
 
 def any_left(
-    session: Session, album_id: int, fingerprints: Mapping[str, str], *, after_photo_id: int = 0
+    session: Session,
+    album_id: int,
+    fingerprints: Mapping[str, str],
+    *,
+    after_photo_id: int = 0,
+    away: Away = NOWHERE,
 ) -> bool:
-    """Whether a content lacks features and has not failed; looks behind a photo first.
+    """Whether a content lacks features, is here and has not failed; looks behind a photo first.
 
     Cheaper than `remaining` while there is work ahead, which is nearly always.
     """
@@ -304,14 +315,18 @@ def any_left(
         EncodeClaim.content_hash == Photo.content_hash,
         EncodeClaim.error.is_not(None),
     )
-    wanted = select(Photo.id).where(waiting_clause(album_id), missing_clause(fingerprints), ~failed)
+    wanted = select(Photo.id).where(
+        waiting_clause(album_id, away), missing_clause(fingerprints), ~failed
+    )
     ahead = wanted.where(Photo.id > after_photo_id).order_by(Photo.id).limit(1)
     if session.scalar(ahead) is not None:
         return True
     return after_photo_id > 0 and session.scalar(wanted.limit(1)) is not None
 
 
-def remaining(session: Session, album_id: int, fingerprints: Mapping[str, str]) -> tuple[int, int]:
+def remaining(
+    session: Session, album_id: int, fingerprints: Mapping[str, str], away: Away = NOWHERE
+) -> tuple[int, int]:
     """Count contents that lack features: (claimed by nobody or by living workers, failed)."""
     key = claim_key(fingerprints)
     claims = and_(EncodeClaim.fingerprint == key, EncodeClaim.content_hash == Photo.content_hash)
@@ -320,6 +335,16 @@ def remaining(session: Session, album_id: int, fingerprints: Mapping[str, str]) 
         select(func.count(func.distinct(Photo.content_hash)), failed)
         .select_from(Photo)
         .outerjoin(EncodeClaim, claims)
-        .where(waiting_clause(album_id), missing_clause(fingerprints))
+        .where(waiting_clause(album_id, away), missing_clause(fingerprints))
     ).one()
     return row[0] - row[1], row[1]
+
+
+def count_lacking(
+    session: Session, album_id: int, fingerprints: Mapping[str, str], serving: Mapping[str, str]
+) -> int:
+    """Count photos that have all features of what serves, and not all of another version."""
+    query = select(func.count(Photo.id)).where(
+        waiting_clause(album_id), ~missing_rows_clause(serving), missing_rows_clause(fingerprints)
+    )
+    return session.scalar(query) or 0

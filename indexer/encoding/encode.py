@@ -22,6 +22,7 @@ from indexer.encoding.claims import Work
 from indexer.encoding.commits import Commits, Finished, Tally, path_of
 from indexer.features.store import FeatureStore
 from indexer.features.versions import Version, prepare, wanted_tiers
+from indexer.folders.offline import away
 from indexer.photos.decode import Decoded, Decoder
 from indexer.photos.exif import PhotoFacts
 from indexer.settings import Settings
@@ -98,6 +99,7 @@ class Ingest:
         self._own_decoder = decoder is None
         self._decoder = decoder or Decoder(settings, predictor.input_size)
         self._after = after
+        self.away = away(catalog, album_id)
         self._chunk = self._batches.size * 2
         self._suspects: list[Work] = []
 
@@ -133,9 +135,9 @@ class Ingest:
             contents that wait.
         """
         with self.catalog.session() as session:
-            claims.reopen(session, self.key, self.album_id, all_failed=all_failed)
+            claims.reopen(session, self.key, self.album_id, all_failed=all_failed, away=self.away)
             statuses.settle(session, self.version, self.wanted)
-            waiting, _ = claims.remaining(session, self.album_id, self.wanted)
+            waiting, _ = claims.remaining(session, self.album_id, self.wanted, self.away)
         self._after = 0
         return waiting
 
@@ -180,7 +182,7 @@ class Ingest:
             return "stopped"
         with self.catalog.reading() as session:
             waiting = claims.any_left(
-                session, self.album_id, self.wanted, after_photo_id=self._after
+                session, self.album_id, self.wanted, after_photo_id=self._after, away=self.away
             )
         return "wait" if waiting else "done"
 
@@ -216,6 +218,7 @@ class Ingest:
                 self.owner,
                 limit=self._chunk,
                 after_photo_id=self._after,
+                away=self.away,
             )
             if after is None:
                 self._after = 0
@@ -259,6 +262,8 @@ class Ingest:
     ) -> None:
         work = decoded.key
         if not decoded.ok:
+            if decoded.content_hash is None and self._went_away(work):
+                return  # its claim is given back with the others at the end
             self._commits.fail(work, decoded.reason or "cannot be decoded")
         elif not work.missing:  # the features are there, only the facts were lost
             self._commits.add(Finished(work, str(decoded.content_hash), decoded.facts, {}))
@@ -268,6 +273,12 @@ class Ingest:
             if len(buffer) >= self._batches.size:
                 self._encode(work.missing, buffer)
                 buffer.clear()
+
+    def _went_away(self, work: Work) -> bool:
+        """Whether a file cannot be read because its folder has gone offline."""
+        if not self.away.holds(work.folder, work.path):
+            self.away = away(self.catalog, self.album_id)
+        return self.away.holds(work.folder, work.path)
 
     # -- encoding ------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from indexer.features.maintenance import collect, compact
 from indexer.features.snapshot import open_snapshot
 from indexer.features.store import FeatureStore
 from indexer.features.versions import Version
+from indexer.folders.offline import away
 from indexer.folders.scan import ScanProgress, ScanReport, scan_album
 from indexer.photos.decode import Decoder
 from indexer.settings import MEBIBYTE, Settings
@@ -79,7 +80,9 @@ class IndexReport:
     activated: bool = False
     """Whether the album switched to this model at the end of the run."""
     lacking: int = 0
-    """Contents that this model still lacks, while another one serves the album."""
+    """Photos that this model lacks of those that the one has which serves the album."""
+    offline: int = 0
+    """Photos that wait because their folders are offline."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for scripts."""
@@ -160,8 +163,8 @@ def index_album(
             )
             report.activated = version.state == "serving" != ingest.version.state
             if version.state == "building":
-                with base.reading() as session:
-                    report.lacking, _ = claims.remaining(session, album_id, ingest.wanted)
+                report.lacking = lacking(base, version)
+            report.offline = count_offline(base, album_id, ingest.wanted)
         _describe(base, album_id, version, report)
         report.seconds = time.monotonic() - started
         return report
@@ -207,26 +210,31 @@ def finish(
     *,
     store: FeatureStore | None = None,
     complete: bool = True,
+    accept_fewer: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Version:
     """End a run: settle statuses, swap a complete new version in, merge segments, build FAISS.
 
-    Several workers may call it; each step is repeatable.
+    A version that lacks photos of the one that serves is not swapped in: see `lacking`. Several
+    workers may call it; each step is repeatable.
 
     Args:
         version: the run's index version (`Ingest.version`).
         complete: False when the run was stopped, so that nothing is swapped or merged.
+        accept_fewer: a person wants the new version, whatever it lacks.
         should_stop: asked between the steps that only tidy up, which the next run makes up for.
     Returns:
         the version as it stands now.
     """
     store = store or FeatureStore.open(settings, catalog)
     wanted = versions.wanted_tiers(version.fingerprints, keep_pyramid=settings.keep_pyramid)
-    if complete and version.state == "building":
-        with catalog.reading() as session:
-            waiting, _ = claims.remaining(session, version.album_id, wanted)
-        if not waiting:
-            version = versions.activate(catalog, version.id)
+    if (
+        complete
+        and version.state == "building"
+        and not waiting(catalog, version, wanted)
+        and (accept_fewer or not lacking(catalog, version))
+    ):
+        version = versions.activate(catalog, version.id)
     with catalog.session() as session:
         statuses.settle(session, version, wanted)
     if complete:
@@ -244,6 +252,37 @@ def finish(
         if not should_stop():
             _build_prefilter(catalog, store, version, predictor)
     return version
+
+
+def waiting(catalog: Catalog, version: Version, wanted: Mapping[str, str]) -> int:
+    """How many contents that are not offline have yet to be encoded for a version."""
+    here = away(catalog, version.album_id)
+    with catalog.reading() as session:
+        return claims.remaining(session, version.album_id, wanted, here)[0]
+
+
+def lacking(catalog: Catalog, version: Version) -> int:
+    """How many photos that can be searched now a version would lose if it served."""
+    serving = versions.serving(catalog, version.album_id)
+    if serving is None or serving.id == version.id:
+        return 0
+    new, old = (
+        versions.wanted_tiers(each.fingerprints, keep_pyramid=False) for each in (version, serving)
+    )
+    with catalog.reading() as session:
+        return claims.count_lacking(session, version.album_id, new, old)
+
+
+def count_offline(catalog: Catalog, album_id: int, wanted: Mapping[str, str]) -> int:
+    """How many photos of an album lack features and cannot get them, since they are offline."""
+    gone = away(catalog, album_id)
+    if not gone:
+        return 0
+    query = select(func.count(Photo.id)).where(
+        claims.waiting_clause(album_id), ~gone.here(), claims.missing_clause(wanted)
+    )
+    with catalog.reading() as session:
+        return session.scalar(query) or 0
 
 
 def _build_prefilter(

@@ -23,6 +23,7 @@ from indexer.db.clock import clock
 from indexer.db.tables import Album, Photo, Root
 from indexer.folders.content import hash_file
 from indexer.folders.globs import Globs
+from indexer.folders.offline import offline_mounts, why_offline
 from indexer.folders.scan_changes import Changes, NewFile, StoredFile, apply, settle
 from indexer.folders.scan_merge import KnownFile, differences, is_below_any, outermost
 from indexer.folders.walk import FoundFile, Walk
@@ -90,7 +91,7 @@ class ScanReport:
         return (
             f"{self.unconfirmed} photos, more than half of the album {self.album!r}, are gone from "
             "their folders; nothing was removed. If that is right, run again with "
-            "--confirm-deletions"
+            "--confirm-deletions (in the API: confirm_deletions)"
         )
 
 
@@ -103,6 +104,7 @@ def scan_album(
     should_stop: Callable[[], bool] = lambda: False,
     only: Mapping[int, Sequence[bytes]] | None = None,
     max_file_bytes: int = 256 * MEBIBYTE,
+    read_all: bool = False,
 ) -> ScanReport:
     """Compare an album's folders with its rows and bring the rows up to date.
 
@@ -115,11 +117,13 @@ def scan_album(
         should_stop: asked often; True ends the scan with what it has.
         only: look only at these paths, {root id: relative paths of files or folders}.
         max_file_bytes: a larger file is not read; its row says failed.
+        read_all: read every file, for edits that changed neither size nor time.
     Raises:
         UnknownAlbum; CatalogLocked and the other errors of a catalog.
     """
     name = album if isinstance(album, str) else album.name
-    return _Scan(catalog, name, confirm_deletions, progress, should_stop, max_file_bytes).run(only)
+    scan = _Scan(catalog, name, confirm_deletions, progress, should_stop, max_file_bytes, read_all)
+    return scan.run(only)
 
 
 class _Scan:
@@ -133,12 +137,14 @@ class _Scan:
         progress: Callable[[ScanProgress], None] | None,
         should_stop: Callable[[], bool],
         max_file_bytes: int,
+        read_all: bool,
     ) -> None:
         self.catalog = catalog
         self.confirm = confirm
         self.progress = progress
         self.should_stop = should_stop
         self.max_file_bytes = max_file_bytes
+        self.read_all = read_all
         self.report = ScanReport(album)
         with catalog.reading() as session:
             self.album: Album = album_named(session, album)
@@ -247,7 +253,7 @@ class _Scan:
         same = file.size == row.size and file.mtime_ns == row.mtime_ns and file.inode == row.inode
         # No hash: it could not be read the last time, or was larger than the limit was then.
         unread = not row.hashed and file.size <= self.max_file_bytes
-        return row.deleted or unread or not same
+        return self.read_all or row.deleted or unread or not same
 
     def _flush(self, root: Root, changes: Changes, readers: ThreadPoolExecutor) -> None:
         """Hash a batch outside of any transaction, then write it in a short one."""
@@ -279,40 +285,13 @@ class _Scan:
         self.report.errors.append((_shown(os.path.join(root.path, path)), reason))
 
     def _why_offline(self, root: Root) -> str | None:
-        """Why a root is not really there, so that nothing of it may be called gone; or None."""
-        try:
-            with os.scandir(root.path) as listing:
-                empty = next(listing, None) is None
-        except OSError as error:
-            return f"cannot be read: {error.strerror}"
-        if empty and self._has_photos(root):
-            return "is empty; is its disk mounted?"
-        if b"".hex() in root.mounts and not os.path.ismount(root.path) and not self.confirm:
-            return (
-                "was a mount point and is none now: mount it, or run with --confirm-deletions if "
-                "its photos have come to lie in this folder"
-            )
-        return None
-
-    def _has_photos(self, root: Root) -> bool:
-        with self.catalog.reading() as session:
-            query = select(Photo.id).where(Photo.root_id == root.id, Photo.deleted_at.is_(None))
-            return session.execute(query.limit(1)).first() is not None
+        return why_offline(self.catalog, root, confirmed=self.confirm)
 
     def _protect_mounts(self, root: Root, walk: Walk) -> None:
         """Mount points seen earlier that are gone or empty now hold what is only offline."""
-        for mount in map(bytes.fromhex, root.mounts):
-            place = os.path.join(root.path, mount)
-            if not mount or os.path.ismount(place) or self.globs.skips_folder(mount):
-                continue
-            try:
-                with os.scandir(place) as listing:
-                    gone = next(listing, None) is None
-            except OSError:
-                gone = True
-            if gone:
-                walk.unsure.add(mount)
-                self.report.offline.append((_shown(place), "was a mount point and is none now"))
+        for place in offline_mounts(root, self.globs):
+            walk.unsure.add(place.below)
+            self.report.offline.append((_shown(place.path), place.reason))
 
     @staticmethod
     def _still_protected(root: Root, walk: Walk) -> set[bytes]:

@@ -228,10 +228,17 @@ def begin_scan(catalog: Catalog, place: Place) -> None:
         session.execute(update(Job).where(Job.id == place.job_id).values(again=False))
 
 
-def enter_phase(catalog: Catalog, place: Place, phase: str) -> None:
-    """Write down which part of the job comes next; only its leader does this."""
+def enter_phase(
+    catalog: Catalog, place: Place, phase: str, *, result: dict[str, Any] | None = None
+) -> None:
+    """Write down which part of the job comes next; only its leader does this.
+
+    Args:
+        result: what of the job's result is known already.
+    """
+    values: dict[str, Any] = {"phase": phase} | ({} if result is None else {"result": result})
     with catalog.session() as session:
-        session.execute(update(Job).where(Job.id == place.job_id).values(phase=phase))
+        session.execute(update(Job).where(Job.id == place.job_id).values(**values))
 
 
 def finish(

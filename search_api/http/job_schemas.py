@@ -23,6 +23,12 @@ class JobIn(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         None, description="Of index and reindex: the model; default: the one that serves."
     )
+    confirm_deletions: bool = Field(
+        False, description="Of index: believe it when over half of the album is gone."
+    )
+    accept_fewer: bool = Field(
+        False, description="Of reindex: swap also to a version that lacks photos which serve now."
+    )
 
 
 class JobOut(BaseModel):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
@@ -22,9 +23,10 @@ from indexer.features.store import FeatureStore
 from indexer.features.vector_file import manifest_path
 from indexer.folders import scan
 from indexer.jobs import jobs, slots
+from indexer.photos.decode import Decoder
 from indexer.settings import Settings
 from tests.support import albums
-from tests.support.fake_predictor import FakePredictor
+from tests.support.fake_predictor import SIDE, FakePredictor
 from workers import work
 from workers.inprocess import run_job
 from workers.models import Models
@@ -254,6 +256,102 @@ def test_photo_that_fails_does_not_stop_the_swap_and_nothing_is_lost(
     assert [one.path and Path(one.path).name for one in jobs.failures(catalog, done.id)] == [
         "broken.jpg"
     ]
+
+
+@pytest.mark.parametrize("kind", ["all", "reindex", "index"])
+def test_folder_that_is_offline_costs_no_photo_and_no_swap_on_any_path(
+    catalog: Catalog,
+    quick: Callable[[], Settings],
+    models: Models,
+    folder: Path,
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    settings = quick()
+    here = albums.folder_of(tmp_path / "here", 2, first=50)
+    album = albums.album(catalog, "family", folder, here)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    folder.rename(tmp_path / "away")
+    parameters = {"all": {"which": "all"}, "reindex": {"model": "new"}, "index": {"model": "new"}}
+    wanted = "reindex" if kind == "reindex" else "index"
+    job = job_of(catalog, wanted, album, **parameters[kind])
+    done = run_job(settings, catalog, job, models)
+    assert (done.state, done.failed) == ("failed" if kind == "reindex" else "done", 0)
+    assert found_by(catalog, settings, album) == ("old", 14)
+    with catalog.reading() as session:
+        assert count_by_status(session, album)["indexed"] == 14
+    if kind == "all":
+        return
+    assert "lacks 12 photos" in (done.message or "")
+    (tmp_path / "away").rename(folder)
+    assert run_job(settings, catalog, jobs.retry(catalog, job).id, models).state == "done"
+    assert found_by(catalog, settings, album) == ("new", 14)
+
+
+def test_folder_that_goes_offline_while_its_photos_are_encoded_fails_none_of_them(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path, tmp_path: Path
+) -> None:
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    scan.scan_album(catalog, "family")
+    with Ingest(settings, catalog, album, models.get("old")) as part:
+        part.start()
+        folder.rename(tmp_path / "away")
+        assert part.run() == "done"
+        assert part.tally.failed == 0
+    with catalog.reading() as session:
+        assert count_by_status(session, album)["new"] == 12
+    job = run_job(settings, catalog, job_of(catalog, "index", album), models)
+    assert job.state == "done"
+    assert "12 photos wait: their folders are offline" in (job.message or "")
+    (tmp_path / "away").rename(folder)
+    assert run_job(settings, catalog, job_of(catalog, "index", album), models).done == 12
+
+
+def test_swap_to_fewer_photos_needs_a_person_s_word(
+    catalog: Catalog, quick: Callable[[], Settings], folder: Path
+) -> None:
+    class Choosy(FakePredictor):
+        """A network that one photo is too much for."""
+
+        def encode(self, pixels: np.ndarray, tiers: Sequence[str] = ()) -> dict[str, np.ndarray]:
+            if self.name == "new" and any(abs(each.mean() - worst) < 1e-9 for each in pixels):
+                raise ValueError("too much")
+            return super().encode(pixels, tiers)
+
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    with Decoder(settings, SIDE) as decoder:
+        pixels = decoder.decode_one(folder / "0003.jpg").pixels
+    assert pixels is not None
+    worst = pixels.mean()
+    held = Models(load=lambda name: Choosy(name, name=name))  # type: ignore[arg-type,return-value]
+    run_job(settings, catalog, job_of(catalog, "index", album), held)
+    refused = run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), held)
+    assert refused.state == "failed"
+    assert "lacks 1 photos" in (refused.message or "")
+    assert ["too much" in one.reason for one in jobs.failures(catalog, refused.id)] == [True]
+    assert found_by(catalog, settings, album) == ("old", 12)
+    accepted = job_of(catalog, "reindex", album, model="new", accept_fewer=True)
+    assert run_job(settings, catalog, accepted, held).state == "done"
+    held.close()
+    assert found_by(catalog, settings, album) == ("new", 11)
+
+
+def test_question_that_a_scan_asks_is_in_the_job_s_report(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    settings = quick()
+    album = albums.album(catalog, "family", folder)
+    run_job(settings, catalog, job_of(catalog, "index", album), models)
+    for file in sorted(folder.iterdir())[:8]:
+        file.unlink()
+    done = run_job(settings, catalog, job_of(catalog, "index", album), models)
+    assert done.state == "done"
+    assert "8 photos, more than half of the album" in (done.message or "")
+    run_job(settings, catalog, job_of(catalog, "index", album, confirm_deletions=True), models)
+    with catalog.reading() as session:
+        assert count_by_status(session, album)["missing"] == 8
 
 
 def test_reindex_that_was_stopped_goes_on_and_the_old_version_serves_meanwhile(

@@ -90,10 +90,9 @@ def test_runner_takes_a_job_when_it_is_woken_and_new_photos_when_it_runs_again(
         second = jobs.create(catalog, "index", album_id=album).id
         runner.wake()
         wait_until(lambda: jobs.get(catalog, second).finished, what="the second job")
-    assert jobs.get(catalog, second).result == {
-        **(jobs.get(catalog, first).result or {}),
-        "indexed": 7,
-    }
+    before, after = jobs.get(catalog, first).result or {}, jobs.get(catalog, second).result or {}
+    assert (before["scan"]["new"], after["scan"]["new"], after["scan"]["unchanged"]) == (4, 3, 4)
+    assert after == {**before, "indexed": 7, "scan": after["scan"]}
 
 
 @pytest.mark.parametrize("runners", [1, 2])

@@ -81,9 +81,13 @@ def get_jobs(
 def start_job(job: JobIn, server: ServerDep, who: Writer) -> JobOut:
     """Start a job; the same one that waits or runs already is answered instead."""
     catalog = server.engine.catalog
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str | bool] = {}
     if job.kind == "index" and job.which == "all":
         parameters["which"] = "all"
+    if job.kind == "index" and job.confirm_deletions:
+        parameters["confirm_deletions"] = True
+    if job.kind == "reindex" and job.accept_fewer:
+        parameters["accept_fewer"] = True
     if job.kind in ("index", "reindex") and job.model is not None:
         parameters["model"] = job.model
     started = jobs.create(
