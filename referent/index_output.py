@@ -130,6 +130,7 @@ def _figures(report: IndexReport) -> str:
                 (scan.moved, "moved"),
                 (scan.returned, "returned"),
                 (scan.missing, "gone"),
+                (scan.unreadable, "not readable any more"),
                 (scan.busy, "still being written"),
             )
         ),

@@ -218,4 +218,6 @@ class Run:
 
 def _changes(report: IndexReport) -> int:
     scan = report.scan
-    return 0 if scan is None else scan.new + scan.changed + scan.moved + scan.missing
+    return (
+        0 if scan is None else scan.new + scan.changed + scan.moved + scan.missing + scan.unreadable
+    )

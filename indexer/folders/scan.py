@@ -62,6 +62,8 @@ class ScanReport:
     returned: int = 0
     """Files that had been missing and are at their old place again."""
     unchanged: int = 0
+    unreadable: int = 0
+    """Known photos that cannot be read any more, or are larger than the limit now; they fail."""
     missing: int = 0
     """Rows tombstoned because their files are gone, or excluded now."""
     unconfirmed: int = 0
@@ -81,7 +83,8 @@ class ScanReport:
     @property
     def files(self) -> int:
         """Photos found on disk."""
-        return self.new + self.changed + self.moved + self.returned + self.unchanged
+        found = self.new + self.changed + self.moved + self.returned
+        return found + self.unchanged + self.unreadable
 
     @property
     def question(self) -> str | None:
@@ -280,6 +283,7 @@ class _Scan:
         self.report.moved += done.moved
         self.report.returned += done.returned
         self.report.unchanged += done.unchanged
+        self.report.unreadable += done.unreadable
 
     def _note(self, root: Root, path: bytes, reason: str) -> None:
         self.report.errors.append((_shown(os.path.join(root.path, path)), reason))

@@ -59,6 +59,7 @@ class Applied:
     moved: int = 0
     returned: int = 0
     unchanged: int = 0
+    unreadable: int = 0
 
 
 @dataclass
@@ -77,7 +78,7 @@ def apply(catalog: Catalog, album_id: int, root_id: int, changes: Changes) -> Ap
         lock_album(session, album_id)
         done.new, done.moved = add_files(session, catalog, album_id, root_id, changes.new)
         _replace(session, changes.stored, done)
-        if done.new or done.changed or done.moved or done.returned:
+        if done.new or done.changed or done.moved or done.returned or done.unreadable:
             touch(session, album_id)
     return done
 
@@ -216,7 +217,8 @@ def _photos_of(session: Session, album_id: int, hashes: set[str]) -> Iterator[An
 
 
 def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> None:
-    """Rows of known paths: same content gets new file data only, other content starts anew."""
+    """Rows of known paths: same content gets new file data only, other content starts anew, and
+    what cannot be read any more fails: its old features are of something else."""
     before: dict[int, tuple[str | None, bool]] = {}
     for chunk in _chunks([item.photo_id for item in files]):
         query = select(Photo.id, Photo.content_hash, Photo.deleted_at).where(Photo.id.in_(chunk))
@@ -233,9 +235,11 @@ def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> No
         content_hash, deleted = before[item.photo_id]
         values = {"photo": item.photo_id, **_place(item.file), "content_hash": found.content_hash}
         if found.content_hash is None:
-            # What is there now is not what we know, and cannot be known.
             lost.append(values | {"error": found.reason})
-            done.unchanged += 1
+            if content_hash is None and not deleted:
+                done.unchanged += 1
+            else:
+                done.unreadable += 1
         elif found.content_hash != content_hash:
             anew.append(values)
             done.changed += 1
@@ -245,14 +249,14 @@ def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> No
         else:
             same.append(values)
             done.unchanged += 1
-    columns = ("size", "mtime_ns", "inode")
+    columns: tuple[str, ...] = ("size", "mtime_ns", "inode")
     _update_each(session, same, columns)
     _update_each(session, back, columns, status="new", error=None, deleted_at=None)
-    facts = (
-        "format width height orientation taken_at taken_offset_min camera lat lon error deleted_at"
-    )
-    forgotten = dict.fromkeys(facts.split())
-    _update_each(session, anew, (*columns, "content_hash"), status="new", attempts=0, **forgotten)
+    facts = "format width height orientation taken_at taken_offset_min camera lat lon deleted_at"
+    forgotten: dict[str, Any] = dict.fromkeys(facts.split()) | {"attempts": 0}
+    columns = (*columns, "content_hash")
+    _update_each(session, anew, columns, status="new", error=None, **forgotten)
+    _update_each(session, lost, (*columns, "error"), status="failed", **forgotten)
 
 
 def _update_each(

@@ -356,6 +356,30 @@ def test_an_unreadable_photo_is_a_failed_row_until_it_can_be_read(
     assert (row.status, row.error) == ("new", None)
 
 
+def test_known_photo_that_grows_over_the_limit_or_cannot_be_read_any_more_fails(
+    catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan(catalog, folder)
+    mark_all(catalog, "indexed")
+    before = rows(catalog)[b"a.png"].id
+    good = (folder / "a.png").read_bytes()
+    with (folder / "a.png").open("wb") as file:
+        file.truncate(3 * 2**20)
+    photo(folder / "b.png", 77)
+    with monkeypatch.context() as patch:
+        forbid(patch, "open", folder / "b.png")
+        report = scan(catalog, folder, max_file_bytes=2**20)
+    assert (report.unreadable, report.unchanged, report.files) == (2, 2, 4)
+    for path, reason in ((b"a.png", "has 3 MiB"), (b"b.png", "cannot be read")):
+        row = rows(catalog)[path]
+        assert (row.status, row.content_hash, row.width) == ("failed", None, None)
+        assert row.error is not None and row.error.startswith(reason)
+    (folder / "a.png").write_bytes(good)
+    assert scan(catalog, folder, max_file_bytes=2**20).changed == 2
+    row = rows(catalog)[b"a.png"]
+    assert (row.id, row.status, row.error) == (before, "new", None)
+
+
 def forbid(patch: pytest.MonkeyPatch, call: str, place: Path) -> None:
     """Make an os call fail at one place, as permissions do (which root ignores)."""
     real = getattr(os, call)
