@@ -47,7 +47,9 @@ def serve(
     )
     server: Server = app.state.server
     shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"Referent: http://{shown}:{port}/  (Ctrl-C ends it)", err=True)
+    typer.echo(
+        f"Referent: http://{shown}:{port}{server.limits.root_path}/  (Ctrl-C ends it)", err=True
+    )
     typer.echo(server.trust.sentence, err=True)
     if server.trust.reason and not any_key(server.engine.catalog):
         typer.echo("There is no key yet: referent keys create NAME --scope admin", err=True)
@@ -58,6 +60,7 @@ def serve(
         log_config=None,  # through ours
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # the application reads them: create_app
         timeout_graceful_shutdown=10,
         limit_concurrency=1000,
         h11_max_incomplete_event_size=64 * 1024,

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from indexer.settings import Settings
 from search_api.errors import RefusedToStart
 from search_api.http import keys
+from search_api.http.forwarded import Forwarded
 from search_api.http.guard import Guard
 from search_api.http.limits import BodyLimit, Slots
 from search_api.http.metrics import CountRequests, Metrics
@@ -114,8 +115,9 @@ def create_app(
     any_host = server.trust.reason is not None and not limits.allowed_hosts
     # The last that is added is the outermost.
     app.add_middleware(BodyLimit, limit_of=_limit_of(limits))
-    app.add_middleware(Guard, hosts=None if any_host else map(str.lower, limits.allowed_hosts))
+    app.add_middleware(Guard, hosts=None if any_host else limits.allowed_hosts)
     app.add_middleware(CountRequests, metrics=server.metrics)
+    app.add_middleware(Forwarded, trusted=limits.trusted_proxies, root_path=limits.root_path)
     return app
 
 

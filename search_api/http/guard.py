@@ -8,10 +8,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from search_api.http.forwarded import route_path
 from search_api.http.problems import problem_response
 from search_api.http.trust import is_loopback
 
 _SAFE_SITES = frozenset({"same-origin", "none"})
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+# They tell nothing, and whatever asks for them may call this machine what it likes.
+_HEALTH = frozenset({"/healthz", "/readyz"})
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -55,20 +59,30 @@ class Guard:
 
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
-        if not self._answers_to(_name_of(host)):
+        path = route_path(scope)
+        if path not in _HEALTH and not self._answers_to(_name_of(host)):
             detail = (
                 f"This server does not answer to the name {_name_of(host)!r}; "
-                "add it to REFERENT_ALLOWED_HOSTS if it should (requests then need an API key)."
+                "add it to REFERENT_ALLOWED_HOSTS if it should (requests then need an API key). "
+                "Behind a proxy that is the name that the proxy sends as Host or X-Forwarded-Host."
             )
             await _refuse(scope, 421, "unknown-host", detail)(scope, receive, strict)
             return
         origin = headers.get("origin")
-        foreign = origin is not None and origin.lower().partition("://")[2] != host
-        if foreign or headers.get("sec-fetch-site", "none") not in _SAFE_SITES:
+        # What the browser says of itself counts before what names say: a proxy may change those.
+        site = headers.get("sec-fetch-site")
+        foreign = not _same_place(origin, host) if site is None else site not in _SAFE_SITES
+        if foreign:
             # Navigating here from another site is harmless; a page there that asks us is not.
             navigates = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
-            if not navigates or scope["path"].startswith("/v1/"):
+            if not navigates or path.startswith("/v1/"):
                 detail = "Requests from other sites are not answered; open the page here instead."
+                if site is None:
+                    detail += (
+                        f" A page of {origin} asks, and this server was asked as {host}: a proxy "
+                        "between them must send the name that the browser shows, as Host or as "
+                        "X-Forwarded-Host, and its address must be in REFERENT_TRUSTED_PROXIES."
+                    )
                 await _refuse(scope, 403, "foreign-origin", detail)(scope, receive, strict)
                 return
         await self.app(scope, receive, strict)
@@ -76,6 +90,19 @@ class Guard:
     def _answers_to(self, name: str) -> bool:
         """Loopback's own names are no page's from elsewhere, and probes of health use them."""
         return self.hosts is None or name in self.hosts or is_loopback(name)
+
+
+def _same_place(origin: str | None, host: str) -> bool:
+    """Whether a page's origin is this host; the scheme's own port may be left out or given."""
+    if origin is None:
+        return True
+    scheme, _, place = origin.lower().partition("://")
+    port = _DEFAULT_PORTS.get(scheme, "")
+    return _with_port(place, port) == _with_port(host, port)
+
+
+def _with_port(host: str, port: str) -> str:
+    return host if host[len(_name_of(host)) :] else f"{host}:{port}"
 
 
 def _name_of(host: str) -> str:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_api.errors import TooBusy
+from search_api.http.forwarded import route_path
 
 T = TypeVar("T")
 
@@ -88,7 +89,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.limit_of(scope["path"])
+        limit = self.limit_of(route_path(scope))
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > limit:
                 scope["referent.too_large"] = limit

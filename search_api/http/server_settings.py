@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from ipaddress import ip_network
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from search_api.http.forwarded import prefix_of
 
 MEBIBYTE = 1024 * 1024
+_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]")
 
 
 class ServerSettings(BaseSettings):
@@ -25,11 +32,20 @@ class ServerSettings(BaseSettings):
         description="Admit as admin, without a key, whatever reaches a loopback address, also "
         "through a proxy. Only for a proxy that lets nobody in whom it has not checked itself.",
     )
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Names that the Host header may hold besides the loopback ones, as a JSON "
-        "list; empty means any name when keys are required. A name that is not loopback's means "
-        "that others reach the server: then keys are required.",
+        description="Names that the Host header may hold besides the loopback ones, with commas "
+        "between: photos.example,nas.lan. Empty means any name when keys are required. A name "
+        "that is not loopback's means that others reach the server: then keys are required.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses and networks of proxies, with commas between, whose "
+        "X-Forwarded-For, -Proto, -Host and -Prefix are believed; * believes everyone.",
+    )
+    root_path: str = Field(
+        default="",
+        description="The path below which a proxy serves the page, such as /photos.",
     )
     allow_server_folders: bool = Field(
         default=False,
@@ -37,7 +53,8 @@ class ServerSettings(BaseSettings):
     )
     secure_cookie: bool = Field(
         default=False,
-        description="Mark the session cookie Secure; set it when a proxy serves the page by HTTPS.",
+        description="Mark the session cookie Secure also where no trusted proxy says (by "
+        "X-Forwarded-Proto) that the page is served by HTTPS.",
     )
     session_secret: str = Field(
         default="",
@@ -85,3 +102,45 @@ class ServerSettings(BaseSettings):
     thumbnail_cache_mib: int = Field(
         default=64, ge=0, description="Memory for thumbnails that were made already."
     )
+
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        """Words with commas between; a JSON list as well."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return tuple(word for part in value.split(",") if (word := part.strip()))
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name of a host; write names with commas between and without "
+                    "scheme, port or path: photos.example,nas.lan"
+                )
+        return tuple(name.lower() for name in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network("0.0.0.0" if each == "*" else each, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{each!r} is no address; write addresses or networks with commas between: "
+                    "127.0.0.1,172.16.0.0/12"
+                ) from None
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        prefix = prefix_of(value)
+        if value.strip("/ ") and not prefix:
+            raise ValueError(f"{value!r} is no path; write it as /photos")
+        return prefix

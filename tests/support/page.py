@@ -112,7 +112,10 @@ def serving(library: Library, **limits: Any) -> Iterator[str]:
         lifespan=jobs,
     )
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="warning", proxy_headers=False
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="page-server", daemon=True)
     thread.start()
     while not server.started:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
@@ -92,8 +94,7 @@ def open_session(
         max_age=int(server.sessions.lifetime_s),
         httponly=True,
         samesite="strict",
-        secure=server.limits.secure_cookie,
-        path="/",
+        **_bounds(request, server),
     )
     response.headers["Cache-Control"] = "no-store"
     return _session_of(who, server, request)
@@ -109,11 +110,22 @@ def _session_of(who: Principal, server: Server, request: Request) -> SessionOut:
 
 
 @router.delete("/session", status_code=204, tags=["session"])
-def close_session(server: ServerDep, response: Response) -> None:
+def close_session(request: Request, server: ServerDep, response: Response) -> None:
     """Forget the cookie."""
-    response.delete_cookie(
-        COOKIE, path="/", httponly=True, samesite="strict", secure=server.limits.secure_cookie
-    )
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", **_bounds(request, server))
+
+
+class _Bounds(TypedDict):
+    path: str
+    secure: bool
+
+
+def _bounds(request: Request, server: Server) -> _Bounds:
+    """Where the cookie is sent: below the page's path, and by HTTPS alone where that is used."""
+    return {
+        "path": request.scope.get("root_path") or "/",
+        "secure": server.limits.secure_cookie or request.url.scheme == "https",
+    }
 
 
 @health.get("/healthz", response_model=Health)

@@ -1,5 +1,8 @@
 // The HTTP API: JSON requests, problem documents as errors, searches as streams of events.
 
+/** An address of the server, relative to the page: a proxy may serve both below a path. */
+export const here = (path) => (path.startsWith("/") ? `.${path}` : path);
+
 export class Problem extends Error {
   constructor(status, detail, retryAfter = 0) {
     super(detail);
@@ -28,7 +31,7 @@ async function problemOf(answer) {
 async function send(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, { credentials: "same-origin", ...options });
+    answer = await fetch(here(path), { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The server cannot be reached; is it still running?");
@@ -72,7 +75,7 @@ export async function* searchEvents(body, signal) {
 
 /** Follow a job: `seen(job)` runs at each change and at its end. Returns what stops that. */
 export function watchJob(jobId, seen, lost) {
-  const source = new EventSource(`/v1/jobs/${jobId}/events`);
+  const source = new EventSource(here(`/v1/jobs/${jobId}/events`));
   source.addEventListener("job", ({ data }) => seen(JSON.parse(data)));
   source.addEventListener("done", ({ data }) => {
     source.close();
@@ -89,7 +92,7 @@ export function query(values) {
   return kept.length ? `?${new URLSearchParams(kept)}` : "";
 }
 
-export const thumbnail = (photoId, size) => `/v1/photos/${photoId}/thumbnail?size=${size}`;
-export const original = (photoId) => `/v1/photos/${photoId}/original`;
-export const cutOuts = (jobId) => `/v1/jobs/${jobId}/cutouts.zip`;
-export const ofHit = (runId, photoId, what) => `/v1/search/${runId}/hits/${photoId}/${what}`;
+export const thumbnail = (photoId, size) => here(`/v1/photos/${photoId}/thumbnail?size=${size}`);
+export const original = (photoId) => here(`/v1/photos/${photoId}/original`);
+export const cutOuts = (jobId) => here(`/v1/jobs/${jobId}/cutouts.zip`);
+export const ofHit = (runId, photoId, what) => here(`/v1/search/${runId}/hits/${photoId}/${what}`);

@@ -29,7 +29,7 @@ export function drawExports(run, marked) {
   const key = `${run.id} ${marked}`;
   if ($("exports").dataset.of === key) return;
   $("exports").dataset.of = key;
-  const item = (href, name, label, text) => h("li", {}, h("a", { href, download: name }, h("b", {}, label), h("span", {}, text)));
+  const item = (href, name, label, text) => h("li", {}, h("a", { href: api.here(href), download: name }, h("b", {}, label), h("span", {}, text)));
   const stem = run.expression.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
   const items = FORMS.map(([file, label, text]) => item(`/v1/search/${run.id}/${file}`, `${stem}-${file}`, label, text));
   if (marked && run.album) items.push(item(`/v1/marks/grefcoco.zip${api.query({ album: run.album })}`, `${run.album}-marks.zip`, "Marks of the album", "right and wrong ones, gRefCOCO zip"));

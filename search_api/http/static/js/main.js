@@ -49,14 +49,14 @@ function ask() {
 }
 
 function moreLike(item, options) {
-  history.pushState({}, "", "/");
+  history.pushState({}, "", "./");
   scrollTo({ top: 0 });
   search.similar(item, { ...options, album: $("album").value || null });
 }
 
 /** Keep the run in the address, so that it can be opened again, shared and gone back to. */
 function remember(runId) {
-  const address = `/?run=${runId}`;
+  const address = `./?run=${runId}`;
   if (location.search !== `?run=${runId}`) history.pushState({ runId }, "", address);
   document.title = `${search.request.expression} · Referent`;
 }
@@ -150,13 +150,13 @@ function install() {
   }
   installDrawer({
     albumsChanged: () => loadAlbums().catch((error) => toast(error.message, "bad")),
-    openRun: (runId) => { history.pushState({ runId }, "", `/?run=${runId}`); openAddress(); },
+    openRun: (runId) => { history.pushState({ runId }, "", `./?run=${runId}`); openAddress(); },
     searchAlbum: (name) => { $("album").value = name; $("expression").focus(); },
   });
   $("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   $("home").addEventListener("click", (event) => {
     event.preventDefault();
-    history.pushState({}, "", "/");
+    history.pushState({}, "", "./");
     $("expression").value = "";
     openAddress();
     $("expression").focus();

@@ -12,7 +12,7 @@ export function modelsPanel(panel) {
 
 async function load(list) {
   try {
-    const [{ models }, ready] = await Promise.all([api.get("/v1/models"), fetch("/readyz")]);
+    const [{ models }, ready] = await Promise.all([api.get("/v1/models"), fetch(api.here("/readyz"))]);
     list.replaceChildren(...models.map((model) => h("li", { class: "card-item" },
       h("div", { class: "card-head" }, h("h3", {}, model.name), h("span", { class: "tag" }, model.loaded ? (ready.ok ? "ready" : "loading") : "kept for albums")),
       h("dl", { class: "facts" }, facts(model).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))))));

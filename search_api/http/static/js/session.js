@@ -28,7 +28,7 @@ export async function installSession(ready) {
   $("sign-in").addEventListener("cancel", (event) => event.preventDefault());
   $("account").addEventListener("click", async () => {
     await api.remove("/v1/session");
-    location.assign("/");
+    location.assign("./");
   });
   try {
     enter(await api.get("/v1/session"));

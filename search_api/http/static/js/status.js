@@ -26,7 +26,7 @@ export function watchServer(jobEnded) {
 }
 
 async function show(jobEnded) {
-  const ready = await fetch("/readyz");
+  const ready = await fetch(api.here("/readyz"));
   const { jobs } = await api.get("/v1/jobs?unfinished=true&size=20");
   const running = jobs.find((job) => job.state === "running") ?? jobs[0];
   let word = "";
