@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-import model.network.torchvision_guard  # noqa: F401  (before timm, which imports torchvision)
 from model.network.config import SwinConfig
+from model.network.fitted_swin import FittedSwin
 from model.network.preprocess import PIXEL_MEAN, PIXEL_STD
 from model.network.swin import LEVELS as LEVELS
 from model.network.swin import Swin
-
-from timm.models.swin_transformer import SwinTransformer  # isort: skip
 
 
 def conv_stem(channels: int) -> nn.Sequential:
@@ -36,7 +34,7 @@ class SwinBackbone(nn.Module):
 
     mean: Tensor
     std: Tensor
-    swin: Swin | SwinTransformer
+    swin: Swin | FittedSwin
 
     def __init__(self, config: SwinConfig, input_size: int) -> None:
         super().__init__()
@@ -52,19 +50,15 @@ class SwinBackbone(nn.Module):
                 drop_path=config.drop_path,
             )
             return
-        self.swin = SwinTransformer(
-            img_size=config.built_for or input_size,
+        self.swin = FittedSwin(
+            built_for=config.built_for or input_size,
             embed_dim=config.embed_dim,
             depths=config.depths,
-            num_heads=config.num_heads,
-            window_size=config.window_size,
-            drop_path_rate=config.drop_path,
-            num_classes=0,
-            strict_img_size=False,
+            heads=config.num_heads,
+            window=config.window_size,
+            drop_path=config.drop_path,
+            projection=conv_stem(config.embed_dim) if config.conv_stem else None,
         )
-        self.swin.norm = nn.Identity()
-        if config.conv_stem:
-            self.swin.patch_embed.proj = conv_stem(config.embed_dim)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ Storage = Literal["int8", "fp16"]
 
 @dataclass(frozen=True)
 class SwinConfig:
-    """The image encoder, timm's Swin."""
+    """The image encoder, a Swin."""
 
     embed_dim: int = 96
     """Channels at stride 4; they double at strides 8, 16 and 32."""
@@ -35,10 +35,11 @@ class SwinConfig:
     """Two 3 x 3 convolutions instead of a 4 x 4 patch: a network trained from nothing on little
     data learns several times faster (Xiao et al., Early Convolutions, NeurIPS 2021)."""
     built_for: int = 0
-    """Input side in pixels that timm sizes the windows for; 0 is the network's own input_size."""
+    """Input side in pixels that windows are fitted to; 0 is the network's own input_size."""
     dense: bool = False
     """Mask2Former's form (see `swin`): maps are padded before windows are shifted, and windows
-    never shrink. What starts from published weights at 480 needs it; False is timm's form."""
+    never shrink. What starts from published weights at 480 needs it; False is timm's form (see
+    `fitted_swin`)."""
 
 
 @dataclass(frozen=True)

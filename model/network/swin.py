@@ -1,10 +1,10 @@
 """Swin as dense prediction uses it: any image size, a pyramid of four levels, a norm on each.
 
-timm's Swin is not used here on purpose.  Where a map is no multiple of the window, timm shifts
-first and pads then, and shrinks the window on small maps; Mask2Former and the released ReLA
-networks pad first, then shift, and never shrink.  At 480 pixels three of four stages are padded, so
-their published weights give other features in timm's.  On maps that the window divides all agree,
-and timm's ImageNet weights load (``model.starting_points``).
+Where a map is no multiple of the window, timm shifts first and pads then, and shrinks the window on
+small maps (`fitted_swin` does so); Mask2Former and the released ReLA networks pad first, then
+shift, and never shrink.  At 480 pixels three of four stages are padded, so their published weights
+give other features in timm's form.  On maps that the window divides all agree, and timm's ImageNet
+weights load (``model.starting_points``).
 
 Shape legend: B batch, H x W a feature map in patches, C channels, M heads, w window side,
 N = w * w tokens of a window, n windows of a map.
@@ -139,17 +139,22 @@ class SwinBlock(nn.Module):
         self.mlp = SwinMlp(dim=dim, hidden=int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
+    def _padded(self, x: Tensor) -> Tensor:
+        """Pad (B, H, W, C) to whole windows; attention sees it: the networks were trained so."""
+        return F.pad(x, (0, 0, 0, -x.shape[2] % self.side, 0, -x.shape[1] % self.side))
+
+    def _within_windows(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        windows = self.attn(windows_of(x, self.side), mask)
+        return map_of(windows, self.side, x.shape[1], x.shape[2])
+
     def _attend(self, x: Tensor) -> Tensor:
         _, height, width, _ = x.shape
-        below, right = -height % self.side, -width % self.side
-        # Padding is seen by the attention: the networks were trained so.
-        x = F.pad(x, (0, 0, 0, right, 0, below))
+        x = self._padded(x)
         mask = None
         if self.shift:
             x = x.roll((-self.shift, -self.shift), dims=(1, 2))
-            mask = shift_mask(height + below, width + right, self.side, self.shift, like=x)
-        windows = self.attn(windows_of(x, self.side), mask)
-        x = map_of(windows, self.side, height + below, width + right)
+            mask = shift_mask(x.shape[1], x.shape[2], self.side, self.shift, like=x)
+        x = self._within_windows(x, mask)
         if self.shift:
             x = x.roll((self.shift, self.shift), dims=(1, 2))
         return x[:, :height, :width]
@@ -179,11 +184,11 @@ class PatchMerging(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Cut the image into patches of 4 x 4 pixels."""
+    """Cut the image into patches of 4 x 4 pixels; ``projection`` does it in another way."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, projection: nn.Module | None = None) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, dim, 4, stride=4)
+        self.proj = projection or nn.Conv2d(3, dim, 4, stride=4)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -230,6 +235,25 @@ class SwinStage(nn.Module):
         return x
 
 
+def drop_paths(last: float, depths: Sequence[int]) -> list[list[float]]:
+    """Stochastic depth of each stage's blocks, rising linearly from 0 to ``last``."""
+    steps = max(sum(depths) - 1, 1)
+    starts = [sum(depths[:stage]) for stage in range(len(depths))]
+    return [
+        [last * block / steps for block in range(start, start + depth)]
+        for start, depth in zip(starts, depths, strict=True)
+    ]
+
+
+def initialise(module: nn.Module) -> None:
+    """Give every linear layer the small weights that a Swin is trained from."""
+    for linear in module.modules():
+        if isinstance(linear, nn.Linear):
+            nn.init.trunc_normal_(linear.weight, std=0.02)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+
 class Swin(nn.Module):
     """Swin without language.
 
@@ -252,9 +276,6 @@ class Swin(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = tuple(embed_dim * 2**stage for stage in range(len(depths)))
-        last = max(sum(depths) - 1, 1)
-        rates = [drop_path * block / last for block in range(sum(depths))]
-        starts = [sum(depths[:stage]) for stage in range(len(depths))]
         self.patch_embed = PatchEmbedding(embed_dim)
         self.layers = nn.ModuleList(
             SwinStage(
@@ -262,17 +283,13 @@ class Swin(nn.Module):
                 heads=heads[stage],
                 side=window,
                 mlp_ratio=mlp_ratio,
-                drop_paths=rates[starts[stage] : starts[stage] + depths[stage]],
+                drop_paths=rates,
                 last=stage == len(depths) - 1,
             )
-            for stage in range(len(depths))
+            for stage, rates in enumerate(drop_paths(drop_path, depths))
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in self.channels)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Encode normalised images (B, 3, H, W).
