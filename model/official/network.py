@@ -23,13 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import model.network.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
+from model.network.bert import Bert, BertSizes
 from model.network.masked_decoder import MLP, CrossAttentionLayer, MaskedDecoder
 from model.network.pixel_decoder import MSDeformAttnPixelDecoder
 from model.official.backbone import FusedSwin
 from model.official.config import OfficialConfig, TextConfig
-
-from transformers import BertConfig, BertModel  # isort: skip
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -63,19 +61,18 @@ class OfficialOutput(NamedTuple):
         return self.masks[:, 1] - self.masks[:, 0]
 
 
-def build_bert(config: TextConfig) -> BertModel:
-    """Return an empty BERT without pooler."""
-    return BertModel(
-        BertConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.ffn_dim,
-            max_position_embeddings=config.positions,
-            attn_implementation="eager",  # rounds as the reference's does; 20 tokens cost nothing
+def build_bert(config: TextConfig) -> Bert:
+    """Return a BERT that waits for its weights."""
+    return Bert(
+        BertSizes(
+            vocabulary=config.vocab_size,
+            channels=config.hidden_size,
+            layers=config.layers,
+            heads=config.heads,
+            hidden=config.ffn_dim,
+            positions=config.positions,
         ),
-        add_pooling_layer=False,
+        fused=False,  # rounds as the reference's does; 20 tokens cost nothing
     )
 
 
@@ -131,7 +128,7 @@ class OfficialRela(nn.Module):
 
     def read(self, tokens: Tensor, word_mask: Tensor) -> Tensor:
         """Return word features (B, T, C_t) of token ids (B, T); the mask is 1 on real tokens."""
-        out: Tensor = self.text_encoder(tokens, attention_mask=word_mask).last_hidden_state
+        out: Tensor = self.text_encoder(tokens, word_mask)
         return out
 
     def prepare(self, pixels: Tensor) -> Tensor:

@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-import model.network.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
 from model import masks
 from model.calibration import Calibration, path_beside
 from model.checkpoint import fingerprint
-from model.errors import ExpressionError
 from model.official.build import load_official, random_official
 from model.official.network import OfficialRela
-from model.text import clean, minilm_folder
-
-from transformers import AutoTokenizer  # isort: skip
+from model.text import minilm_word_pieces
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +108,7 @@ class OfficialVerifier:
         # One photo at a time on a CPU: it is as fast, and no photo's answer depends on another's.
         self.batch = 1 if self.device.type == "cpu" else 16
         # MiniLM carries the vocabulary of bert-base-uncased, which the networks were trained with.
-        self._tokenizer = AutoTokenizer.from_pretrained(minilm_folder(), local_files_only=True)
+        self._word_pieces = minilm_word_pieces(self.config.max_tokens)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,22 +127,8 @@ class OfficialVerifier:
         Raises:
             ExpressionError: it is empty, too long or holds no known word.
         """
-        text = clean(expression)
-        batch = self._tokenizer(
-            [text],
-            padding="max_length",
-            truncation=True,
-            max_length=self.config.max_tokens,
-            return_tensors="pt",
-        )
-        tokens, mask = batch["input_ids"], batch["attention_mask"]
-        if int(tokens.max()) >= self.config.text.vocab_size:
-            tokens = (
-                tokens % self.config.text.vocab_size
-            )  # only networks made for tests are so small
-        inner = tokens[0, 1 : int(mask.sum()) - 1]
-        if not bool((inner != self._tokenizer.unk_token_id).any()):
-            raise ExpressionError(f"no word of {expression!r} is known to the text encoder")
+        tokens, mask = self._word_pieces([expression])
+        tokens %= self.config.text.vocab_size  # only networks made for tests know fewer words
         tokens, mask = tokens.to(self.device), mask.to(self.device)
         return OfficialWords(expression, self.network.read(tokens, mask).float(), mask)
 

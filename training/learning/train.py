@@ -164,8 +164,7 @@ class Trainer:
             for rows in lengths.argsort(stable=True).chunk(LENGTHS):
                 end = int(lengths[rows].max())
                 at = rows.to(self.device)
-                found = self.text.bert(ids[at, :end], attention_mask=mask[at, :end])
-                features[at, :end] = found.last_hidden_state.float()
+                features[at, :end] = self.text.bert(ids[at, :end], mask[at, :end]).float()
         return Ready(ready.batch, (features, mask.bool()))
 
     def advance(self) -> dict[str, float]:
