@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -18,6 +14,7 @@ from indexer.errors import CatalogTooNew
 
 # Any number, the same in every Referent: PostgreSQL's advisory lock around a migration.
 _MIGRATION_LOCK = 7_301_588_211
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(url: URL, *, timeout_s: float = 30.0, revision: str = "head") -> None:
@@ -42,11 +39,8 @@ def migrate(url: URL, *, timeout_s: float = 30.0, revision: str = "head") -> Non
         def _begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    scripts = ScriptDirectory.from_config(config)
     try:
-        if revision == "head" and _is_current(url, scripts, arguments):
+        if revision == "head" and _is_current(url, arguments):
             return
         if sqlite:
             _use_wal(url, arguments)
@@ -55,9 +49,8 @@ def migrate(url: URL, *, timeout_s: float = 30.0, revision: str = "head") -> Non
                 connection.execute(
                     text("select pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
                 )
-            _refuse_newer(connection, scripts, url)
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            _refuse_newer(connection, url)
+            _upgrade(connection, revision)
     except DBAPIError as error:
         reason = explain(error, url)
         if reason is None:
@@ -67,25 +60,48 @@ def migrate(url: URL, *, timeout_s: float = 30.0, revision: str = "head") -> Non
         engine.dispose()
 
 
-def _is_current(url: URL, scripts: ScriptDirectory, arguments: dict[str, float]) -> bool:
+def revisions() -> list[str]:
+    """Those that this code knows, oldest first, by the names of their files.
+
+    Every command asks, so Alembic itself, which loads slowly, is left to those that migrate.
+    """
+    return sorted(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("r[0-9]*_*.py"))
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _found(connection: Connection) -> set[str]:
+    """The database's revision, or nothing where it has no tables yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return set()
+    return set(connection.scalars(text("select version_num from alembic_version")))
+
+
+def _is_current(url: URL, arguments: dict[str, float]) -> bool:
     """Whether nothing is to do, found without the write lock that a migration takes."""
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
         return False
     engine = create_engine(url, connect_args=arguments, poolclass=NullPool)
     with engine.connect() as connection:
-        _refuse_newer(connection, scripts, url)
-        found = MigrationContext.configure(connection).get_current_heads()
-    return set(found) == set(scripts.get_heads())
+        _refuse_newer(connection, url)
+        return _found(connection) == set(revisions()[-1:])
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory, url: URL) -> None:
-    known = {script.revision for script in scripts.walk_revisions()}
-    newer = set(MigrationContext.configure(connection).get_current_heads()) - known
+def _refuse_newer(connection: Connection, url: URL) -> None:
+    newer = _found(connection) - set(revisions())
     if newer:
         raise CatalogTooNew(
             f"the database {url.render_as_string(hide_password=True)} was made by a newer Referent "
-            f"(revision {', '.join(sorted(newer))}; this one knows up to "
-            f"{', '.join(scripts.get_heads())}): update Referent, or use another REFERENT_HOME"
+            f"(revision {', '.join(sorted(newer))}; this one knows up to {revisions()[-1]}): "
+            "update Referent, or use another REFERENT_HOME"
         )
 
 

@@ -57,6 +57,10 @@ def revisions() -> list[str]:
     return [script.revision for script in scripts][::-1]
 
 
+def test_revisions_are_known_by_the_names_of_their_files() -> None:
+    assert indexer.db.migrate.revisions() == revisions()
+
+
 def an_album(catalog: Catalog, photos: int = 3) -> int:
     with catalog.session() as session:
         album = Album(name="holidays", settings={})
