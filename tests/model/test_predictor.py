@@ -28,7 +28,7 @@ from model.network.rela import RelaNetwork, mask_logits
 from model.network.rla import RegionLanguageLayer
 from model.precision import head_dtype
 from model.predictor import FIRST_SCORE, JUDGE_BATCH, RERANK_BATCH, Predictor
-from model.text import MAX_TOKENS, TextEncoder, clean, minilm_folder
+from model.text import MAX_TOKENS, TextEncoder, clean
 from tests.support.tiny_model import TINY, write_tiny_model
 
 EXPRESSIONS = [
@@ -383,22 +383,6 @@ def test_unknown_scripts_are_refused_and_long_expressions_cut(text: TextEncoder)
         text.tokenize(["🙂🙃"])
     ids, _ = text.tokenize(["le chien à gauche"])  # other Latin languages are read as pieces
     assert row("[UNK]") not in ids[0].tolist()
-
-
-def test_bert_is_read_from_a_local_folder(tmp_path: Path) -> None:
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    small = BertConfig(
-        vocab_size=30522, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16,
-    )  # fmt: skip
-    BertModel(small, add_pooling_layer=False).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(minilm_folder()).save_pretrained(tmp_path)
-    encoder = TextEncoder(str(tmp_path))
-    features, mask = encoder(["two dogs"])
-    assert features.shape == (1, MAX_TOKENS, 16) and int(mask.sum()) == 4
-    with pytest.raises(WeightsError, match="nowhere"):
-        TextEncoder(str(tmp_path / "nowhere"))
 
 
 def _shipped() -> Path:

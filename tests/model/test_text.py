@@ -84,6 +84,8 @@ def test_folder_that_holds_no_bert_is_refused_by_name(tmp_path: Path) -> None:
     AutoTokenizer.from_pretrained(minilm_folder()).save_pretrained(tmp_path)
     with pytest.raises(WeightsError, match=f"{tmp_path.name}.*name a BERT"):
         TextEncoder(str(tmp_path))
+    with pytest.raises(WeightsError, match="nowhere"):
+        TextEncoder(str(tmp_path / "nowhere"))
 
 
 def test_random_bert_tells_expressions_apart() -> None:
