@@ -67,6 +67,13 @@ class DecoderBroken(IndexerError):
     """The pool of decoding processes cannot be started."""
 
 
+class DecoderClosed(DecoderBroken):
+    """This process ends; what was to be decoded is left to the next one."""
+
+    def __init__(self) -> None:
+        super().__init__("decoding was stopped, since this process ends: try again in a moment")
+
+
 class FeatureStoreError(IndexerError):
     """A file of the feature store cannot be used."""
 
@@ -76,10 +83,15 @@ class DamagedSegment(FeatureStoreError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"the feature segment {path} is damaged: {reason}; mend it: referent index --verify"
+            f"the feature segment {path} is damaged: {reason}; the next index mends it "
+            "(--verify reads whole files)"
         )
         self.path = path
         self.reason = reason
+
+
+class FeatureStoreAway(FeatureStoreError):
+    """The catalog names feature files, and none of them is there."""
 
 
 class FeaturesMissing(FeatureStoreError):

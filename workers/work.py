@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from indexer.db.catalog import Catalog
 from indexer.encoding import claims
-from indexer.errors import CatalogLocked, CatalogUnreachable, PlaceLost
+from indexer.errors import CatalogLocked, CatalogUnreachable, DecoderClosed, PlaceLost
 from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
@@ -21,7 +21,7 @@ from workers.pulse import Progress, Pulse
 log = logger(__name__)
 
 # What may pass by itself: the job stays as it is and is taken up again by the sweeper.
-TRANSIENT = (CatalogLocked, CatalogUnreachable, PlaceLost)
+TRANSIENT = (CatalogLocked, CatalogUnreachable, DecoderClosed, PlaceLost)
 # A job that breaks (not one photo of it) is tried this often before it is given up.
 ATTEMPTS_MAX = 3
 # How often a catalog that is away is asked to take back what a broken turn holds.

@@ -267,7 +267,15 @@ def release(catalog: Catalog, owner: str, key: str | None = None) -> None:
         session.execute(
             update(EncodeClaim)
             .where(mine)
-            .values(lease_owner=None, lease_until=None, attempts=EncodeClaim.attempts - 1)
+            .values(
+                lease_owner=None,
+                lease_until=None,
+                # Of a suspect the claim counted nothing, so there is nothing to take back.
+                attempts=case(
+                    (EncodeClaim.attempts < SUSPECT_AFTER, EncodeClaim.attempts - 1),
+                    else_=EncodeClaim.attempts,
+                ),
+            )
         )
 
 

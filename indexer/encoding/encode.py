@@ -21,6 +21,7 @@ from indexer.encoding.batches import Batches, Outcome
 from indexer.encoding.claims import Work
 from indexer.encoding.commits import Commits, Finished, Tally, path_of
 from indexer.features.store import FeatureStore
+from indexer.features.verify import heal
 from indexer.features.versions import Version, prepare, wanted_tiers
 from indexer.folders.offline import away
 from indexer.photos.decode import Decoded, Decoder
@@ -127,13 +128,14 @@ class Ingest:
         claims.release(self.catalog, self.owner, self.key)
 
     def start(self, *, all_failed: bool = False) -> int:
-        """Begin a run: let failures be tried again, and count what is to do.
+        """Begin a run: look for damage, let failures be tried again, and count what is to do.
 
         Args:
             all_failed: also those that failed too often before.
         Returns:
             contents that wait.
         """
+        heal(self.catalog, self.store, set(self.wanted.values()))
         with self.catalog.session() as session:
             claims.reopen(session, self.key, self.album_id, all_failed=all_failed, away=self.away)
             statuses.settle(session, self.version, self.wanted)
@@ -304,7 +306,11 @@ class Ingest:
             if not (decoded.ok and work.missing):
                 self._take(decoded, {})
             elif claims.try_alone(self.catalog, self.key, self.owner, work.content_hash):
-                self._encode(work.missing, [decoded])
+                try:
+                    self._encode(work.missing, [decoded])
+                except Exception:  # an error is no death
+                    claims.survived(self.catalog, self.key, self.owner, work.content_hash)
+                    raise
                 claims.survived(self.catalog, self.key, self.owner, work.content_hash)
             else:
                 self._commits.fail(

@@ -8,7 +8,6 @@ The best by this score may be ranked again by what else their records hold, roug
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -65,6 +64,8 @@ class Prefilter:
         self._predictor = predictor
         self._fingerprint = predictor.fingerprints["vectors"]
         self._lock = threading.Lock()
+        self.unread = 0
+        """Photos whose vectors cannot be read: they come last, and the next index heals them."""
         self.rebuilt: str | None = None
         """Why the file was built anew when this was opened; None where it was usable."""
         self._load()
@@ -166,48 +167,66 @@ class Prefilter:
     # -- loading -------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Map the file, and encode what it does not cover."""
-        self._stamp = _stamp(vector_file.manifest_path(self._folder, self._fingerprint))
-        self._manifest: Manifest | None = None
-        self._index: Any = None
+        """Map the file, and encode what it does not cover; what was there stays until then."""
+        path = vector_file.manifest_path(self._folder, self._fingerprint)
+        stamp = _stamp(path)
+        manifest: Manifest | None = None
+        index: Any = None
         for _ in range(3):  # another process may swap the file between manifest and index
             try:
-                path = vector_file.manifest_path(self._folder, self._fingerprint)
-                manifest = vector_file.read_manifest(path)
-                self._index = vector_file.read_index(path.parent / manifest.file, manifest)
-                self._manifest = manifest
+                found = vector_file.read_manifest(path)
+                index = vector_file.read_index(path.parent / found.file, found)
+                manifest = found
                 break
             except VectorFileDamaged:
                 continue
-        self._base_rows = self._manifest.rows if self._manifest else 0
-        self._row_of, extra = self._locate()
-        self._extra = self._encode(extra)
-        if self._index is not None and self._manifest is not None:
-            self._table = _table(self._index)
+        row_of, extra, unread = self._locate(manifest)
+        codes = self._encode(extra)
+        self._stamp, self._manifest, self._index = stamp, manifest, index
+        self._base_rows = manifest.rows if manifest else 0
+        self._row_of, self._extra, self.unread = row_of, codes, unread
+        if manifest is not None:
+            self._table = _table(index)
 
-    def _locate(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Map photos (N,) to rows; rows beyond the file's are those of the returned segments."""
+    def _locate(self, manifest: Manifest | None) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
+        """Map photos (N,) to rows, -1 where there are none to be read, and count those.
+
+        Rows beyond the file's are those of the returned segments, (path, positions).
+        """
         places = self._snapshot.places("vectors")
         row_of = np.full(len(self._snapshot), -1, np.int64)
         extra: dict[str, np.ndarray] = {}
+        unread = 0
         ids, inverse = np.unique(places.segment, return_inverse=True)
         paths = self._snapshot.segment_paths(int(each) for each in ids if each >= 0)
-        next_row = self._base_rows
+        next_row = manifest.rows if manifest else 0
         for number, segment_id in enumerate(ids):
             if segment_id < 0:
                 continue  # a photo without vectors is found last, not lost: it scores -inf
             mine = inverse == number
             path = paths[int(segment_id)]
             position = places.position[mine]
-            covered = self._manifest.segments.get(path) if self._manifest else None
+            covered = manifest.segments.get(path) if manifest else None
             if covered is not None:
                 row_of[mine] = covered[0] + position
+            elif not self._readable(path, position):
+                unread += int(mine.sum())
             else:
                 used, local = np.unique(position, return_inverse=True)
                 row_of[mine] = next_row + local
                 extra[path] = used
                 next_row += len(used)
-        return row_of, extra
+        return row_of, extra, unread
+
+    def _readable(self, path: str, positions: np.ndarray) -> bool:
+        try:
+            if int(positions.max()) < len(self._snapshot.store.rows(path)):
+                return True
+            reason = "it has fewer rows than the catalog says"
+            raise DamagedSegment(self._snapshot.store.path_of(path), reason)
+        except DamagedSegment as error:
+            log.warning("%s", error)
+            return False
 
     def _encode(self, extra: dict[str, np.ndarray]) -> Codes | None:
         """Turn rows outside the file into 8 bit codes in memory."""
@@ -229,7 +248,7 @@ class Prefilter:
         """Take up a file that another process has swapped in."""
         path = vector_file.manifest_path(self._folder, self._fingerprint)
         if _stamp(path) != self._stamp:
-            with self._lock, contextlib.suppress(DamagedSegment):
+            with self._lock:
                 if _stamp(path) != self._stamp:
                     self._load()
 

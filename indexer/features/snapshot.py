@@ -7,6 +7,7 @@ segments that it names from being removed, so close it (or drop it) when it is r
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ from indexer.db.tables import Album, FeatureRow, Photo, Segment
 from indexer.errors import DamagedSegment, FeaturesMissing
 from indexer.features import places_cache
 from indexer.features.store import FeatureStore, ReaderLock
+
+log = logging.getLogger(__name__)
 
 # Shorter runs are fetched by position: one fancy index beats many small slices.
 RUN_ROWS = 8
@@ -190,6 +193,29 @@ class Snapshot:
             _copy(rows, position[at], at, out)
         assert out is not None
         return out
+
+    def gather_readable(
+        self, tier: str, indices: np.ndarray, dtype: np.dtype | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the records of those photos that have one which can be read, and their indices.
+
+        Args:
+            indices: snapshot indices (K,); in the common case, all come back as they are.
+        """
+        try:
+            return self.gather(tier, indices, dtype), indices
+        except (DamagedSegment, FeaturesMissing):
+            segment = self.places(tier).segment[indices]
+        whole = np.ones(len(indices), bool)
+        for number in np.unique(segment):
+            mine = segment == number
+            try:
+                self.gather(tier, indices[mine], dtype)
+            except (DamagedSegment, FeaturesMissing) as error:
+                log.warning("%s", error)
+                whole[mine] = False
+        kept = indices[whole]
+        return self.gather(tier, kept, dtype), kept
 
     def _dtype(self, tier: str) -> np.dtype:
         """Return the dtype of a tier's records; an empty one while the tier has none."""

@@ -1,8 +1,9 @@
-"""Verification of the feature store: every byte is read, what is damaged is forgotten and named."""
+"""Damage to the feature store: what is lost is forgotten, so that the next index makes it anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from sqlalchemy import delete, select, update
 
 from indexer.db.catalog import Catalog
 from indexer.db.tables import EncodeClaim, FeatureRow, Photo, Root, Segment
-from indexer.errors import DamagedSegment
+from indexer.errors import DamagedSegment, FeatureStoreAway
 from indexer.features.maintenance import Compacted, merge, touch_all
-from indexer.features.segment import SegmentCheck, check_segment
+from indexer.features.segment import SegmentCheck, check_segment, read_header
 from indexer.features.store import FeatureStore, insert_missing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -67,6 +70,45 @@ def verify(
     return report
 
 
+def heal(catalog: Catalog, store: FeatureStore, fingerprints: Collection[str]) -> Verified:
+    """Forget the rows of segments that are gone or cut short, as every index does at its start.
+
+    Only headers and sizes are looked at, which costs some microseconds a segment; `verify` reads
+    every byte.
+
+    Raises:
+        FeatureStoreAway: not one segment is there, so the store's disk is rather not mounted.
+    """
+    report = Verified()
+    with catalog.reading() as session:
+        found = session.execute(
+            select(Segment.id, Segment.tier, Segment.fingerprint, Segment.path).where(
+                Segment.state == "live"
+            )
+        ).all()
+    if found and not any(store.path_of(row.path).exists() for row in found):
+        raise FeatureStoreAway(
+            f"none of the {len(found):,} feature files is in {store.folder}: is its disk mounted? "
+            "If they are lost for good: referent index --verify"
+        )
+    for segment_id, tier, fingerprint, path in found:
+        if fingerprint not in fingerprints:
+            continue
+        report.segments += 1
+        try:
+            read_header(store.path_of(path))
+        except DamagedSegment as error:
+            log.warning("%s", error)
+            report.damaged.append((str(error.path), error.reason))
+            store.forget(path)
+            with catalog.reading() as session:
+                rows = select(FeatureRow.content_hash).where(FeatureRow.segment_id == segment_id)
+                lost = set(session.scalars(rows))
+            _forget_rows(catalog, segment_id, lost, report)
+            merge(catalog, store, tier, fingerprint, [(segment_id, path)], Compacted())
+    return report
+
+
 def _examine(
     catalog: Catalog,
     store: FeatureStore,
@@ -110,6 +152,7 @@ def _examine(
 def _forget_rows(catalog: Catalog, segment_id: int, bad: set[str], report: Verified) -> None:
     """Remove rows, and let their photos wait for the index again."""
     digests = sorted(bad)
+    named = set(report.photos)
     with catalog.session() as session:
         for start in range(0, len(digests), 500):
             some = digests[start : start + 500]
@@ -125,7 +168,8 @@ def _forget_rows(catalog: Catalog, segment_id: int, bad: set[str], report: Verif
                 .where(of_these, Photo.deleted_at.is_(None))
             ):
                 name = (folder + b"/" + path).decode(errors="backslashreplace")
-                if name not in report.photos:
+                if name not in named:
+                    named.add(name)
                     report.photos.append(name)
                 report.albums.add(album_id)
             session.execute(

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.errors import DecoderBroken
+from indexer.errors import DecoderBroken, DecoderClosed
 from indexer.photos.exif import PhotoFacts
 from indexer.photos.picture import Limits, decode_thumbnail, decode_upright, read_file
 from indexer.settings import MEBIBYTE, Settings
@@ -277,6 +277,9 @@ class Decoder:
         Args:
             photos: (key, path) pairs; drawn lazily, in the caller's thread.
             ahead: photos in work or decoded and not yet taken; default 4 a process, at least 32.
+        Raises:
+            DecoderClosed: `close` came first; of the photos that were left nothing is known.
+            DecoderBroken: no process can be started.
         """
         bound = max(self.workers, ahead or max(32, 4 * self.workers))
         call = _Call(queue.SimpleQueue())
@@ -306,33 +309,36 @@ class Decoder:
         return next(iter(self.decode([(None, path)])))
 
     def close(self) -> None:
-        """End all processes; photos in work are dropped."""
+        """End all processes; whoever still waits for a photo gets `DecoderClosed`."""
         with self._lock:
             self._closed = True
             threads, self._threads = self._threads, []
             for child in self._children:
                 child.process.kill()  # wakes the thread that waits for it
-        for _ in threads:
-            self._tasks.put(None)
+            for _ in threads:
+                self._tasks.put(None)  # behind all tasks, which are answered on the way
         for thread in threads:
             thread.join()
 
     def _submit(self, call: _Call, key: object, path: bytes) -> None:
         with self._lock:
             if self._closed:
-                raise DecoderBroken("the decoder is closed")
+                raise DecoderClosed
             if len(self._threads) < self.workers:
                 thread = threading.Thread(target=self._serve, name="decoder", daemon=True)
                 self._threads.append(thread)
                 thread.start()
-        self._tasks.put((call, key, path))
+            self._tasks.put((call, key, path))
 
     def _serve(self) -> None:
         """One thread: keeps one process alive and asks it photo after photo."""
         child: _Child | None = None
         while (task := self._tasks.get()) is not None:
             call, key, path = task
-            if not call.wanted or self._closed:
+            if not call.wanted:
+                continue
+            if self._closed:
+                call.answers.put(DecoderClosed())
                 continue
             try:
                 if child is not None and child.process.poll() is not None:
@@ -342,9 +348,12 @@ class Decoder:
                     child = self._start()
                 found, pixels = child.ask(path, self.settings.decode_timeout_s)
             except _Stopped as stopped:
-                found, pixels = {"reason": str(stopped)}, None
                 self._end(child)
                 child = None
+                if self._closed:  # we ended it, so the photo is not to blame
+                    call.answers.put(DecoderClosed())
+                    continue
+                found, pixels = {"reason": str(stopped)}, None
             except BaseException as error:  # the caller's thread is the one to hear of it
                 call.answers.put(error)
                 self._end(child)

@@ -226,7 +226,10 @@ def _logits(
     if not len(rows):
         return
     words = engine.models.words(view.predictor, expression)
-    judged = view.predictor.judge(view.snapshot.gather("tokens", rows), words)
+    tokens, rows = view.snapshot.gather_readable("tokens", rows)
+    if not len(rows):
+        return
+    judged = view.predictor.judge(tokens, words)
     ids = view.snapshot.photo_ids[rows].tolist()
     yield dict(zip(ids, judged.no_target_logit.tolist(), strict=True))
 

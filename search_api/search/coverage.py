@@ -41,7 +41,7 @@ class Coverage:
         if self.filtered == 0:
             return f"Nothing to search: none of {self.total:,} photos is indexed and passes."
         if self.verified < self.prefiltered:
-            return f"Nothing found before the search was stopped; {verified}."
+            return f"Nothing in the photos that were looked at matches; {verified}."
         if self.verified < self.filtered:
             return (
                 f"Nothing in the {self.verified:,} likeliest of {self.filtered:,} photos matches; "

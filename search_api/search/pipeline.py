@@ -215,6 +215,7 @@ class _Tally:
         self.rejected: list[Decision] = []
         self.verified = 0
         self.kept = 0
+        self.damaged = 0
         self.stopped = False
         self.finished = False
 
@@ -238,7 +239,11 @@ class _Tally:
             return self._take(self._verify(plan, rows), keep=keep)
         view = plan.view
         with self.watch.stage("gather"):
-            tokens = view.snapshot.gather("tokens", rows)
+            tokens, readable = view.snapshot.gather_readable("tokens", rows)
+            self.damaged += len(rows) - len(readable)
+            rows = readable
+        if not len(rows):
+            return []
         with self.watch.stage("judge"):
             judgement = view.predictor.judge(tokens, plan.words)
         with self.watch.stage("decide"):
@@ -292,6 +297,8 @@ class _Tally:
         if self.verification is not None and (missed := self.verification.unreadable):
             text = f"{photos(missed)} could be neither read nor verified."
             self.notes = (*self.notes, Note("unreadable", text))
+        if self.damaged:
+            self.notes = (*self.notes, _damaged(self.damaged, "could not be judged"))
         self.matched.sort(key=lambda d: d.order)
         with self.watch.stage("keep"):
             runs.finish(
@@ -399,4 +406,11 @@ def _notes(views: list[View], query: Query) -> tuple[Note, ...]:
         )
     if failed := sum(view.by_status.get("failed", 0) for view in views):
         notes.append(Note("failed", f"{photos(failed)} could not be read and cannot be found."))
+    if unread := sum(view.prefilter.unread for view in views):
+        notes.append(_damaged(unread, "are looked at last"))
     return tuple(notes)
+
+
+def _damaged(count: int, so: str) -> Note:
+    text = f"Features of {photos(count)} are damaged, so they {so}; the next index makes them anew."
+    return Note("damaged-features", text)

@@ -71,7 +71,7 @@ def _ranked(
     row = home.rows_of(np.array([photo_id])) if home is not None else np.empty(0, np.int64)
     if home is None or not len(row):
         raise NotIndexed(f"Photo {photo_id} has no features; index its album.", field="photo")
-    wanted = _vectors(home, row)[0]  # (V, D)
+    wanted = _unit(home, home.snapshot.gather("vectors", row))[0]  # (V, D)
     if run_id is not None:
         run, _ = runs.one_hit(engine.catalog, run_id, photo_id)
         sentence = engine.models.words(home.predictor, run.expression).sentence[0]
@@ -115,15 +115,18 @@ def _scores(
         near = np.unique(
             np.concatenate([view.prefilter.search(vector, k, among)[0] for vector in wanted])
         )
-    vectors = _vectors(view, near)  # (N, V, D)
+    records, near = view.snapshot.gather_readable("vectors", near)
+    if not len(near):
+        return []
+    vectors = _unit(view, records)  # (N, V, D)
     cosines = np.einsum("qd,nvd->nqv", wanted, vectors)  # (n, D) x (N, V, D) -> (N, n, V)
     similarity = cosines.max(axis=2).mean(axis=1)
     ids = view.snapshot.photo_ids[near]
     return [(float(s), int(i)) for s, i in zip(similarity, ids, strict=True)]
 
 
-def _vectors(view: View, rows: np.ndarray) -> np.ndarray:
-    """Unit region vectors (N, V, D) of some rows."""
-    vectors = view.predictor.vectors_of(view.snapshot.gather("vectors", rows))
+def _unit(view: View, records: np.ndarray) -> np.ndarray:
+    """Unit region vectors (N, V, D) of records (N,)."""
+    vectors = view.predictor.vectors_of(records)
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(norms, 1e-12)

@@ -429,6 +429,39 @@ def test_only_a_death_inside_the_network_is_held_against_a_photo(
 # -- harm --------------------------------------------------------------------------------------
 
 
+def test_photo_that_kills_its_workers_is_given_up_however_often_others_stop_before_its_turn(
+    lite: Catalog, tmp_path: Path
+) -> None:
+    number = album(lite, "small", folder_of(tmp_path / "photos", 1))
+    scan_album(lite, "small")
+    wanted = {"tokens": "t"}
+
+    def take(owner: str) -> claims.Work | None:
+        work, _ = claims.claim(lite, number, wanted, owner, limit=1)
+        return work[0] if work else None
+
+    def die() -> None:
+        with lite.session() as session:
+            session.execute(update(EncodeClaim).values(lease_until=0.0))
+
+    tries = 0
+    for turn in range(30):
+        owner = f"worker {turn}"
+        work = take(owner)
+        assert work is not None
+        if turn % 2:  # asked to stop before it was this photo's turn
+            claims.release(lite, owner)
+        elif work.attempts < claims.SUSPECT_AFTER:
+            tries += 1
+            die()  # in a batch with others
+        elif claims.try_alone(lite, "t", owner, work.content_hash):
+            tries += 1
+            die()
+        else:
+            break
+    assert tries == claims.SUSPECT_AFTER - 1 + claims.ALONE_MAX
+
+
 def test_damaged_rows_are_encoded_again_and_no_others(lite: Catalog, tmp_path: Path) -> None:
     album(lite, "small", folder_of(tmp_path / "photos", 10))
     run(lite, FakePredictor())

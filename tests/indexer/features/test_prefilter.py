@@ -316,6 +316,29 @@ def test_where_records_are_damaged_inner_products_must_do(
     np.testing.assert_array_equal(indices, inner[0][:20])
 
 
+def test_file_that_is_swapped_while_a_segment_is_lost_is_taken_up_without_its_photos(
+    library: Library,
+) -> None:
+    library.add(300)
+    found, query = library.open(), library.query()
+    library.add(100)
+    (outside,) = {
+        path for path, _ in found._snapshot.live_segments(library.predictor.fingerprints["vectors"])
+    } - set(found._manifest.segments if found._manifest else ())
+    late = library.open()
+    assert (late.covered, late.unread) == (300, 0)
+    library.store.forget(outside)
+    library.store.path_of(outside).unlink()
+    vector_file.manifest_path(
+        library.settings.features_dir, library.predictor.fingerprints["vectors"]
+    ).touch()  # as another process does that swaps the file
+    indices, scores = late.search(query, 400)
+    assert late.unread == 100
+    assert np.isneginf(scores[300:]).all() and sorted(indices[300:]) == list(range(300, 400))
+    np.testing.assert_array_equal(indices[:300], found.search(query, 300)[0])
+    assert library.open().unread == 100
+
+
 @pytest.mark.parametrize("reranked", [False, True])
 def test_few_lists_are_looked_at_and_the_best_are_in_them(
     library: Library, monkeypatch: pytest.MonkeyPatch, reranked: bool

@@ -157,7 +157,7 @@ def test_segment_cut_short_is_refused_by_name(tmp_path: Path, keep: int) -> None
         dtype=DTYPE,
     )
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DamagedSegment, match=r"one\.seg.*--verify"):
+    with pytest.raises(DamagedSegment, match=r"one\.seg.*the next index mends it"):
         segment.map_rows(path)
 
 

@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from indexer.errors import DecoderBroken, PhotoRefused, PhotoUnreadable
+from indexer.errors import DecoderClosed, PhotoRefused, PhotoUnreadable
 from indexer.folders.content import content_hash, hash_file
 from indexer.folders.walk import FoundFile
 from indexer.photos import decode as decode_module
@@ -418,8 +418,42 @@ def test_leaving_early_and_closing_end_the_processes(settings: Settings, tmp_pat
     assert decoder.decode_one(tmp_path / "a.png").ok
     decoder.close()
     assert [p for p in psutil.Process().children() if "decoding_process" in str(p.cmdline())] == []
-    with pytest.raises(DecoderBroken, match="closed"):
+    with pytest.raises(DecoderClosed):
         decoder.decode_one(tmp_path / "a.png")
+
+
+def test_closing_answers_everyone_who_waits_and_blames_no_photo(
+    settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    noise = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), np.uint8)
+    Image.fromarray(noise).save(path, compress_level=1)
+    decoder = Decoder(settings, SIDE, workers=1)
+    started = threading.Barrier(3)
+    ended: list[tuple[str, list[str | None]]] = []
+
+    def wait() -> None:
+        reasons: list[str | None] = []
+        try:
+            for number, one in enumerate(decoder.decode(((n, path) for n in range(200)), ahead=99)):
+                reasons.append(one.reason)
+                if number == 0:
+                    started.wait()
+        except DecoderClosed as error:
+            ended.append((str(error), reasons))
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    decoder.close()
+    for thread in threads:
+        thread.join(60)
+    assert len(ended) == 2
+    assert all("this process ends" in said for said, _ in ended)
+    assert {reason for _, reasons in ended for reason in reasons} == {None}
+    with pytest.raises(DecoderClosed):
+        decoder.decode_one(path)
 
 
 def test_decoding_processes_import_neither_torch_nor_the_database() -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
 from indexer.db.tables import Album, CalibrationRow, Photo
-from indexer.errors import UnknownAlbum
+from indexer.errors import FeatureStoreAway, UnknownAlbum
+from indexer.features.store import FeatureStore
 from model.calibration import Calibration
 from model.masks import from_rle
 from model.precision import HeadDtype
@@ -352,7 +353,7 @@ def test_search_stops_at_its_time_limit_after_one_batch_and_says_so(
     assert done.state == "stopped"
     assert done.coverage.verified == 8
     assert [note.code for note in done.notes] == ["stopped"]
-    assert "before the search was stopped; 8 of 24" in done.coverage.sentence()
+    assert "photos that were looked at matches; 8 of 24" in done.coverage.sentence()
 
 
 def test_nothing_found_says_how_many_photos_were_verified(
@@ -503,3 +504,51 @@ def test_rough_judgement_chooses_what_a_fast_search_verifies(
         query = Query(expression=EXPRESSION, candidates=4, threshold=0.0)
         found = {d.photo_id for d in collect(engine, query).matched}
         assert found == {int(view.snapshot.photo_ids[row]) for row in order[:4]}
+
+
+def lose(library: Library, tier: str) -> None:
+    """Delete every feature file of a tier behind the back of a server that then starts anew."""
+    for file in (library.settings.features_dir / tier).rglob("*.seg"):
+        file.unlink()
+    for file in library.settings.features_dir.rglob("*.faiss"):
+        file.unlink()
+    engine = library.engine
+    store = FeatureStore.open(library.settings, engine.catalog)
+    library.engine = Engine(library.settings, engine.catalog, store, library.predictor)
+
+
+@pytest.mark.parametrize(("tier", "verified"), [("vectors", 8), ("tokens", 2)])
+def test_album_with_a_lost_feature_file_is_searched_without_it_and_healed_by_the_next_index(
+    own_library: Library, tier: str, verified: int
+) -> None:
+    library = own_library
+    lost = library.settings.features_dir / tier
+    before = set(lost.rglob("*.seg"))
+    for number in (90, 91):
+        paint(library.photos / f"{number}.png", number)
+    library.index()  # another file of the tier, which stays
+    query = Query(expression=EXPRESSION, mode="exhaustive", threshold=library.threshold())
+    whole = collect(library.engine, query)
+    assert (whole.coverage.verified, whole.notes) == (8, ())
+    kept = {file: file.read_bytes() for file in lost.rglob("*.seg") if file not in before}
+    assert kept
+    lose(library, tier)
+    for file, data in kept.items():
+        file.write_bytes(data)
+    done = collect(library.engine, query)
+    assert (done.state, done.coverage.total, done.coverage.verified) == ("done", 8, verified)
+    assert [note.code for note in done.notes] == ["prefilter-rebuilt", "damaged-features"]
+    assert "6 photos" in done.notes[1].text
+    photo = int(library.engine.views("small")[0].snapshot.photo_ids[-1])
+    assert len(similar(library.engine, photo_id=photo, size=7)) == (1 if tier == "vectors" else 7)
+    library.index()
+    again = collect(library.engine, query)
+    assert (again.coverage, again.notes) == (whole.coverage, ())
+    assert again.matched_pairs() == whole.matched_pairs()
+
+
+def test_index_does_not_make_a_whole_store_anew_that_is_only_away(own_library: Library) -> None:
+    for tier in ("tokens", "masks", "vectors"):
+        lose(own_library, tier)
+    with pytest.raises(FeatureStoreAway, match="is its disk mounted"):
+        own_library.index()
