@@ -258,7 +258,7 @@ class Decoder:
         self._threads: list[threading.Thread] = []
         self._children: set[_Child] = set()
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -311,7 +311,7 @@ class Decoder:
     def close(self) -> None:
         """End all processes; whoever still waits for a photo gets `DecoderClosed`."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             threads, self._threads = self._threads, []
             for child in self._children:
                 child.process.kill()  # wakes the thread that waits for it
@@ -322,7 +322,7 @@ class Decoder:
 
     def _submit(self, call: _Call, key: object, path: bytes) -> None:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise DecoderClosed
             if len(self._threads) < self.workers:
                 thread = threading.Thread(target=self._serve, name="decoder", daemon=True)
@@ -337,7 +337,7 @@ class Decoder:
             call, key, path = task
             if not call.wanted:
                 continue
-            if self._closed:
+            if self._closed.is_set():
                 call.answers.put(DecoderClosed())
                 continue
             try:
@@ -350,7 +350,7 @@ class Decoder:
             except _Stopped as stopped:
                 self._end(child)
                 child = None
-                if self._closed:  # we ended it, so the photo is not to blame
+                if self._closed.is_set():  # we ended it, so the photo is not to blame
                     call.answers.put(DecoderClosed())
                     continue
                 found, pixels = {"reason": str(stopped)}, None
@@ -373,7 +373,7 @@ class Decoder:
         child = _Child(self.settings, self.input_size)
         with self._lock:
             self._children.add(child)
-            if self._closed:
+            if self._closed.is_set():
                 child.process.kill()
         return child
 
