@@ -107,6 +107,13 @@ class Settings(BaseSettings):
         "head is indexed without decoding a photo again.",
     )
 
+    idle_s: float = Field(
+        default=900.0,
+        ge=0,
+        le=30 * 86_400,
+        description="A server lets go of networks and opened albums that nothing has used for so "
+        "long; the next search opens them again. 0 keeps them.",
+    )
     job_width: int = Field(
         default=8, ge=1, le=1024, description="How many workers may share one indexing job."
     )

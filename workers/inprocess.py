@@ -118,6 +118,8 @@ class InProcessRunner:
             except Exception:
                 log.exception("runner")
             if place is None:
+                if self._settings.idle_s:
+                    self._models.let_go(self._settings.idle_s)
                 self._wake.wait(self._poll_s)
 
 

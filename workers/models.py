@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class Models:
         self._decoder: Decoder | None = None
         self._decoder_size = 0
         self._lock = threading.Lock()
+        self._used_at = time.monotonic()
         self.cursors: dict[tuple[int, int], int] = {}
         """Where this process's part of a run stands, by (job, album): a photo's id."""
 
@@ -47,6 +49,7 @@ class Models:
             UnknownModel, WeightsError.
         """
         with self._lock:
+            self._used_at = time.monotonic()
             if self._predictor is None or self._name != name:
                 self._predictor = None  # two at once might not fit into memory
                 log.info("loading model", model=name)
@@ -72,10 +75,19 @@ class Models:
                 self._decoder_size = input_size
             return self._decoder
 
+    def let_go(self, idle_s: float) -> None:
+        """Between turns: let go what no turn has asked for in so long."""
+        with self._lock:
+            if time.monotonic() - self._used_at >= idle_s:
+                self._let_go()
+
     def close(self) -> None:
         """Let the network and the decoding processes go."""
         with self._lock:
-            self._predictor = self._name = None
-            if self._decoder is not None:
-                self._decoder.close()
-                self._decoder = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._predictor = self._name = None
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None

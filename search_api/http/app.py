@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -80,6 +81,7 @@ def create_app(
             warming.start()
         else:
             server.ready.set()
+        idling = asyncio.create_task(server.let_go_when_idle())
         try:
             if lifespan is None:
                 yield
@@ -87,6 +89,7 @@ def create_app(
                 async with lifespan(server):
                     yield
         finally:
+            idling.cancel()
             # A thread inside torch when the interpreter ends would abort the process.
             if warm_up:
                 await run_in_threadpool(warming.join)

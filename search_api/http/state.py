@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
 
 from indexer.photos.decode import Decoder
 from search_api.http.limits import Slots
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 PRUNE_EVERY = 64
 # Uploads are only checked to decode; they are scaled to the least that a decoder makes.
 CHECK_SIDE_PX = 32
+# How often a server looks for what is idle, at the least.
+LOOK_S = 60.0
 
 
 @dataclass
@@ -60,6 +65,14 @@ class Server:
         self._searches_done += 1
         if self._searches_done % PRUNE_EVERY == 0:
             runs.prune(self.engine.catalog, self.limits.kept_runs)
+
+    async def let_go_when_idle(self) -> None:
+        """Let the engine go of what nobody uses, again and again, until cancelled."""
+        idle_s = self.engine.settings.idle_s
+        while idle_s:
+            await asyncio.sleep(min(LOOK_S, idle_s / 4))
+            if await run_in_threadpool(self.engine.let_go, idle_s):
+                log.info("nothing was searched for %g s: networks or albums were let go", idle_s)
 
     def warm_up(self) -> None:
         """Load what the first search needs, then report readiness; a failure is logged."""

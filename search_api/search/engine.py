@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import OrderedDict
@@ -21,6 +22,7 @@ from indexer.features.snapshot import Snapshot, open_snapshot
 from indexer.features.store import FeatureStore
 from indexer.settings import Settings
 from model.calibration import Calibration
+from model.precision import return_freed_memory
 from model.predictor import Predictor, Words
 from search_api.search.album_decisions import own_calibration
 from search_api.search.coverage import Note
@@ -52,6 +54,7 @@ class View:
     notes: tuple[Note, ...]
     opened_at: float = 0.0
     opening_s: float = 0.0
+    used_at: float = 0.0
     subsets: OrderedDict[Filters, np.ndarray] = field(default_factory=OrderedDict, repr=False)
 
     @property
@@ -134,6 +137,7 @@ class Engine:
             return None
         known = self._views.get(album_id)
         if known is not None and (known.key == key or _still_good(known)):
+            known.used_at = time.monotonic()
             return known
         with self._opening:
             known = self._views.get(album_id)
@@ -141,6 +145,28 @@ class Engine:
                 known = self._open_view(album_id, key)
                 self._views[album_id] = known
             return known
+
+    def let_go(self, idle_s: float) -> bool:
+        """Let go of albums that no search has looked at for so long, and of networks with them.
+
+        The next search opens them anew, with the same answers; one that runs keeps what it holds.
+
+        Returns:
+            whether there was anything to let go.
+        """
+        unused_since = time.monotonic() - idle_s
+        with self._opening:
+            idle = [id for id, view in self._views.items() if view.used_at <= unused_since]
+            gone = [self._views.pop(id, None) for id in idle]
+            some = any(view is not None for view in gone)
+            del gone
+        if not self._views:  # they hold their networks
+            some = self.models.let_go(unused_since) or some
+        some = self.verifiers.let_go(unused_since) or some
+        if some:
+            gc.collect()
+            return_freed_memory()
+        return some
 
     def subset(self, view: View, filters: Filters) -> np.ndarray | None:
         """Rows of the view's snapshot that pass the filters, ascending; None means every row."""
@@ -196,7 +222,7 @@ class Engine:
             by_status=by_status,
             notes=_rebuilt(prefilter),
         )
-        view.opened_at = time.monotonic()
+        view.opened_at = view.used_at = time.monotonic()
         view.opening_s = view.opened_at - begun
         return view
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -22,7 +23,8 @@ class Models:
 
     def __init__(self, settings: Settings, predictor: Predictor | None = None) -> None:
         self._settings = settings
-        self._default = predictor
+        self._given = self._default = predictor
+        self._used_at = time.monotonic()
         self._others: OrderedDict[str, Predictor] = OrderedDict()
         self._words: OrderedDict[tuple[str, str, str], Words] = OrderedDict()
         self._loading = threading.Lock()
@@ -31,11 +33,31 @@ class Models:
     @property
     def default(self) -> Predictor:
         """The network of the settings, loaded at first use (seconds)."""
-        if self._default is None:
-            with self._loading:
-                if self._default is None:
-                    self._default = self._load(self._settings.model)
-        return self._default
+        self._used_at = time.monotonic()
+        if (known := self._default) is not None:
+            return known
+        with self._loading:
+            if self._default is None:
+                self._default = self._load(self._settings.model)
+            return self._default
+
+    def let_go(self, unused_since: float) -> bool:
+        """Let every network go that can be loaded again, if none was used since then.
+
+        Args:
+            unused_since: a time of `time.monotonic`.
+        Returns:
+            whether there was any.
+        """
+        with self._loading:
+            held = bool(self._others) or self._default is not self._given
+            if self._used_at > unused_since or not held:
+                return False
+            self._default = self._given
+            self._others.clear()
+        with self._caching:
+            self._words.clear()
+        return True
 
     def named(self, name: str) -> Predictor:
         """The network of this name, shared with the searches where it is theirs.
@@ -80,6 +102,7 @@ class Models:
 
     def words(self, predictor: Predictor, expression: str) -> Words:
         """Word features of one expression; those of recent expressions are kept."""
+        self._used_at = time.monotonic()
         prints = predictor.fingerprints  # a dual encoder's sentences lie in another space
         key = (prints["head"], prints["vectors"], expression)
         with self._caching:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,7 @@ class Verifiers:
         self._settings = settings
         self._loading = threading.Lock()
         self._kept: OfficialVerifier | None = None
+        self._used_at = time.monotonic()
 
     def keep(self, verifier: OfficialVerifier) -> None:
         """Use a verifier that is loaded already, under its name."""
@@ -83,12 +85,28 @@ class Verifiers:
             WeightsError: it was not imported here; the message says how to.
         """
         with self._loading:
+            self._used_at = time.monotonic()
             if self._kept is not None and self._kept.name == name:
                 return self._kept
             path = weights_of_verifier(self._settings, name)
             self._kept = None  # one network at a time: the base one takes a gigabyte
             self._kept = load_verifier(path, device=device_of(self._settings))
             return self._kept
+
+    def let_go(self, unused_since: float) -> bool:
+        """Let the verifier go if it was not asked for since then, and can be loaded again.
+
+        Returns:
+            whether there was one.
+        """
+        with self._loading:
+            kept = self._kept
+            if kept is None or self._used_at > unused_since:
+                return False
+            if not (self._settings.home / "models" / f"{kept.name}.safetensors").is_file():
+                return False
+            self._kept = None
+            return True
 
 
 @dataclass
