@@ -20,6 +20,10 @@ def albums(
         list[Path] | None,
         typer.Option(help="Take a folder and its photos from the album; no file is touched."),
     ] = None,
+    moved: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="OLD lies at NEW now: photos keep their marks.", metavar="OLD NEW"),
+    ] = None,
     include: Annotated[
         list[str] | None, typer.Option(help="Take only files that a glob covers (2019, *.jpg).")
     ] = None,
@@ -41,10 +45,10 @@ def albums(
     Changes of folders and globs take effect with the next `referent index`.
     """
     from indexer.db.catalog import Catalog
-    from indexer.folders.albums import change_album, delete_album, list_albums
+    from indexer.folders.albums import change_album, delete_album, list_albums, what_goes_with
     from indexer.settings import Settings
 
-    changes = bool(add or drop or include or exclude or drop_glob or rename)
+    changes = bool(add or drop or moved or include or exclude or drop_glob or rename)
     if name is None and (changes or delete):
         raise typer.BadParameter("name the album that is to be changed", param_hint="NAME")
     with Catalog.open(Settings()) as catalog:
@@ -57,6 +61,15 @@ def albums(
                 f"forgot the album {name!r} ({photos} photos); no file was touched", err=True
             )
             return
+        for folder in drop or () if name is not None and not yes else ():
+            with catalog.reading() as session:
+                photos, marks = what_goes_with(session, str(name), folder)
+            if photos:
+                typer.confirm(
+                    f"{folder} takes {photos:,} photos and {marks:,} marks with it (the files "
+                    f"stay). If it has only moved: --moved {folder} NEW. Drop it?",
+                    abort=True,
+                )
         if name is not None and changes:
             with catalog.session() as session:
                 name = change_album(
@@ -64,6 +77,7 @@ def albums(
                     name,
                     add=add or (),
                     drop=drop or (),
+                    moved=[moved] if moved else (),
                     include=include or (),
                     exclude=exclude or (),
                     drop_globs=drop_glob or (),
@@ -83,6 +97,7 @@ def albums(
 
 albums.epilog = (  # type: ignore[attr-defined]
     "Example: `referent albums`, `referent albums holidays --add ~/Photos/2024 --exclude raw`, "
+    "`referent albums holidays --moved /mnt/old/2024 ~/Photos/2024`, "
     "`referent albums --json`"
 )
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, distinct, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, distinct, exists, func, select
+from sqlalchemy.orm import Session, aliased
 
 from indexer.db.catalog import album_named, count_by_status
-from indexer.db.tables import Album, Photo, Root
+from indexer.db.tables import Album, Mark, Photo, Root
 from indexer.errors import AlbumExists, FolderError, UnknownGlob
+from indexer.folders.moved import carry_from, move_root
 
 
 @dataclass(frozen=True)
@@ -106,21 +107,63 @@ def check_folder(folder: Path | bytes) -> bytes:
 def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
     """Take a folder from an album, and its photos' rows with it; files are never touched.
 
+    Marks go over to the same photos in other folders of the album, where there are any.
+
     Returns:
         How many photos went.
     Raises:
         FolderError: it is none of the album's folders.
     """
+    root = _root_at(session, album, folder)
+    photos = session.scalar(select(func.count()).select_from(Photo).where(Photo.root_id == root.id))
+    carry_from(session, root)
+    session.delete(root)
+    album.revision += 1
+    return photos or 0
+
+
+def what_goes_with(session: Session, name: str, folder: Path | bytes) -> tuple[int, int]:
+    """Photos and marks that `drop_folder` would take with a folder.
+
+    Raises:
+        UnknownAlbum, FolderError.
+    """
+    root = _root_at(session, album_named(session, name), folder)
+    other = aliased(Photo)
+    kept = exists().where(
+        other.content_hash == Photo.content_hash,
+        other.album_id == root.album_id,
+        other.root_id != root.id,
+        other.deleted_at.is_(None),
+    )
+    photos = select(func.count(Photo.id)).where(Photo.root_id == root.id)
+    marks = select(func.count(Mark.id)).join(Photo, Photo.id == Mark.photo_id)
+    return (
+        session.scalar(photos) or 0,
+        session.scalar(marks.where(Photo.root_id == root.id, ~kept)) or 0,
+    )
+
+
+def folder_moved(session: Session, album: Album, old: Path | bytes, new: Path | bytes) -> int:
+    """Note that an album's folder lies elsewhere now: its photos keep their rows and marks.
+
+    Returns:
+        How many photos are followed to the new place.
+    Raises:
+        FolderError: the old one is none of the album's folders, or the new one cannot be read.
+    """
+    root = _root_at(session, album, old)
+    moved = move_root(session, root, check_folder(new))
+    album.revision += 1
+    return moved
+
+
+def _root_at(session: Session, album: Album, folder: Path | bytes) -> Root:
     place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes
     roots = session.scalars(select(Root).where(Root.album_id == album.id)).all()
     for root in roots:
         if root.path == place:
-            photos = session.scalar(
-                select(func.count()).select_from(Photo).where(Photo.root_id == root.id)
-            )
-            session.delete(root)
-            album.revision += 1
-            return photos or 0
+            return root
     names = ", ".join(_shown(root.path) for root in roots)
     raise FolderError(f"{_shown(place)} is no folder of the album {album.name!r} ({names})")
 
@@ -143,19 +186,24 @@ def change_album(
     *,
     add: Sequence[Path] = (),
     drop: Sequence[Path] = (),
+    moved: Sequence[tuple[Path, Path]] = (),
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     drop_globs: Sequence[str] = (),
     rename: str | None = None,
 ) -> str:
-    """Add and drop folders and globs, rename; all or nothing.
+    """Add, move and drop folders and globs, rename; all or nothing.
 
+    Args:
+        moved: (old folder, new folder) pairs, see `folder_moved`.
     Returns:
         The album's name afterwards.
     Raises:
         UnknownAlbum, UnknownGlob, FolderError, AlbumExists.
     """
     album = album_named(session, name)
+    for old, new in moved:
+        folder_moved(session, album, old, new)
     for folder in drop:
         drop_folder(session, album, folder)
     for glob in drop_globs:

@@ -169,6 +169,7 @@ class _Scan:
         self.real_roots = tuple(os.path.realpath(root.path) for root in self.roots)
         self.vanished = array("q")
         self.excluded = array("q")
+        self.offline_roots: set[int] = set()
         self.folder = b""
         self._told_at = 0.0
 
@@ -182,14 +183,14 @@ class _Scan:
                     self._scan_root(root, outermost(only[root.id]), readers, whole=False)
                 if self.report.stopped:
                     return self.report
-        since = min((root.scanned_at or 0.0 for root in self.roots), default=0.0)
         settled = settle(
             self.catalog,
             self.album.id,
             vanished=self.vanished,
             excluded=self.excluded,
             living=self.living,
-            since=since,
+            scanned={root.id: root.scanned_at or 0.0 for root in self.roots},
+            offline=self.offline_roots,
             confirm=self.confirm,
         )
         self.report.moved += settled.moved
@@ -209,6 +210,7 @@ class _Scan:
         reason = self._why_offline(root)
         if reason is not None:
             self.report.offline.append((_shown(root.path), reason))
+            self.offline_roots.add(root.id)
             return
         walk = Walk(root.path, self.globs, self.real_roots, on_folder=self._enter)
         self._protect_mounts(root, walk)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -15,10 +15,9 @@ from indexer.db.catalog import Catalog, touch
 from indexer.db.clock import clock
 from indexer.db.tables import Album, Base, Photo
 from indexer.folders.content import HashedFile
+from indexer.folders.moved import chunks, elsewhere, follow, photos_of, update_each
 from indexer.folders.walk import FoundFile
 
-# Parameters of one IN (...): far below the limits of both databases.
-_CHUNK = 1000
 _PHOTOS = Base.metadata.tables[Photo.__tablename__]
 
 
@@ -90,7 +89,8 @@ def settle(
     vanished: Sequence[int],
     excluded: Sequence[int],
     living: int,
-    since: float,
+    scanned: Mapping[int, float],
+    offline: Collection[int],
     confirm: bool,
 ) -> Settled:
     """Follow moved photos to their new place, tombstone the rest.
@@ -99,15 +99,26 @@ def settle(
         vanished: ids of rows whose files were not found in a folder that is really there.
         excluded: ids of rows that the album's globs leave out now; never asked about.
         living: photos that the album had before the scan.
-        since: rows added after this time may be a vanished photo at another place.
+        scanned: root id → end of its last scan; a row that was added after it may be a vanished
+            photo at another place.
+        offline: ids of roots that are not there: their photos are followed, and never tombstoned.
         confirm: tombstone even more than half of the album.
     """
     settled = Settled()
     gone: list[int] = []
-    for chunk in _chunks(vanished):
+
+    def is_new(row: Any) -> bool:
+        return row.root_id not in offline and row.added_at >= scanned.get(row.root_id, 0.0)
+
+    for chunk in chunks(elsewhere(catalog, album_id, offline, is_new)):
         with catalog.session() as session:
             lock_album(session, album_id)
-            moved = _follow(session, album_id, chunk, since)
+            settled.moved += len(follow(session, album_id, chunk, is_new))
+            touch(session, album_id)
+    for chunk in chunks(vanished):
+        with catalog.session() as session:
+            lock_album(session, album_id)
+            moved = follow(session, album_id, chunk, is_new)
             if moved:
                 touch(session, album_id)
         settled.moved += len(moved)
@@ -115,7 +126,7 @@ def settle(
     if 2 * len(gone) > living and not confirm:
         settled.unconfirmed = len(gone)
         gone = []
-    for chunk in _chunks([*gone, *excluded]):
+    for chunk in chunks([*gone, *excluded]):
         with catalog.session() as session:
             lock_album(session, album_id)
             session.execute(
@@ -148,7 +159,7 @@ def add_files(
     """
     paths = [item.file.path for item in files]
     taken: set[bytes] = set()
-    for chunk in _chunks(paths):
+    for chunk in chunks(paths):
         query = select(Photo.path).where(Photo.root_id == root_id, Photo.path.in_(chunk))
         taken.update(session.scalars(query))  # another scan was quicker
     graves = _tombstones(session, album_id, [item.hashed.content_hash for item in files])
@@ -180,7 +191,7 @@ def add_files(
         )
     if revived:
         columns = ("root_id", "path", "size", "mtime_ns", "inode")
-        _update_each(session, revived, columns, status="new", error=None, deleted_at=None)
+        update_each(session, revived, columns, status="new", error=None, deleted_at=None)
     return len(inserts), len(revived)
 
 
@@ -188,39 +199,17 @@ def _tombstones(
     session: Session, album_id: int, hashes: Sequence[str | None]
 ) -> defaultdict[str, list[int]]:
     graves: defaultdict[str, list[int]] = defaultdict(list)
-    for row in _photos_of(session, album_id, {value for value in hashes if value is not None}):
+    for row in photos_of(session, album_id, {value for value in hashes if value is not None}):
         if row.deleted_at is not None:
             graves[row.content_hash].append(row.id)
     return graves
-
-
-def _photos_of(session: Session, album_id: int, hashes: set[str]) -> Iterator[Any]:
-    """The album's rows of some contents, by id.
-
-    Only the hash is asked of the database: given the album as well, SQLite may walk all of it.
-    """
-    columns = (
-        Photo.content_hash,
-        Photo.album_id,
-        Photo.id,
-        Photo.root_id,
-        Photo.path,
-        Photo.size,
-        Photo.mtime_ns,
-        Photo.inode,
-        Photo.added_at,
-        Photo.deleted_at,
-    )
-    for chunk in _chunks(sorted(hashes)):
-        query = select(*columns).where(Photo.content_hash.in_(chunk)).order_by(Photo.id)
-        yield from (row for row in session.execute(query) if row.album_id == album_id)
 
 
 def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> None:
     """Rows of known paths: same content gets new file data only, other content starts anew, and
     what cannot be read any more fails: its old features are of something else."""
     before: dict[int, tuple[str | None, bool]] = {}
-    for chunk in _chunks([item.photo_id for item in files]):
+    for chunk in chunks([item.photo_id for item in files]):
         query = select(Photo.id, Photo.content_hash, Photo.deleted_at).where(Photo.id.in_(chunk))
         for photo_id, content_hash, deleted_at in session.execute(query):
             before[photo_id] = content_hash, deleted_at is not None
@@ -250,71 +239,10 @@ def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> No
             same.append(values)
             done.unchanged += 1
     columns: tuple[str, ...] = ("size", "mtime_ns", "inode")
-    _update_each(session, same, columns)
-    _update_each(session, back, columns, status="new", error=None, deleted_at=None)
+    update_each(session, same, columns)
+    update_each(session, back, columns, status="new", error=None, deleted_at=None)
     facts = "format width height orientation taken_at taken_offset_min camera lat lon deleted_at"
     forgotten: dict[str, Any] = dict.fromkeys(facts.split()) | {"attempts": 0}
     columns = (*columns, "content_hash")
-    _update_each(session, anew, columns, status="new", error=None, **forgotten)
-    _update_each(session, lost, (*columns, "error"), status="failed", **forgotten)
-
-
-def _update_each(
-    session: Session, rows: list[dict[str, Any]], columns: Sequence[str], **fixed: Any
-) -> None:
-    """Set columns of many rows, each row's own values under its ``photo`` id."""
-    if not rows:
-        return
-    statement = (
-        update(_PHOTOS)
-        .where(_PHOTOS.c.id == bindparam("photo"))
-        .values(seen_at=clock(), **fixed, **{name: bindparam(f"new_{name}") for name in columns})
-    )
-    session.connection().execute(
-        statement,
-        [{"photo": row["photo"]} | {f"new_{name}": row[name] for name in columns} for row in rows],
-    )
-
-
-def _follow(session: Session, album_id: int, vanished: Sequence[int], since: float) -> set[int]:
-    """Give vanished photos the place of a newly added file with the same content."""
-    query = (
-        select(Photo.content_hash, Photo.id)
-        .where(Photo.id.in_(vanished), Photo.content_hash.is_not(None))
-        .order_by(Photo.id)
-    )
-    lost = [(str(content_hash), photo_id) for content_hash, photo_id in session.execute(query)]
-    found: defaultdict[str, list[Any]] = defaultdict(list)
-    gone = set(vanished)
-    for row in _photos_of(session, album_id, {content_hash for content_hash, _ in lost}):
-        if row.deleted_at is None and row.added_at >= since and row.id not in gone:
-            found[row.content_hash].append(row)
-    for places in found.values():
-        places.reverse()  # the oldest is given away first
-    moves = [
-        (photo_id, found[content_hash].pop())
-        for content_hash, photo_id in lost
-        if found[content_hash]
-    ]
-    if not moves:
-        return set()
-    session.execute(
-        delete(Photo)
-        .where(Photo.id.in_([place.id for _, place in moves]))
-        .execution_options(synchronize_session=False)
-    )
-    columns = ("root_id", "path", "size", "mtime_ns", "inode")
-    _update_each(
-        session,
-        [
-            {"photo": photo_id} | {name: getattr(place, name) for name in columns}
-            for photo_id, place in moves
-        ],
-        columns,
-    )
-    return {photo_id for photo_id, _ in moves}
-
-
-def _chunks(items: Sequence[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(items), _CHUNK):
-        yield list(items[start : start + _CHUNK])
+    update_each(session, anew, columns, status="new", error=None, **forgotten)
+    update_each(session, lost, (*columns, "error"), status="failed", **forgotten)
