@@ -88,6 +88,7 @@ class InProcessRunner:
 
     def _run(self) -> None:
         resting: dict[int, float] = {}  # job → when to look at it again
+        tell = log.warning
         while not self._stop.is_set():
             self._wake.clear()
             place = None
@@ -113,8 +114,10 @@ class InProcessRunner:
                         resting[place.job_id] = time.monotonic() + self._poll_s
                     else:
                         resting.pop(place.job_id, None)
+                tell = log.warning
             except ReferentError as error:
-                log.warning("catalog does not answer", reason=str(error))
+                tell("catalog does not answer", reason=str(error))
+                tell = log.debug  # once is enough, until it answers again
             except Exception:
                 log.exception("runner")
             if place is None:

@@ -302,15 +302,16 @@ def settle_cancelled(catalog: Catalog, job_id: int | None = None) -> None:
     held = (
         select(JobSlot.slot).where(JobSlot.job_id == Job.id, JobSlot.lease_until > clock()).exists()
     )
-    statement = (
-        update(Job)
-        .where(Job.state == "cancelling", ~held)
-        .values(state="cancelled", finished_at=clock(), active_key=None)
-    )
+    over = [Job.state == "cancelling", ~held]
     if job_id is not None:
-        statement = statement.where(Job.id == job_id)
+        over.append(Job.id == job_id)
+    with catalog.reading() as session:
+        if session.scalar(select(Job.id).where(*over).limit(1)) is None:
+            return  # the common case writes nothing: runners ask every few seconds
     with catalog.session() as session:
-        session.execute(statement)
+        session.execute(
+            update(Job).where(*over).values(state="cancelled", finished_at=clock(), active_key=None)
+        )
 
 
 def count_by_state(catalog: Catalog) -> dict[tuple[str, str], int]:

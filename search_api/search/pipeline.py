@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from model.predictor import JUDGE_BATCH, Words
-from search_api.errors import NotIndexed, SearchError
+from search_api.errors import NotIndexed, SearchError, UnknownRun
 from search_api.search import runs, verifier
 from search_api.search.coverage import Coverage, Note, Stopwatch, photos
 from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
@@ -115,6 +116,7 @@ def search(
             for before the end; False writes them once, at the end.
     Raises:
         UnknownAlbum: no album has this name.
+        UnknownRun: the run was removed while it ran.
         NotIndexed: no photo of the albums has features of this model.
         ModelError: the features or the expression cannot be used.
     """
@@ -186,12 +188,14 @@ def search(
     except GeneratorExit:
         if not tally.finished:
             tally.stop("The search was stopped by its client.")
-            tally.finish("stopped")
+            with contextlib.suppress(UnknownRun):  # removed as well
+                tally.finish("stopped")
         raise
     except BaseException:
         if not tally.finished:
             tally.stop("The search failed before its end.")
-            tally.finish("stopped")
+            with contextlib.suppress(UnknownRun):
+                tally.finish("stopped")
         raise
 
 
@@ -285,11 +289,12 @@ class _Tally:
         self.rejected += [d for d in decisions if not d.accepted]
         self.rejected.sort(key=lambda d: d.order)
         del self.rejected[self.query.rejected :]
+        first = len(self.matched)
+        self.matched += found
         if keep and found:
             with self.watch.stage("keep"):
-                runs.add_hits(self.engine.catalog, self.run_id, found, len(self.matched))
+                runs.add_hits(self.engine.catalog, self.run_id, found, first, self.coverage)
             self.kept += len(found)
-        self.matched += found
         return found
 
     def finish(self, state: str) -> Done:

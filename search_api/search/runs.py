@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
-from indexer.db.tables import Album, Hit, SearchRun
+from indexer.db.owner import is_gone, new_owner
+from indexer.db.tables import Album, Hit, Photo, SearchRun
 from search_api.errors import BadCursor, StillRunning, UnknownPhoto, UnknownRun
 from search_api.search.coverage import Coverage, Note
 from search_api.search.cursors import make_cursor, read_cursor
@@ -97,7 +98,9 @@ def begin(
                 calibration_revision=calibration_revision,
                 index_version_id=index_version_id,
                 coverage=coverage.as_json(),
-                timings={_BESIDE: {"threshold": threshold, "verifier": verifier}},
+                timings={
+                    _BESIDE: {"threshold": threshold, "verifier": verifier, "owner": new_owner()}
+                },
                 state="running",
                 created_at=clock(),
             )
@@ -105,11 +108,21 @@ def begin(
     return run_id
 
 
-def add_hits(catalog: Catalog, run_id: str, decisions: Sequence[Decision], first: int) -> None:
-    """Keep decisions of a running run, ranked provisionally from ``first`` on."""
-    if decisions:
-        with catalog.session() as session:
-            session.execute(insert(Hit), _rows(run_id, decisions, first))
+def add_hits(
+    catalog: Catalog,
+    run_id: str,
+    decisions: Sequence[Decision],
+    first: int,
+    coverage: Coverage,
+) -> None:
+    """Keep decisions of a running run, ranked provisionally from ``first`` on.
+
+    Raises:
+        UnknownRun: it was removed while it ran.
+    """
+    with catalog.session() as session:
+        _hold(session, run_id).coverage = coverage.as_json()
+        _insert(session, _rows(run_id, decisions, first))
 
 
 def finish(
@@ -130,17 +143,41 @@ def finish(
         matched: every accepted decision, best first.
         rejected: the nearest others, best first.
         kept_matched: how many of the accepted ones `add_hits` wrote already.
+    Raises:
+        UnknownRun: it was removed while it ran.
     """
     with catalog.session() as session:
+        row = _hold(session, run_id)
         if kept_matched:
             session.execute(delete(Hit).where(Hit.run_id == run_id))
-        rows = _rows(run_id, matched, 0) + _rows(run_id, rejected, len(matched))
-        if rows:
-            session.execute(insert(Hit), rows)
-        if (row := session.get(SearchRun, run_id)) is not None:
-            beside = {**row.timings[_BESIDE], "notes": [note.as_json() for note in notes]}
-            row.state, row.coverage = state, coverage.as_json()
-            row.timings = {**timings, _BESIDE: beside}
+        _insert(session, _rows(run_id, matched, 0) + _rows(run_id, rejected, len(matched)))
+        beside = {**row.timings[_BESIDE], "notes": [note.as_json() for note in notes]}
+        row.state, row.coverage = state, coverage.as_json()
+        row.timings = {**timings, _BESIDE: beside}
+
+
+def _hold(session: Session, run_id: str) -> SearchRun:
+    """The row of a run that is being written, so that nobody removes it in this transaction."""
+    query = select(SearchRun).where(SearchRun.id == run_id).with_for_update()
+    row = session.scalars(query).one_or_none()
+    if row is None:
+        raise UnknownRun("The search was removed while it ran; search again.", field="run_id")
+    return row
+
+
+def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Insert hits, but none of a photo that has left the catalog while the search ran."""
+    for start in range(0, len(rows), 1000):
+        some = rows[start : start + 1000]
+        there = set(
+            session.scalars(
+                select(Photo.id)
+                .where(Photo.id.in_([row["photo_id"] for row in some]))
+                .with_for_update(read=True, key_share=True)
+            )
+        )
+        if kept := [row for row in some if row["photo_id"] in there]:
+            session.execute(insert(Hit), kept)
 
 
 def load(catalog: Catalog, run_id: str) -> Run:
@@ -313,6 +350,10 @@ def _load(session: Session, run_id: str) -> Run:
 def _run(row: SearchRun, album: str | None) -> Run:
     timings = dict(row.timings)
     beside = timings.pop(_BESIDE, {})
+    state, notes = row.state, tuple(Note(**note) for note in beside.get("notes", ()))
+    if state == "running" and is_gone(beside.get("owner")):
+        state = "stopped"
+        notes = (*notes, Note("stopped", "The server ended before the search did."))
     return Run(
         id=row.id,
         expression=row.expression,
@@ -325,9 +366,9 @@ def _run(row: SearchRun, album: str | None) -> Run:
         index_version_id=row.index_version_id,
         coverage=Coverage(**row.coverage) if row.coverage else Coverage(),
         timings=timings,
-        notes=tuple(Note(**note) for note in beside.get("notes", ())),
+        notes=notes,
         threshold=beside.get("threshold"),
         verifier=beside.get("verifier"),
-        state=row.state,
+        state=state,
         created_at=row.created_at,
     )

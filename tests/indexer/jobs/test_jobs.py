@@ -17,6 +17,7 @@ from indexer.db.tables import Album, Job, JobFailure, JobSlot, Photo, Root
 from indexer.errors import JobConflict, JobParametersInvalid, PlaceLost, UnknownJob
 from indexer.jobs import jobs, slots
 from indexer.jobs.failures import note_album_failures
+from indexer.settings import Settings
 
 LEASE_S = 30.0
 
@@ -268,6 +269,13 @@ def test_cancelling_waits_for_the_worker_and_ends_with_it(catalog: Catalog) -> N
     view = jobs.get(catalog, job)
     assert view.state == "cancelled"
     assert view.finished_at is not None
+
+
+def test_idle_runner_wants_no_write_lock(settings: Settings) -> None:
+    with Catalog.open(settings, timeout_s=0.2) as catalog, catalog.session():
+        jobs.settle_cancelled(catalog)  # another process writes, or the library is read-only
+        assert slots.take_any(catalog, owner="me", lease_s=LEASE_S) is None
+        assert slots.forgotten(catalog, after_s=0) == []
 
 
 def test_job_whose_worker_died_while_it_was_cancelled_ends_by_the_sweeper(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from indexer.db.tables import Album, CalibrationRow, Photo
 from indexer.errors import FeatureStoreAway, UnknownAlbum
@@ -552,3 +554,49 @@ def test_index_does_not_make_a_whole_store_anew_that_is_only_away(own_library: L
         lose(own_library, tier)
     with pytest.raises(FeatureStoreAway, match="is its disk mounted"):
         own_library.index()
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_run_that_is_removed_while_it_runs_ends_its_search_with_that_reason(
+    own_library: Library, streaming: bool
+) -> None:
+    query = Query(expression=EXPRESSION, mode="exhaustive", threshold=0.0)
+    events = search(own_library.engine, query, streaming=streaming)
+    started = next(events)
+    runs.forget(own_library.engine.catalog, started.run_id)
+    with pytest.raises(UnknownRun, match="removed while it ran"):
+        list(events)
+    events = search(own_library.engine, query, streaming=streaming)
+    runs.forget(own_library.engine.catalog, next(events).run_id)
+    events.close()  # its client goes away as well
+
+
+def test_photo_that_leaves_the_album_while_a_search_runs_is_no_hit(own_library: Library) -> None:
+    catalog = own_library.engine.catalog
+    query = Query(expression=EXPRESSION, mode="exhaustive", threshold=0.0)
+    events = search(own_library.engine, query)
+    next(events)
+    with catalog.session() as session:
+        session.execute(delete(Photo).where(Photo.id == 2))
+    done = list(events)[-1]
+    assert isinstance(done, Done)
+    _, page = runs.page(catalog, done.run_id, cursor=None, size=50)
+    assert sorted(hit.decision.photo_id for hit in page.hits) == [1, 3, 4, 5, 6]
+
+
+def test_run_of_a_server_that_was_killed_is_stopped_with_what_it_found(
+    own_library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from indexer.db.owner import new_owner; print(new_owner())"
+    dead = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    catalog = own_library.engine.catalog
+    monkeypatch.setattr(runs, "new_owner", lambda: dead)
+    events = search(own_library.engine, Query(expression=EXPRESSION, threshold=0.0))
+    run_id = next(events).run_id
+    assert isinstance(next(events), Found)  # and then it was killed
+    run, page = runs.page(catalog, run_id, cursor=None, size=50)
+    assert (run.state, run.coverage.matched, len(page.hits)) == ("stopped", 6, 6)
+    assert [note.code for note in run.notes] == ["stopped"]
+    assert [each.state for each in runs.history(catalog)[0]] == ["stopped"]
