@@ -122,6 +122,7 @@ class Photo(Base):
     camera: Mapped[str | None] = mapped_column(String(255))
     lat: Mapped[float | None]
     lon: Mapped[float | None]
+    note: Mapped[str | None]  # of one that is indexed all the same: its file is cut short
     status: Mapped[str] = mapped_column(String(16), default="new")
     error: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(Integer, default=0)

@@ -30,6 +30,7 @@ _FACTS = (
     "camera",
     "lat",
     "lon",
+    "note",
 )
 
 

@@ -241,7 +241,9 @@ def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> No
     columns: tuple[str, ...] = ("size", "mtime_ns", "inode")
     update_each(session, same, columns)
     update_each(session, back, columns, status="new", error=None, deleted_at=None)
-    facts = "format width height orientation taken_at taken_offset_min camera lat lon deleted_at"
+    facts = (
+        "format width height orientation taken_at taken_offset_min camera lat lon note deleted_at"
+    )
     forgotten: dict[str, Any] = dict.fromkeys(facts.split()) | {"attempts": 0}
     columns = (*columns, "content_hash")
     update_each(session, anew, columns, status="new", error=None, **forgotten)

@@ -52,6 +52,8 @@ class PhotoFacts:
     """Degrees, north positive."""
     lon: float | None = None
     """Degrees, east positive."""
+    note: str | None = None
+    """What should be known of a picture that could be decoded all the same."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` reads it back."""

@@ -11,7 +11,7 @@ import os
 import stat
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pillow_heif
@@ -33,7 +33,7 @@ from PIL import (
 )
 
 from indexer.errors import PhotoRefused, PhotoUnreadable
-from indexer.photos import png, tiff
+from indexer.photos import cut_short, png, tiff
 from indexer.photos.exif import ORIENTATION, TURNS, PhotoFacts, facts_of
 from model.network.colour import direct, eight_bits, grey
 from model.network.preprocess import to_pixels, upright
@@ -135,21 +135,36 @@ def decode(data: bytes, side: int, limits: Limits) -> tuple[NDArray[np.uint8], P
     Raises:
         PhotoRefused, PhotoUnreadable: with the reason.
     """
-    image, facts = open_picture(data, limits)
-    with _as_photo_errors(), image:
-        return to_pixels(upright(_shrunk(image, side, side)), side), facts
+
+    def whole(data: bytes) -> tuple[NDArray[np.uint8], PhotoFacts]:
+        image, facts = open_picture(data, limits)
+        with _as_photo_errors(), image:
+            return to_pixels(upright(_shrunk(image, side, side)), side), facts
+
+    (pixels, facts), cut = cut_short.read(data, whole, lambda found: found[0])
+    return pixels, replace(facts, note=cut_short.NOTE) if cut else facts
 
 
 def decode_upright(data: bytes, limits: Limits) -> Image.Image:
     """Decode a file's bytes whole: mode "RGB", upright, full size; raises as `decode` does."""
-    image, _ = open_picture(data, limits, full_size=True)
-    with _as_photo_errors(), image:
-        image.load()
-        return upright(_turned(_plain(image), _orientation(image)))
+
+    def whole(data: bytes) -> Image.Image:
+        image, _ = open_picture(data, limits, full_size=True)
+        with _as_photo_errors(), image:
+            image.load()
+            return upright(_turned(_plain(image), _orientation(image)))
+
+    return cut_short.read(data, whole, lambda image: image)[0]
 
 
 def decode_thumbnail(data: bytes, side: int, limits: Limits) -> Image.Image:
     """Decode to mode "RGB", upright, longer side at most ``side``, aspect ratio kept."""
+    return cut_short.read(data, lambda whole: _thumbnail(whole, side, limits), lambda image: image)[
+        0
+    ]
+
+
+def _thumbnail(data: bytes, side: int, limits: Limits) -> Image.Image:
     image, facts = open_picture(data, limits)
     scale = min(1.0, side / max(facts.width, facts.height))
     width = max(1, round(facts.width * scale))

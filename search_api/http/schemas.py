@@ -75,6 +75,7 @@ class PhotoOut(BaseModel):
     lon: float | None
     status: Literal["new", "indexed", "failed", "missing"]
     error: str | None = Field(description="Why it could not be indexed.")
+    note: str | None = Field(description="What to know of it: its file is cut short.")
     server_path: str | None = Field(
         default=None, description="Where the file lies on the server; only for admins who ask."
     )
@@ -96,6 +97,7 @@ class PhotoOut(BaseModel):
             lon=photo.lon,
             status=photo.status,  # type: ignore[arg-type]  # the catalog holds only these
             error=photo.error,
+            note=photo.note,
             server_path=str(photo.file).encode("utf-8", "backslashreplace").decode()
             if server_path
             else None,

@@ -40,6 +40,7 @@ class PhotoInfo:
     camera: str | None
     lat: float | None
     lon: float | None
+    note: str | None
     status: str
     error: str | None
 
@@ -152,6 +153,7 @@ def _info(row: Photo, album: str, root: bytes) -> PhotoInfo:
         camera=row.camera,
         lat=row.lat,
         lon=row.lon,
+        note=row.note,
         status=row.status,
         error=row.error,
     )

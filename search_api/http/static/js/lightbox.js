@@ -157,6 +157,7 @@ export class Lightbox {
     this.about.replaceChildren(...[
       this.verdict(),
       this.judged() && this.search.run ? this.search.marks.buttons(item) : null,
+      photo.note ? h("p", { class: "note" }, photo.note) : null,
       item.vanished ? h("p", { class: "note" }, "The file is gone since it was indexed.") : null,
       h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
       h("div", { class: "actions" },

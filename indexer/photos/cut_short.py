@@ -1,0 +1,82 @@
+"""Files that end too early: what can be decoded of them is shown, as every viewer does.
+
+Half-copied and half-recovered files are common, and most of their picture is there. A file of which
+nothing can be seen still fails with its decoder's reason.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from PIL import ImageFile
+
+from indexer.errors import PhotoUnreadable
+from model.errors import PhotoError
+
+NOTE = "The file is cut short or damaged: what could be decoded of it is shown."
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG = b"\x89PNG"
+# Pillow knows of this only for all of a process.
+_lenient = threading.Lock()
+
+T = TypeVar("T")
+
+
+def read(
+    data: bytes, decode: Callable[[bytes], T], picture_of: Callable[[T], object]
+) -> tuple[T, bool]:
+    """Decode a file's bytes, also where its end is missing.
+
+    Args:
+        decode: of the bytes.
+        picture_of: what it gave as anything that NumPy makes (H, W, 3) of.
+    Returns:
+        what ``decode`` gave, and whether the file was cut short.
+    Raises:
+        PhotoRefused, PhotoUnreadable: as ``decode`` does with the whole file.
+    """
+    try:
+        return decode(data), False
+    except PhotoUnreadable as error:
+        reason = error
+    try:
+        if data.startswith(_JPEG):
+            found = _ended(data, decode)
+        elif data.startswith(_PNG):
+            found = _leniently(data, decode)
+        else:
+            raise reason
+    except PhotoError:
+        raise reason from None
+    if _is_blank(np.asarray(picture_of(found))):
+        raise reason
+    return found, True
+
+
+def _ended(data: bytes, decode: Callable[[bytes], T]) -> T:
+    """Decode a JPEG with an end put to it; the decoder fills what is missing with grey.
+
+    Where the file ends within a table or the header of a scan, it is left out as well.
+    """
+    try:
+        return decode(data + _JPEG_END)
+    except PhotoUnreadable:
+        begun = max(data.rfind(marker) for marker in (b"\xff\xc4", b"\xff\xda"))
+        return decode(data[: max(begun, 0)] + _JPEG_END)
+
+
+def _leniently(data: bytes, decode: Callable[[bytes], T]) -> T:
+    with _lenient:
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            return decode(data)
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _is_blank(picture: np.ndarray) -> bool:
+    """Whether all of a picture (H, W, 3) has one colour, as where nothing was decoded."""
+    return bool((picture == picture[:1, :1]).all())
