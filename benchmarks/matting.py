@@ -1,12 +1,15 @@
 """Cut-outs: quality on drawn photos of known alpha, speed and memory by photo size.
 
 Run: python -m benchmarks.matting [--sides 1024,2048,3464] [--quality-side 320] [--json]
+     python -m benchmarks.matting --counts 640
 
 Quality: SAD (sum of absolute differences, in thousands), MSE over the unknown band's photo, and
 gradient error, for the hard mask, the best of four feathered masks, ours, and pymatting called
 plainly at full size on the same trimap. Speed: the same ways on square photos; 3464 is 12
 megapixels. pymatting is left out above 1024 pixels, where it takes minutes. Context, published
 elsewhere and not measured here: rembg states 2 to 3 photos a second on CPU.
+Counts: what a cut-out's solver does, which no other work on the machine moves: unknown pixels and
+steps of each of its sizes, multiply-adds of its products, and the SAD that they give.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from model.matting import closed_form
 from model.matting.matte import matte, resampled
 from model.matting.trimap import make_trimap
 from training.measuring.soft_photos import KINDS, Kind, SoftPhoto, draw, errors, predicted
@@ -81,6 +85,30 @@ def quality(side: int, *, with_pymatting: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def counts(side: int) -> list[dict[str, Any]]:
+    """Work of the solver, a photo of each kind."""
+    solve, steps = closed_form.cg, []
+
+    def counted(matrix: Any, right: Any, **options: Any) -> Any:
+        steps.append([matrix.shape[0], 0])
+
+        def step(_: Any) -> None:
+            steps[-1][1] += 1
+
+        return solve(matrix, right, callback=step, **options)
+
+    closed_form.cg = counted
+    rows = []
+    for kind in KINDS:
+        steps.clear()
+        photo = draw(kind, side, SEEDS[0])
+        sad = errors(ours(photo, SEEDS[0]), photo.alpha)["sad"]
+        madds = sum(25 * unknown * taken for unknown, taken in steps)
+        rows.append({"kind": kind, "sad": sad, "steps": steps[::-1], "multiply_adds": madds})
+    closed_form.cg = solve
+    return rows
+
+
 def _timed(way: str, kind: Kind, side: int, out: Any) -> None:
     photo = draw(kind, min(side, 1024), 1)
     if side > 1024:
@@ -123,7 +151,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quality-side", type=int, default=320)
     parser.add_argument("--no-pymatting", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--counts", type=int, metavar="SIDE", help="count work, measure no time")
     chosen = parser.parse_args(arguments)
+    if chosen.counts:
+        for row in counts(chosen.counts):
+            print(json.dumps(row))
+        return
     with_pymatting = not chosen.no_pymatting
     result = {
         "speed": speed([int(s) for s in chosen.sides.split(",")], with_pymatting=with_pymatting),

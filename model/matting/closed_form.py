@@ -79,7 +79,9 @@ def _solve_band(
     values[:, 12] += np.float32(pull)
     pointers = np.arange(0, 25 * len(places) + 1, 25, dtype=np.int32)
     matrix = csr_matrix(
-        (values.ravel(), number[columns].ravel(), pointers), shape=(len(places), len(places))
+        # In the vectors' own precision: SciPy would convert a float32 matrix in every product.
+        (values.ravel().astype(np.float64), number[columns].ravel(), pointers),
+        shape=(len(places), len(places)),
     )
     inverse = 1 / np.maximum(diagonal + pull, 1e-8)
     jacobi = LinearOperator(matrix.shape, lambda v: inverse * v.ravel(), dtype=np.float64)

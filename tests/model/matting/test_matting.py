@@ -8,8 +8,16 @@ import pytest
 from PIL import Image
 
 from model.matting import closed_form
+from model.matting import matte as matte_module
 from model.matting.cutout import BackgroundError, Look, draw, over
-from model.matting.matte import Matte, matte, resampled
+from model.matting.matte import (
+    SOLVE_SIDE_PX,
+    UNKNOWN_MAX,
+    Matte,
+    matte,
+    resampled,
+    solved_on,
+)
 from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
 from training.measuring import soft_photos
 from training.measuring.soft_photos import KINDS, Kind, SoftPhoto, errors, predicted
@@ -57,6 +65,32 @@ def test_alpha_solved_small_and_carried_up_still_beats_feathering() -> None:
     photo = soft_photos.draw("hair", 2 * SIDE, 2)
     alpha = whole(cut(photo, solve_side_px=SIDE), 2 * SIDE)
     assert max(of_plain(photo, alpha).values()) < 0.7
+
+
+def solved_pixels(side: int) -> tuple[int, int]:
+    """Pixels of the copy that a cut-out of a large blob is solved on, and the unknown of them."""
+    photo = soft_photos.draw("blur", SIDE, 1)
+    everywhere = (0, 0, side, side)
+    _, trimap = solved_on(predicted(photo.alpha, CELLS, 1), everywhere, everywhere, SOLVE_SIDE_PX)
+    return trimap.size, int((trimap == UNKNOWN).sum())
+
+
+def test_larger_photos_are_solved_with_no_more_unknown_pixels() -> None:
+    of_half_a_megapixel, of_twelve = solved_pixels(640), solved_pixels(3464)
+    assert of_twelve == of_half_a_megapixel
+    assert 0.8 * UNKNOWN_MAX < of_twelve[1] < 1.1 * UNKNOWN_MAX
+    whole_size, _ = solved_pixels(SIDE)
+    assert whole_size == SIDE * SIDE  # few pixels are unknown anyway
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fewer_unknown_pixels_leave_the_alpha_as_near_the_truth(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = soft_photos.draw(kind, 384, 1)
+    bounded = errors(whole(cut(photo), 384), photo.alpha)
+    monkeypatch.setattr(matte_module, "UNKNOWN_MAX", 10**9)
+    assert bounded["sad"] < 1.02 * errors(whole(cut(photo), 384), photo.alpha)["sad"]
 
 
 def test_no_halo_of_the_old_background_stays() -> None:
