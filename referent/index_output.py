@@ -99,7 +99,8 @@ def summary(report: IndexReport) -> Iterator[str]:
     for path, reason in report.failures[:FAILURES_SHOWN]:
         yield f"  failed: {path} {reason}"
     if len(report.failures) > FAILURES_SHOWN:
-        yield f"  and {len(report.failures) - FAILURES_SHOWN:,} more failures; see --json"
+        more = len(report.failures) - FAILURES_SHOWN
+        yield f"  and {more:,} more: referent failed '{report.album}'"
     scan = report.scan
     if scan is None:
         return

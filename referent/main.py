@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("matte", "referent.matte", "matte"),
     ("export", "referent.export", "export"),
     ("albums", "referent.albums", "albums"),
+    ("failed", "referent.failed", "failed"),
     ("serve", "referent.serve", "serve"),
     ("keys", "referent.keys", "app"),
     ("jobs", "referent.jobs", "app"),

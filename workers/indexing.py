@@ -311,7 +311,9 @@ def not_swapped(turn: Turn, version: versions.Version) -> str:
 
 def _note_failures(turn: Turn, tally: Tally) -> None:
     """Write a worker's failures into the job's report."""
-    fresh, tally.failures[:] = list(tally.failures), []
+    # Another thread adds to the end meanwhile: only what was read goes.
+    fresh = list(tally.failures)
+    del tally.failures[: len(fresh)]
     if not fresh:
         return
     with turn.catalog.session() as session:

@@ -270,6 +270,25 @@ class RootIn(BaseModel):
     path: Annotated[PlainText, Field(min_length=1, max_length=4096)]
 
 
+class RetryIn(BaseModel):
+    """Which failed photos of an album to try again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"photos": [12]}]})
+    photos: list[Annotated[int, Field(ge=1, le=2**53)]] | None = Field(
+        None, max_length=10_000, description="Their ids; null means every one."
+    )
+    reason: Annotated[str, Field(max_length=200)] | None = Field(
+        None, description="Only those whose `error` holds these words."
+    )
+
+
+class RetryOut(BaseModel):
+    """How many photos are tried again, and the job that does it; null where there are none."""
+
+    photos: int
+    job: int | None
+
+
 class AlbumOut(BaseModel):
     """An album and how far it is indexed."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from indexer.db.catalog import Catalog
 from indexer.db.tables import Album, Photo, Root
@@ -83,6 +83,7 @@ def list_photos(
     *,
     album_id: int | None = None,
     status: str | None = None,
+    reason: str | None = None,
     after: int = 0,
     size: int = 50,
 ) -> list[PhotoInfo]:
@@ -90,6 +91,10 @@ def list_photos(
     statement = _photos().where(Photo.id > after).order_by(Photo.id).limit(size)
     if album_id is not None:
         statement = statement.where(Photo.album_id == album_id)
+    if reason:
+        statement = statement.where(
+            func.lower(Photo.error).contains(reason.lower(), autoescape=True)
+        )
     if status is not None:
         statement = statement.where(Photo.status == status)
     else:

@@ -8,14 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from indexer.db.catalog import Catalog
 from indexer.db.owner import new_owner
+from indexer.db.tables import Photo
+from indexer.folders.scan import scan_album
 from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
 from referent.jobs import app, line_of
+from referent.main import app as main
 from referent.reindex import reindex
 from referent.worker import check_queues
 from tests.support import albums
@@ -120,3 +124,25 @@ def test_worker_refuses_a_queue_that_does_not_exist() -> None:
     assert check_queues("encode, matte") == ["encode", "matte"]
     with pytest.raises(ReferentError, match="dance"):
         check_queues("encode,dance")
+
+
+def test_every_failed_photo_is_listed_with_its_reason_and_tried_again(
+    library: Catalog, tmp_path: Path
+) -> None:
+    folder = albums.folder_of(tmp_path / "photos", 30)
+    album = albums.album(library, "family", folder)
+    scan_album(library, "family")
+    with library.session() as session:
+        for photo in session.scalars(select(Photo)):
+            photo.status, photo.error = "failed", "is broken" if photo.id > 2 else "too large"
+    listed = CliRunner().invoke(main, ["failed"])
+    assert listed.exit_code == 0, listed.output
+    assert len(listed.stdout.splitlines()) == 30
+    few = CliRunner().invoke(main, ["failed", "family", "--reason", "LARGE", "--json"])
+    assert [each["reason"] for each in json.loads(few.stdout)["failed"]] == ["too large"] * 2
+    one = CliRunner().invoke(main, ["failed", "--photo", "7", "--retry", "--json"])
+    (job,) = json.loads(one.stdout)["jobs"]
+    assert jobs.get(library, job).album_id == album
+    with library.reading() as session:
+        statuses = {each.id: each.status for each in session.scalars(select(Photo))}
+    assert [number for number, status in statuses.items() if status == "new"] == [7]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Path, Query, UploadFile
 
+from indexer.encoding.failed import retry_failed
 from indexer.jobs import jobs
 from search_api.errors import BadQuery, Forbidden
 from search_api.http.deps import Admin, PrincipalDep, Reader, ServerDep, Writer
@@ -15,6 +16,8 @@ from search_api.http.schemas import (
     AlbumIn,
     AlbumList,
     AlbumOut,
+    RetryIn,
+    RetryOut,
     RootIn,
     UploadedOut,
     UploadOut,
@@ -140,6 +143,20 @@ def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> 
     info = albums.add_folder(server.engine.catalog, album_id, FilePath(root.path))
     _index(server, album_id)
     return _out(info, who, roots=True)
+
+
+@router.post(
+    "/{album_id}/retry",
+    response_model=RetryOut,
+    responses=documented(400, 401, 403, 404, 413, 422),
+)
+def retry(album_id: AlbumId, which: RetryIn, server: ServerDep, who: Writer) -> RetryOut:
+    """Try failed photos again, however often they have failed; `GET /v1/photos` lists them."""
+    albums.album_info(server.engine.catalog, album_id)
+    photos = retry_failed(
+        server.engine.catalog, album_id, reason=which.reason, photo_ids=which.photos
+    )
+    return RetryOut(photos=photos, job=_index(server, album_id) if photos else None)
 
 
 def _index(server: ServerDep, album_id: int) -> int:

@@ -59,6 +59,9 @@ def get_photos(
     who: Reader,
     album: Annotated[AlbumName | None, Query()] = None,
     status: Annotated[Literal["new", "indexed", "failed", "missing"] | None, Query()] = None,
+    reason: Annotated[
+        str | None, Query(max_length=200, description="Words that a failed photo's `error` holds.")
+    ] = None,
     cursor: Annotated[Cursor, Query()] = None,
     size: Annotated[PageSize, Query()] = 24,
     server_path: ServerPath = False,
@@ -70,6 +73,7 @@ def get_photos(
         catalog,
         album_id=album_id_of(catalog, album) if album is not None else None,
         status=status,
+        reason=reason,
         after=read_cursor(cursor, "photos"),
         size=size + 1,
     )

@@ -148,3 +148,34 @@ def test_jobs_of_uploads_and_folders_have_as_many_places_as_the_setting_says(
     upload(client, album, ("a.jpg", picture(tmp_path, 65)))
     with library.engine.catalog.reading() as session:
         assert session.scalar(select(func.count()).select_from(JobSlot)) == 3
+
+
+def test_failed_photos_are_listed_with_reasons_filtered_and_tried_again(
+    client: TestClient, library: Library, album: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"no picture")
+    (folder / "empty.jpg").touch()
+    library.add_album(folder, "mixed")
+    number = {each["name"]: each["id"] for each in client.get("/v1/albums").json()["albums"]}[
+        "mixed"
+    ]
+    query = {"album": "mixed", "status": "failed"}
+    everyone = client.get("/v1/photos", params=query).json()["photos"]
+    assert len(everyone) == 4
+    (empty,) = client.get("/v1/photos", params={**query, "reason": "Is EMPTY"}).json()["photos"]
+    assert (empty["path"], empty["error"]) == ("empty.jpg", "is empty")
+    paint(folder / "empty.jpg", 70)
+    paint(folder / "0.jpg", 71)
+    one = client.post(f"/v1/albums/{number}/retry", json={"photos": [empty["id"]]}).json()
+    assert (one["photos"], one["job"] is not None) == (1, True)
+    assert counts(client, number) == {"indexed": 0, "new": 1, "failed": 3, "missing": 0}
+    rest = client.post(f"/v1/albums/{number}/retry", json={"reason": "known image format"}).json()
+    assert (rest["photos"], rest["job"]) == (3, one["job"])
+    library.index("mixed")
+    assert counts(client, number) == {"indexed": 2, "new": 0, "failed": 2, "missing": 0}
+    none = client.post(f"/v1/albums/{number}/retry", json={"reason": "nothing of the kind"}).json()
+    assert none == {"photos": 0, "job": None}
+    assert client.post("/v1/albums/999/retry", json={}).status_code == 404

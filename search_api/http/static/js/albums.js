@@ -96,6 +96,7 @@ function card(album, host, draw) {
       may("write") ? h("button", { type: "button", class: "small", onclick: () => picker.click() }, "Upload photos") : null,
       may("write") ? h("button", { type: "button", class: "small", onclick: index }, "Index again") : null,
       may("admin") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": `Remove ${album.name}` }, "Remove") : null),
+    failed ? failedPhotos(album, failed, host) : null,
     album.roots?.length ? h("details", { class: "folder" }, h("summary", {}, plural(album.roots.length, "folder")), h("ul", { class: "roots" }, album.roots.map((root) => h("li", {}, root)))) : null,
     mayAddFolders() ? folderForm(album, host) : null,
     picker, said, refused);
@@ -109,6 +110,53 @@ function card(album, host, draw) {
     });
   }
   return element;
+}
+
+/** The photos that failed, fetched when one looks: with reasons, to filter and to try again. */
+function failedPhotos(album, number, host) {
+  const words = h("input", { type: "search", placeholder: "Reason", "aria-label": `Filter the failed photos of ${album.name} by reason` });
+  const list = h("ul", { class: "refused" });
+  const more = h("button", { type: "button", class: "small", hidden: true, onclick: () => fetch() }, "Show more");
+  let next = null;
+  const again = async (body, row) => {
+    try {
+      const { photos } = await api.post(`/v1/albums/${album.id}/retry`, body);
+      toast(`${plural(photos, "photo")} will be tried again.`);
+      if (row) row.remove();
+      else host.show("jobs");
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  };
+  const line = (photo) => {
+    const row = h("li", {}, `${photo.path}: ${photo.error ?? "unknown"} `);
+    if (may("write")) row.append(h("button", { type: "button", class: "small", "aria-label": `Retry ${photo.path}`, onclick: () => again({ photos: [photo.id] }, row) }, "Retry"));
+    return row;
+  };
+  const fetch = async () => {
+    const query = new URLSearchParams({ album: album.name, status: "failed", size: 50 });
+    if (words.value.trim()) query.set("reason", words.value.trim());
+    if (next) query.set("cursor", next);
+    try {
+      const page = await api.get(`/v1/photos?${query}`);
+      list.append(...page.photos.map(line));
+      next = page.next_cursor;
+      more.hidden = !next;
+    } catch (error) {
+      list.append(h("li", {}, error.message));
+    }
+  };
+  const anew = () => {
+    next = null;
+    list.replaceChildren();
+    return fetch();
+  };
+  words.addEventListener("change", anew);
+  const all = () => again(words.value.trim() ? { reason: words.value.trim() } : {}, null);
+  return h("details", { class: "folder", ontoggle: (event) => { if (event.target.open && !list.children.length) anew(); } },
+    h("summary", {}, plural(number, "photo that failed", "photos that failed")),
+    h("div", { class: "inline" }, words, may("write") ? h("button", { type: "button", class: "small", onclick: all }, "Retry all of these") : null),
+    list, more);
 }
 
 /** Let the album scan a folder of the server, where its settings allow that. */

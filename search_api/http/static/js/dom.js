@@ -77,7 +77,7 @@ export class Queue {
   next() {
     while (this.running < this.width && this.waiting.length) {
       this.running += 1;
-      this.waiting.shift()().finally(() => {
+      this.waiting.pop()().finally(() => {
         this.running -= 1;
         this.next();
       });
