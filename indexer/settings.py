@@ -21,7 +21,11 @@ class Settings(BaseSettings):
     """Where things are kept and how much of the machine they may use; validated when made."""
 
     model_config = SettingsConfigDict(
-        env_prefix="REFERENT_", frozen=True, extra="forbid", validate_default=True
+        env_prefix="REFERENT_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
     )
 
     home: Path = Field(

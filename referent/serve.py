@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from indexer.settings import Settings
     from search_api.http.state import Server
     from workers.runners import Runner
@@ -53,7 +55,15 @@ def serve(
     typer.echo(server.trust.sentence, err=True)
     if server.trust.reason and not any_key(server.engine.catalog):
         typer.echo("There is no key yet: referent keys create NAME --scope admin", err=True)
-    uvicorn.run(
+
+    class Uvicorn(uvicorn.Server):
+        """Tells the application as soon as it is asked to end; uvicorn itself waits first."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            server.stopping.set()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -65,6 +75,10 @@ def serve(
         limit_concurrency=1000,
         h11_max_incomplete_event_size=64 * 1024,
     )
+    listener = Uvicorn(config)
+    listener.run()
+    if not listener.started:
+        raise typer.Exit(3)  # uvicorn has said why
 
 
 serve.epilog = (  # type: ignore[attr-defined]

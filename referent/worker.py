@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -18,8 +19,6 @@ import typer
 
 if TYPE_CHECKING:
     from indexer.settings import Settings
-
-_BEAT_FILE = "referent-beat"
 
 
 def worker(
@@ -130,16 +129,23 @@ def _run_beat(settings: Settings) -> None:
             signal.signal(number, lambda *_: sweeper.stop())
         thread = threading.Thread(target=sweeper.run, name="sweeper")
         thread.start()
-        file = Path(tempfile.gettempdir()) / _BEAT_FILE
+        file = _beat_file(settings)
         while thread.is_alive():
             file.touch()
             thread.join(5)
         file.unlink(missing_ok=True)
 
 
+def _beat_file(settings: Settings) -> Path:
+    """What beat touches while it lives, one on each machine for each installation."""
+    installation = f"{settings.home.resolve()}\n{settings.database_url}"
+    name = hashlib.blake2b(installation.encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"referent-beat-{name}"
+
+
 def _is_healthy(settings: Settings, node: str, *, beat: bool) -> bool:
     if beat:
-        file = Path(tempfile.gettempdir()) / _BEAT_FILE
+        file = _beat_file(settings)
         try:
             return time.time() - file.stat().st_mtime < 60
         except FileNotFoundError:

@@ -60,6 +60,10 @@ class TooBusy(SearchError):
         self.retry_after_s = retry_after_s
 
 
+class Stopping(SearchError):
+    """The server was told to end before the search did."""
+
+
 class TooLarge(SearchError):
     """A request body, a photo or an upload is larger than a limit."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -19,6 +20,8 @@ import pytest
 import yaml
 from sqlalchemy import create_engine, text
 
+from indexer.settings import Settings
+from search_api.http.server_settings import ServerSettings
 from tests.support import albums
 from tests.support.servers import REPOSITORY, Fleet, OwnPostgres, OwnRedis, free_port, wait_until
 from tests.support.tiny_model import write_tiny_model
@@ -280,3 +283,36 @@ def test_services_index_an_album_and_a_search_makes_no_swin_call(
     assert api in (0, -signal.SIGTERM)  # uvicorn shuts down, then lets the signal end it
     assert others == [0, 0, 0]
     assert time.monotonic() - started < 90
+
+
+def test_every_setting_that_the_docs_ask_to_set_reaches_the_services() -> None:
+    asked = set()
+    for page in ("operations.md", "proxies.md", "api.md"):
+        asked |= set(re.findall(r"\bREFERENT_[A-Z_]+", (REPOSITORY / "docs" / page).read_text()))
+    # Of the file itself, and of a server on loopback, which a container's is not.
+    others = {"REFERENT_PHOTOS", "REFERENT_LISTEN", "REFERENT_TRUST_LOOPBACK"}
+    environment = compose(SECRETS)["services"]["api"]["environment"]
+    assert asked - others - set(environment) == set()
+    chosen = {**SECRETS, "REFERENT_ALLOWED_HOSTS": "photos.example,nas.lan"}
+    for name in OURS:
+        given = compose(chosen)["services"][name]["environment"]
+        assert given["REFERENT_ALLOWED_HOSTS"] == "photos.example,nas.lan"
+        assert given["REFERENT_SESSION_SECRET"] == ""
+
+
+def test_settings_of_the_file_are_accepted_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in compose(SECRETS)["services"]["api"]["environment"].items():
+        monkeypatch.setenv(name, str(value))
+    limits = ServerSettings()
+    assert (limits.require_keys, limits.allowed_hosts, limits.root_path) == (True, (), "")
+    assert Settings().runner == "celery"
+
+
+def test_systemd_unit_of_the_docs_is_valid(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    (unit,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    read = configparser.ConfigParser(strict=False, interpolation=None)
+    read.optionxform = str  # type: ignore[assignment,method-assign]
+    read.read_string(unit)
+    assert read["Service"]["ExecStart"].endswith("referent serve")
+    assert read["Service"]["StateDirectory"] == "referent"

@@ -18,10 +18,22 @@ from search_api.show.shown import full_size_box, polygons, render, show
 
 
 def answer(server: Server, request: SearchRequest) -> HitPage:
-    """Search to the end and show the first page."""
+    """Search to the end and show the first page.
+
+    Raises:
+        Stopping: the process was told to end; the run is kept as stopped.
+    """
+    server.check_running()
     query = query_of(request)
-    done = collect(server.engine, query, time_limit_s=server.limits.search_time_s)
+    done = collect(
+        server.engine,
+        query,
+        time_limit_s=server.limits.search_time_s,
+        stopping=server.stopping.is_set,
+    )
     server.ended(query.mode, done)
+    if done.state == "stopped":
+        server.check_running()  # half an answer would pass for a whole one
     run = runs.load(server.engine.catalog, done.run_id)
     watch = Stopwatch()
     with watch.stage("render"):

@@ -31,6 +31,7 @@ STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (errors.AlreadyExists, 409),
     (errors.TooBusy, 429),
     (errors.TooLarge, 413),
+    (errors.Stopping, 503),
     (errors.Unauthenticated, 401),
     (errors.Forbidden, 403),
     (indexer_errors.UnknownAlbum, 404),

@@ -372,4 +372,4 @@ class SessionOut(BaseModel):
 class Health(BaseModel):
     """Whether the server lives, or is ready to search."""
 
-    status: Literal["ok", "starting"]
+    status: Literal["ok", "starting", "stopping", "no database"]

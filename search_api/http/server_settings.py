@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]")
 class ServerSettings(BaseSettings):
     """Limits of the HTTP API, read from ``REFERENT_<NAME>`` and validated when made."""
 
-    model_config = SettingsConfigDict(env_prefix="REFERENT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="REFERENT_", env_ignore_empty=True, frozen=True)
 
     require_keys: bool = Field(
         default=False,

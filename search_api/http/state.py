@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 
 from indexer.photos.decode import Decoder
+from search_api.errors import Stopping
 from search_api.http.limits import Slots
 from search_api.http.metrics import Metrics
+from search_api.http.readiness import Readiness
 from search_api.http.server_settings import MEBIBYTE, ServerSettings
 from search_api.http.sessions import Sessions
 from search_api.http.trust import Trust
@@ -43,11 +45,15 @@ class Server:
     pictures: Slots
     metrics: Metrics
     ready: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set once the process is told to end: searches end as stopped, streams close."""
+    readiness: Readiness = field(init=False)
     thumbnails: ByteCache = field(init=False)
     decoder: Decoder = field(init=False)
     _searches_done: int = 0
 
     def __post_init__(self) -> None:
+        self.readiness = Readiness(self.engine.catalog)
         self.thumbnails = ByteCache(self.limits.thumbnail_cache_mib * MEBIBYTE)
         self.open()
 
@@ -58,6 +64,15 @@ class Server:
     def close(self) -> None:
         """End the decoder's processes."""
         self.decoder.close()
+
+    def check_running(self) -> None:
+        """Let nothing begin or be answered by halves while the process ends.
+
+        Raises:
+            Stopping: it was told to end.
+        """
+        if self.stopping.is_set():
+            raise Stopping("The server is being stopped or restarted; search again in a moment.")
 
     def ended(self, mode: str, done: Done) -> None:
         """Count an ended search, and prune old ones now and then."""

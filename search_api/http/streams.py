@@ -44,10 +44,12 @@ class EventStream(StreamingResponse):
         """Wait for a slot, then stream; errors before the first event are problem documents."""
         slots = self._server.searches
         async with slots.one():
+            self._server.check_running()
             events = search(
                 self._server.engine,
                 query_of(self._request),
                 time_limit_s=self._server.limits.search_time_s,
+                stopping=self._server.stopping.is_set,
             )
             try:
                 first = await slots.compute(lambda: _next(self._server, events))

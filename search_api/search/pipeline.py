@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,13 +87,25 @@ class _Plan:
     filtered: int
 
 
-def collect(engine: Engine, query: Query, *, time_limit_s: float | None = None) -> Done:
+def _never() -> bool:
+    return False
+
+
+def collect(
+    engine: Engine,
+    query: Query,
+    *,
+    time_limit_s: float | None = None,
+    stopping: Callable[[], bool] = _never,
+) -> Done:
     """Run a search to its end.
 
     Raises:
         SearchError, IndexerError, ModelError: see `search`.
     """
-    for event in search(engine, query, time_limit_s=time_limit_s, streaming=False):
+    for event in search(
+        engine, query, time_limit_s=time_limit_s, stopping=stopping, streaming=False
+    ):
         if isinstance(event, Done):
             return event
     raise AssertionError("a search ends with Done")
@@ -104,6 +116,7 @@ def search(
     query: Query,
     *,
     time_limit_s: float | None = None,
+    stopping: Callable[[], bool] = _never,
     streaming: bool = True,
 ) -> Generator[Event]:
     """Search, yielding Started, then Progress and Found as photos are verified, then Done.
@@ -112,6 +125,7 @@ def search(
 
     Args:
         time_limit_s: stop after this long with what was verified, one batch at least.
+        stopping: asked before each batch; the search is stopped once the process shall end.
         streaming: keep hits in the catalog as they are found, so that their masks can be asked
             for before the end; False writes them once, at the end.
     Raises:
@@ -175,6 +189,12 @@ def search(
     try:
         yield Started(run_id, planned, threshold, notes)
         for number, (plan, rows) in enumerate(_interleaved(plans, batch, later)):
+            if stopping():
+                tally.stop(
+                    f"The search was stopped with its server; it verified {tally.verified:,} of "
+                    f"{planned.prefiltered:,} photos."
+                )
+                break
             if number and time_limit_s is not None and watch.elapsed_s > time_limit_s:
                 tally.stop(
                     f"The search was stopped after {time_limit_s:g} s; it verified "

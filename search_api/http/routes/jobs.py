@@ -19,6 +19,7 @@ from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.job_schemas import FailureOut, FailurePage, JobIn, JobOut, JobPage
 from search_api.http.problems import documented, documented_events
 from search_api.http.schemas import AlbumName, Cursor, PageSize
+from search_api.http.state import Server
 from search_api.search.albums import album_id_of
 from search_api.search.cursors import MAX_POSITION, make_cursor, read_cursor
 
@@ -117,28 +118,27 @@ def watch_job(job_id: JobId, server: ServerDep, who: Reader) -> StreamingRespons
 
     The stream of a job that does not end is cut now and then; a browser reconnects by itself.
     """
-    catalog = server.engine.catalog
-    first = jobs.get(catalog, job_id)
+    first = jobs.get(server.engine.catalog, job_id)
     return StreamingResponse(
-        _changes(catalog, first, server.limits.job_stream_s),
+        _changes(server, first),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _changes(catalog: Catalog, job: JobView, seconds: float) -> AsyncIterator[str]:
-    until = time.monotonic() + seconds
+async def _changes(server: Server, job: JobView) -> AsyncIterator[str]:
+    until = time.monotonic() + server.limits.job_stream_s
     shown: JobView | None = None
     while True:
         if job != shown:
             name = "done" if job.finished else "job"
             yield f"event: {name}\ndata: {_out(job).model_dump_json()}\n\n"
             shown = job
-        if job.finished or time.monotonic() >= until:
+        if job.finished or time.monotonic() >= until or server.stopping.is_set():
             return
         await anyio.sleep(min(WATCH_S, max(0.0, until - time.monotonic())))
         try:
-            job = await run_in_threadpool(jobs.get, catalog, job.id)
+            job = await run_in_threadpool(jobs.get, server.engine.catalog, job.id)
         except UnknownJob:
             return  # its album was deleted
 

@@ -46,7 +46,7 @@ _ABOUT_HIT = documented(401, 403, 404, 409, 410, 422, 429)
 @router.post(
     "/search",
     response_model=HitPage,
-    responses={200: EVENTS, **documented(400, 401, 403, 404, 409, 413, 422, 429)},
+    responses={200: EVENTS, **documented(400, 401, 403, 404, 409, 413, 422, 429, 503)},
 )
 async def search(
     request: SearchRequest,

@@ -129,19 +129,26 @@ def _bounds(request: Request, server: Server) -> _Bounds:
 
 
 @health.get("/healthz", response_model=Health)
-def healthz() -> Health:
-    """The process lives."""
+async def healthz() -> Health:
+    """The process lives; nothing that it does can keep this waiting."""
     return Health(status="ok")
 
 
 @health.get("/readyz", response_model=Health, responses={503: {"model": Health}})
-def readyz(server: ServerDep, response: Response) -> Health:
-    """The model is loaded and the albums are open: the first search will be fast."""
-    if server.ready.is_set():
+async def readyz(request: Request, response: Response) -> Health:
+    """The model is loaded, the albums are open, the database answers: a search would work now."""
+    server: Server = request.app.state.server
+    if server.stopping.is_set():
+        found = Health(status="stopping")
+    elif not server.ready.is_set():
+        found = Health(status="starting")
+    elif not await server.readiness.catalog_answers():
+        found = Health(status="no database")
+    else:
         return Health(status="ok")
     response.status_code = 503
     response.headers["Retry-After"] = "2"
-    return Health(status="starting")
+    return found
 
 
 @health.get(

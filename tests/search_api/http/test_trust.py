@@ -141,7 +141,7 @@ def test_trust_in_a_proxy_that_checks_people_is_a_setting(library: Library) -> N
 def test_start_says_who_needs_a_key(
     library: Library, referent: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uvicorn.run", lambda app, **_: None)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self: setattr(self, "started", True))
     said = {
         "": "what a proxy passes on needs one",
         "REFERENT_REQUIRE_KEYS=true": "Every request needs an API key: REFERENT_REQUIRE_KEYS",
