@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from indexer.settings import Settings
     from search_api.http.state import Server
     from workers.runners import Runner
+
+
+DESCRIPTORS = 65_536
 
 
 def serve(
@@ -40,6 +44,7 @@ def serve(
     from search_api.http.keys import any_key
     from workers.logging import configure_logging
 
+    _raise_descriptor_limit()
     torch.set_num_threads(threads or os.cpu_count() or 1)
     settings = Settings()
     configure_logging(log_format=settings.log_format, level=settings.log_level)
@@ -85,6 +90,16 @@ serve.epilog = (  # type: ignore[attr-defined]
     "Example: `referent serve`, `referent serve --host 0.0.0.0 --port 80` (after "
     "`referent keys create`)"
 )
+
+
+def _raise_descriptor_limit() -> None:
+    """Take what the system grants: a descriptor for each connection and each mapped segment."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Jobs:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
 import structlog
 
+# Messages that are remembered as seen; beyond, everything is written.
+_KNOWN_MAX = 1000
 LogFormat = Literal["json", "console"]
 
 
@@ -47,6 +50,7 @@ def configure_logging(
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(Repeats(handler))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -62,6 +66,64 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+class Repeats(logging.Filter):
+    """Lets a warning or an error through once in `window_s`, and then says how often it came.
+
+    What fails without end, such as accepting connections where no descriptor is left, would fill
+    the disk with one line thousands of times a second.
+    """
+
+    def __init__(self, handler: logging.Handler, window_s: float = 60.0) -> None:
+        super().__init__()
+        self._handler = handler
+        self._window_s = window_s
+        self._seen: dict[tuple[str, int, str], tuple[float, int, logging.LogRecord]] = {}
+        self._lock = threading.RLock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this record is written; counts of repeats that are due are written first."""
+        with self._lock:
+            self._tell(record.created)
+            if record.levelno < logging.WARNING:
+                return True
+            key = (record.name, record.levelno, _said(record))
+            known = self._seen.get(key)
+            if known is None:
+                if len(self._seen) < _KNOWN_MAX:
+                    self._seen[key] = (record.created, 0, record)
+                return True
+            since, times, first = known
+            self._seen[key] = (since, times + 1, first)
+            return False
+
+    def _tell(self, now: float) -> None:
+        """Write the counts of those whose window is over, and forget them."""
+        while self._seen:
+            key, (since, times, first) = next(iter(self._seen.items()))  # the oldest
+            if now - since < self._window_s:
+                return
+            del self._seen[key]
+            if times:
+                text = f"{key[2]} ({times:,} more times in {now - since:.0f} s)"
+                summary = logging.LogRecord(
+                    first.name, first.levelno, first.pathname, first.lineno, text, None, None
+                )
+                self._handler.emit(summary)
+
+
+def _said(record: logging.LogRecord) -> str:
+    """What a record says, but for the time: its text and error, or structlog's event and fields."""
+    if isinstance(record.msg, dict):
+        fields = {**record.msg}
+        event = fields.pop("event", "")
+        for known in ("timestamp", "level", "logger"):
+            fields.pop(known, None)
+        return " ".join([str(event), *(f"{name}={value!r}" for name, value in fields.items())])
+    error = record.exc_info[1] if record.exc_info else None
+    text = record.getMessage()
+    return f"{text}: {type(error).__name__}: {error}" if error is not None else text
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -21,7 +21,8 @@ from indexer.db.catalog import Catalog
 from indexer.db.tables import Album, FeatureRow, Photo, Segment
 from indexer.errors import DamagedSegment, FeaturesMissing
 from indexer.features import places_cache
-from indexer.features.store import FeatureStore, ReaderLock
+from indexer.features.readers import Reader
+from indexer.features.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Snapshot:
         revision: str,
         photo_ids: np.ndarray,
         places: dict[str, Places],
-        lock: ReaderLock,
+        lock: Reader,
     ) -> None:
         self.catalog = catalog
         self.store = store

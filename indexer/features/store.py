@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import threading
 import uuid
 from collections import OrderedDict
@@ -29,13 +30,21 @@ from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.tables import FeatureRow, Segment
 from indexer.errors import CatalogReadOnly, FeaturesMissing, LeaseLost, NoSpaceLeft
+from indexer.features.readers import Reader, Readers
 from indexer.features.segment import map_rows, write_segment
 from indexer.settings import Settings
 
 # Writing a batch takes well under a second; a lease of minutes outlives a stalled disk.
 LEASE_S = 180.0
-# Each mapping holds a file descriptor, and 1024 of them is a common limit.
+# Each mapping holds a file descriptor; connections, photos and databases need the others.
 MAPS_MAX = 400
+MAPS_SHARE = 4
+
+
+def maps_max() -> int:
+    """How many segments may be mapped at once under this process's limit of descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAPS_MAX if soft == resource.RLIM_INFINITY else max(8, min(MAPS_MAX, soft // MAPS_SHARE))
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,11 @@ class FeatureStore:
     catalog: Catalog
     _maps: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _readers: Readers = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._readers = Readers(self.folder / "readers")
+        self._maps_max = maps_max()
 
     @classmethod
     def open(cls, settings: Settings, catalog: Catalog) -> FeatureStore:
@@ -92,7 +106,7 @@ class FeatureStore:
         mapped = map_rows(self.path_of(relative), dtype)
         with self._lock:
             self._maps[relative] = mapped
-            while len(self._maps) > MAPS_MAX:
+            while len(self._maps) > self._maps_max:
                 self._maps.popitem(last=False)
         return mapped
 
@@ -258,18 +272,20 @@ class FeatureStore:
     def reader(self) -> Iterator[None]:
         """Keep every segment that is live now from being removed, until the block ends.
 
-        A file below ``readers/`` holds the time of the start and a shared lock, which the
-        operating system gives back even when the process is killed.
+        See `indexer.features.readers`; a killed process holds nothing up.
         """
-        lock = self.lock_reader()
+        reader = self.lock_reader()
         try:
             yield
         finally:
-            lock.release()
+            reader.release()
 
-    def lock_reader(self) -> ReaderLock:
+    def lock_reader(self) -> Reader:
         """Like `reader`, for a holder that releases it itself."""
-        return ReaderLock(self.folder / "readers", self.catalog.now())
+        try:
+            return self._readers.enter(self.catalog.now())
+        except OSError as error:
+            raise _explained(error, self.folder) from error
 
     def oldest_reader(self) -> float | None:
         """Return when the oldest living reader started (database clock); None without readers."""
@@ -287,37 +303,6 @@ class FeatureStore:
             except (FileNotFoundError, ValueError):
                 continue
         return oldest
-
-
-class ReaderLock:
-    """One reader's mark; see `FeatureStore.reader`."""
-
-    def __init__(self, folder: Path, started: float) -> None:
-        self._file: Any = None
-        self._path = folder / uuid.uuid4().hex
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            while self._file is None or not os.fstat(self._file.fileno()).st_nlink:
-                # Anew where a collector took the file for a dead reader's before it was locked.
-                self._file = self._path.open("w+")
-                fcntl.flock(self._file, fcntl.LOCK_SH)
-            self._file.write(repr(started))
-            self._file.flush()
-        except OSError as error:
-            # A library on a read-only disk has no collector either.
-            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise _explained(error, folder) from error
-
-    def release(self) -> None:
-        """Give the mark back; further calls do nothing."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
-            self._file.close()
-            self._file = None
-
-    def __del__(self) -> None:
-        self.release()
 
 
 def insert_missing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -81,7 +82,7 @@ def create_app(
             warming.start()
         else:
             server.ready.set()
-        idling = asyncio.create_task(server.let_go_when_idle())
+        tending = asyncio.create_task(server.tend())
         try:
             if lifespan is None:
                 yield
@@ -89,7 +90,9 @@ def create_app(
                 async with lifespan(server):
                     yield
         finally:
-            idling.cancel()
+            tending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await tending
             # A thread inside torch when the interpreter ends would abort the process.
             if warm_up:
                 await run_in_threadpool(warming.join)

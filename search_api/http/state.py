@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 PRUNE_EVERY = 64
 # Uploads are only checked to decode; they are scaled to the least that a decoder makes.
 CHECK_SIDE_PX = 32
-# How often a server looks for what is idle, at the least.
-LOOK_S = 60.0
+# How often a server looks for what is outdated or idle, at the least.
+LOOK_S = 10.0
 
 
 @dataclass
@@ -81,13 +81,17 @@ class Server:
         if self._searches_done % PRUNE_EVERY == 0:
             runs.prune(self.engine.catalog, self.limits.kept_runs)
 
-    async def let_go_when_idle(self) -> None:
-        """Let the engine go of what nobody uses, again and again, until cancelled."""
+    async def tend(self) -> None:
+        """Let the engine go of what nobody needs, again and again, until cancelled."""
         idle_s = self.engine.settings.idle_s
-        while idle_s:
-            await asyncio.sleep(min(LOOK_S, idle_s / 4))
-            if await run_in_threadpool(self.engine.let_go, idle_s):
-                log.info("nothing was searched for %g s: networks or albums were let go", idle_s)
+        while True:
+            await asyncio.sleep(min(LOOK_S, idle_s / 4) if idle_s else LOOK_S)
+            try:
+                await run_in_threadpool(self.engine.let_outdated_go)
+                if idle_s and await run_in_threadpool(self.engine.let_go, idle_s):
+                    log.info("nothing was searched for %g s: networks or albums went", idle_s)
+            except Exception:
+                log.warning("what is outdated or idle was not let go", exc_info=True)
 
     def warm_up(self) -> None:
         """Load what the first search needs, then report readiness; a failure is logged."""

@@ -122,19 +122,38 @@ class Engine:
             UnknownAlbum: no album has this name.
         """
         with self.catalog.reading() as session:
-            if album is not None:
-                wanted = [album_named(session, album).id]
-            else:
-                wanted = list(session.scalars(select(Album.id).order_by(Album.id)))
-        return [view for each in wanted if (view := self.view(each)) is not None]
+            only = album_named(session, album).id if album is not None else None
+            keys = _keys(session, only)
+        return [self._view(each, key) for each, key in keys.items()]
 
     def view(self, album_id: int) -> View | None:
         """One album as it is now (see `REUSE`); None when it was removed meanwhile."""
         with self.catalog.reading() as session:
-            key = _key(session, album_id)
+            key = _keys(session, album_id).get(album_id)
         if key is None:
             self._views.pop(album_id, None)
             return None
+        return self._view(album_id, key)
+
+    def let_outdated_go(self) -> int:
+        """Drop the views of albums that are gone or have changed; returns how many.
+
+        A view keeps the segments of its time on the disk, and nobody may ask for its album again.
+        A search that uses one keeps it to its own end.
+        """
+        with self.catalog.reading() as session:
+            keys = _keys(session)
+        with self._opening:
+            gone = [
+                album_id
+                for album_id, view in list(self._views.items())
+                if keys.get(album_id) != view.key and not (album_id in keys and _still_good(view))
+            ]
+            for album_id in gone:
+                self._views.pop(album_id, None)
+        return len(gone)
+
+    def _view(self, album_id: int, key: tuple[object, ...]) -> View:
         known = self._views.get(album_id)
         if known is not None and (known.key == key or _still_good(known)):
             known.used_at = time.monotonic()
@@ -227,25 +246,26 @@ class Engine:
         return view
 
 
-def _key(session: Session, album_id: int) -> tuple[object, ...] | None:
-    """What changes whenever a view of the album is out of date."""
-    row = session.execute(
-        select(Album.name, Album.revision).where(Album.id == album_id)
-    ).one_or_none()
-    if row is None:
-        return None
-    serving = session.scalar(
-        select(IndexVersion.id).where(
-            IndexVersion.album_id == album_id, IndexVersion.state == "serving"
-        )
+def _keys(session: Session, album_id: int | None = None) -> dict[int, tuple[object, ...]]:
+    """What changes whenever a view of an album is out of date, by album; of all or of one.
+
+    Three statements, however many albums there are.
+    """
+    albums = select(Album.id, Album.name, Album.revision).order_by(Album.id)
+    serving = select(IndexVersion.album_id, IndexVersion.id).where(IndexVersion.state == "serving")
+    calibrations = select(CalibrationRow.album_id, CalibrationRow.revision).order_by(
+        CalibrationRow.created_at, CalibrationRow.revision
     )
-    calibration = session.scalar(
-        select(CalibrationRow.revision)
-        .where(CalibrationRow.album_id == album_id)
-        .order_by(CalibrationRow.created_at.desc())
-        .limit(1)
-    )
-    return (*row, serving, calibration)
+    if album_id is not None:
+        albums = albums.where(Album.id == album_id)
+        serving = serving.where(IndexVersion.album_id == album_id)
+        calibrations = calibrations.where(CalibrationRow.album_id == album_id)
+    versions_of = {row[0]: row[1] for row in session.execute(serving)}
+    revisions = {row[0]: row[1] for row in session.execute(calibrations)}
+    return {
+        each: (name, revision, versions_of.get(each), revisions.get(each))
+        for each, name, revision in session.execute(albums)
+    }
 
 
 def _rebuilt(prefilter: Prefilter) -> tuple[Note, ...]:

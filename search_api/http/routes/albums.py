@@ -75,6 +75,7 @@ def get_album(album_id: AlbumId, server: ServerDep, who: Reader, roots: Roots = 
 def remove_album(album_id: AlbumId, server: ServerDep, who: Admin) -> None:
     """Remove an album and what was uploaded to it; folders of the server are left alone."""
     albums.remove_album(server.engine.catalog, server.engine.settings, album_id)
+    server.engine.let_outdated_go()
 
 
 @router.post(

@@ -312,7 +312,7 @@ def test_compaction_drops_what_no_photo_needs(catalog: Catalog, store: FeatureSt
 
 def test_killed_reader_holds_nothing_up(store: FeatureStore) -> None:
     code = (
-        "import sys, os; from indexer.features.store import ReaderLock; from pathlib import Path\n"
+        "import sys; from indexer.features.readers import ReaderLock; from pathlib import Path\n"
         "lock = ReaderLock(Path(sys.argv[1]), 5.0); print('held', flush=True); sys.stdin.read()"
     )
     child = subprocess.Popen(

@@ -1,0 +1,78 @@
+"""Views of albums: opened in few statements, and let go once they are out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from indexer.features import maintenance
+from search_api.search import albums, engine
+from tests.support.library import Library, make_library, paint
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    """A library of three albums."""
+    made = make_library(tmp_path, 3)
+    for number in range(2):
+        paint(tmp_path / f"more{number}" / "a.png", 50 + number)
+        made.add_album(tmp_path / f"more{number}", f"more{number}")
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture
+def statements(library: Library) -> list[str]:
+    """What is asked of the database from now on."""
+    asked: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith("BEGIN"):
+            asked.append(statement)
+
+    event.listen(library.engine.catalog.engine, "before_cursor_execute", note)
+    return asked
+
+
+def test_known_views_of_all_albums_cost_a_constant_number_of_statements(
+    library: Library, statements: list[str]
+) -> None:
+    assert len(library.engine.views(None)) == 3
+    statements.clear()
+    assert len(library.engine.views(None)) == 3
+    assert len(statements) == 3
+
+
+def test_view_of_a_removed_or_changed_album_is_let_go(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "REUSE", 0.0)
+    made = library.engine
+    views = {view.album: view for view in made.views(None)}
+    assert made.let_outdated_go() == 0
+    albums.remove_album(made.catalog, library.settings, views["more0"].album_id)
+    paint(tmp_path / "more1" / "b.png", 77)
+    library.index("more1")
+    del views
+    assert made.let_outdated_go() == 2
+    assert [view.album for view in made.views(None)] == ["small", "more1"]
+
+
+def test_segments_that_only_views_of_the_past_needed_are_removed(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "REUSE", 0.0)
+    made = library.engine
+    made.views(None)
+    for number in range(2):
+        paint(tmp_path / "more1" / f"c{number}.png", 80 + number)
+        library.index("more1")
+    maintenance.compact(made.catalog, made.store)
+    kept = maintenance.collect(made.catalog, made.store).kept_for_readers
+    assert kept > 0
+    made.let_outdated_go()
+    made.views(None)  # opened after the compaction: none of the old files is theirs
+    assert maintenance.collect(made.catalog, made.store).kept_for_readers == 0
