@@ -38,6 +38,8 @@ from indexer.errors import CatalogReadOnly, UnknownAlbum
 from indexer.settings import Settings
 
 _WRITES = "referent_writes"
+NO_PHOTOS = {"new": 0, "indexed": 0, "failed": 0, "missing": 0}
+"""How many photos an empty album has, by status."""
 
 
 class Catalog:
@@ -224,6 +226,6 @@ def count_by_status(session: Session, album_id: int) -> dict[str, int]:
     rows = session.execute(
         select(Photo.status, func.count()).where(Photo.album_id == album_id).group_by(Photo.status)
     )
-    counts = {"new": 0, "indexed": 0, "failed": 0, "missing": 0}
+    counts = dict(NO_PHOTOS)
     counts.update((status, number) for status, number in rows)
     return counts

@@ -166,6 +166,22 @@ def serving(catalog: Catalog, album_id: int) -> Version | None:
         return None if row is None else _version(session, row.id)
 
 
+def all_serving(session: Session, album_id: int | None = None) -> dict[int, Version]:
+    """The serving version of every album that has one, by album, in one statement.
+
+    Args:
+        album_id: only of this album.
+    """
+    statement = (
+        select(IndexVersion, ModelVersion)
+        .join(ModelVersion, ModelVersion.id == IndexVersion.model_version_id)
+        .where(IndexVersion.state == "serving")
+    )
+    if album_id is not None:
+        statement = statement.where(IndexVersion.album_id == album_id)
+    return {row.album_id: _described(row, model) for row, model in session.execute(statement)}
+
+
 def versions(catalog: Catalog, album_id: int) -> list[Version]:
     """Return all versions of an album, newest first."""
     with catalog.reading() as session:
@@ -228,6 +244,10 @@ def _version(session: Session, version_id: int) -> Version:
         .join(ModelVersion, ModelVersion.id == IndexVersion.model_version_id)
         .where(IndexVersion.id == version_id)
     ).one()
+    return _described(row, model)
+
+
+def _described(row: IndexVersion, model: ModelVersion) -> Version:
     return Version(
         id=row.id,
         album_id=row.album_id,

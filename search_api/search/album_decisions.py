@@ -6,6 +6,8 @@ other: with new weights the model's own decides again until the album is fitted 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
@@ -27,6 +29,24 @@ def own_calibration(session: Session, album_id: int, fitted_to: str) -> Calibrat
         .order_by(CalibrationRow.created_at.desc(), CalibrationRow.revision)
     )
     return next((Calibration.from_dict(r) for r in rows if r["fitted_to"] == fitted_to), None)
+
+
+def own_calibrations(session: Session, fitted_to: Mapping[int, str]) -> dict[int, Calibration]:
+    """The latest calibration of each album for its network, where it has one, in one statement.
+
+    Args:
+        fitted_to: album id to the fingerprint of the predictor's head.
+    """
+    rows = session.execute(
+        select(CalibrationRow.album_id, CalibrationRow.json).order_by(
+            CalibrationRow.created_at.desc(), CalibrationRow.revision
+        )
+    )
+    found: dict[int, Calibration] = {}
+    for album_id, values in rows:
+        if album_id not in found and fitted_to.get(album_id) == values["fitted_to"]:
+            found[album_id] = Calibration.from_dict(values)
+    return found
 
 
 def keep(catalog: Catalog, album_id: int, fitted: Calibration) -> None:

@@ -35,11 +35,10 @@ def list_models(server: Server) -> list[ModelOut]:
             (row.id, row.name, dict(row.fingerprints))
             for row in session.scalars(select(ModelVersion).order_by(ModelVersion.id.desc()))
         ]
+        versions_of = versions.all_serving(session)
     serving: dict[int, list[str]] = {}
-    for album_id, name in albums.items():
-        version = versions.serving(catalog, album_id)
-        if version is not None:
-            serving.setdefault(version.model_version_id, []).append(name)
+    for album_id, version in versions_of.items():
+        serving.setdefault(version.model_version_id, []).append(albums[album_id])
     default = server.engine.models.default
     models = [
         ModelOut(

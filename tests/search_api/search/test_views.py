@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from indexer.db.tables import Album
 from indexer.features import maintenance
 from search_api.search import albums, engine
 from tests.support.library import Library, make_library, paint
@@ -44,6 +45,25 @@ def test_known_views_of_all_albums_cost_a_constant_number_of_statements(
     statements.clear()
     assert len(library.engine.views(None)) == 3
     assert len(statements) == 3
+
+
+def test_listing_albums_costs_a_constant_number_of_statements(
+    library: Library, statements: list[str]
+) -> None:
+    found = albums.list_albums(library.engine.catalog)
+    assert [(each.name, each.photos) for each in found] == [
+        ("more0", 1),
+        ("more1", 1),
+        ("small", 3),
+    ]
+    assert all(each.model and each.roots for each in found)
+    assert albums.album_info(library.engine.catalog, found[0].id) == found[0]
+    several = len(statements)
+    with library.engine.catalog.session() as session:
+        session.add_all(Album(name=f"empty {number}") for number in range(40))
+    statements.clear()
+    assert len(albums.list_albums(library.engine.catalog)) == 43
+    assert len(statements) * 2 == several  # the listing and the one album cost the same
 
 
 def test_view_of_a_removed_or_changed_album_is_let_go(
