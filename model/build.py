@@ -123,12 +123,12 @@ def load_predictor(
     """
     if "+" in name and not Path(name).is_file():
         name, _, dual = name.partition("+")
-        from model.dual_encoder import with_dual_encoder  # transformers' towers load slowly
+        from model.dual_encoder import DualEncoder, DualPrefilter  # transformers is slow to load
 
         predictor = load_predictor(
             name, device=device, random_seed=random_seed, head_dtype=head_dtype
         )
-        return with_dual_encoder(predictor, dual, device=device)
+        return DualPrefilter(predictor, DualEncoder(dual, device=device))
     keep_freed_memory()
     dtype = dtype_of(head_dtype, torch.device(device))
     base, _, suffix = name.partition(":random-")
