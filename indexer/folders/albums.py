@@ -44,14 +44,19 @@ def ensure_album(
     name: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    everything: bool | None = None,
 ) -> Album:
     """The album of these folders: found by name, or made; folders and globs are added to it.
+
+    Whoever calls it runs on this machine, so links in the folders are followed wherever they lead.
 
     Args:
         folders: existing folders; each becomes a root, unless it is one.
         name: of the album; by default that of the album that has the first folder as a root, else
             the folder's own name (with a number behind it where that is taken).
         include, exclude: globs as in `indexer.folders.globs.Globs`, added to those the album has.
+        everything: whether to take also what systems and programs keep for themselves; None leaves
+            it as it is.
     Raises:
         FolderError: a folder does not exist, is no folder or cannot be listed.
         UnknownAlbum: no folder is given and no album has this name.
@@ -62,13 +67,16 @@ def ensure_album(
         if not places:
             return album_named(session, name or "")
         album = _new_album(session, name or _free_name(session, places[0]))
-    known = set(session.scalars(select(Root.path).where(Root.album_id == album.id)))
-    session.add_all(
-        Root(album_id=album.id, path=place, mounts=[])
-        for place in dict.fromkeys(places)
-        if place not in known
-    )
+    roots = session.scalars(select(Root).where(Root.album_id == album.id))
+    known = {root.path: root for root in roots}
+    for place in dict.fromkeys(places):
+        if place in known:
+            known[place].follow_links = True
+        else:
+            session.add(Root(album_id=album.id, path=place, mounts=[], follow_links=True))
     _add_globs(album, include, exclude)
+    if everything is not None:
+        album.settings = {**album.settings, "everything": everything}
     session.flush()
     return album
 
@@ -190,6 +198,7 @@ def change_album(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     drop_globs: Sequence[str] = (),
+    everything: bool | None = None,
     rename: str | None = None,
 ) -> str:
     """Add, move and drop folders and globs, rename; all or nothing.
@@ -208,7 +217,7 @@ def change_album(
         drop_folder(session, album, folder)
     for glob in drop_globs:
         _drop_glob(album, glob)
-    ensure_album(session, add, name=name, include=include, exclude=exclude)
+    ensure_album(session, add, name=name, include=include, exclude=exclude, everything=everything)
     if rename is not None:
         rename_album(session, album, rename)
     return album.name

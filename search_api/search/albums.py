@@ -81,9 +81,14 @@ def create_album(catalog: Catalog, name: str) -> AlbumInfo:
     return album_info(catalog, album_id)
 
 
-def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
+def add_folder(
+    catalog: Catalog, album_id: int, folder: Path, *, follow_links: bool = False
+) -> AlbumInfo:
     """Let an album scan a folder of this machine.
 
+    Args:
+        follow_links: whether links in it may lead out of it; a folder that the album has takes it
+            over.
     Raises:
         NotFound: no such album.
         FolderError: the path is relative, or no folder that can be read.
@@ -98,7 +103,7 @@ def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
     with catalog.session() as session:
         if session.get(Album, album_id) is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        root_of(session, album_id, real)
+        root_of(session, album_id, real, follow_links=follow_links)
     return album_info(catalog, album_id)
 
 
@@ -123,16 +128,18 @@ def uploads_folder(settings: Settings, album_id: int) -> Path:
     return settings.home / "uploads" / str(album_id)
 
 
-def root_of(session: Session, album_id: int, folder: Path) -> Root:
-    """The album's root of this folder, made if need be."""
+def root_of(session: Session, album_id: int, folder: Path, *, follow_links: bool) -> Root:
+    """The album's root of this folder, made if need be; it follows links from now on, or not."""
     path = os.fsencode(folder)
     known = session.scalars(
         select(Root).where(Root.album_id == album_id, Root.path == path)
     ).one_or_none()
     if known is None:
-        known = Root(album_id=album_id, path=path)
+        known = Root(album_id=album_id, path=path, follow_links=follow_links)
         session.add(known)
         session.flush()
+    elif known.follow_links != follow_links:
+        known.follow_links = follow_links
     return known
 
 

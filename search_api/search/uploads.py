@@ -22,6 +22,7 @@ from indexer.db.catalog import Catalog, touch
 from indexer.db.tables import Album, Photo, Root
 from indexer.folders.content import HashedFile
 from indexer.folders.globs import EXTENSION_OF, Globs, is_photo_name
+from indexer.folders.own_output import ALL, mark
 from indexer.folders.scan_changes import NewFile, add_files, lock_album
 from indexer.folders.walk import found_file
 from indexer.photos.decode import Decoded, Decoder
@@ -68,6 +69,7 @@ def take_upload(
     incoming = folder.parent / _INCOMING
     for each in (folder, incoming):
         each.mkdir(parents=True, exist_ok=True)
+    mark(folder.parent, ALL)  # an album around the library would take these for its own
     taken = []
     limit = settings.max_file_mib * 2**20
     for name, content in files:
@@ -133,7 +135,7 @@ def _keep(
     with catalog.session() as session:
         lock_album(session, album_id)
         album = session.get_one(Album, album_id)
-        globs = Globs(album.settings.get("include", ()), album.settings.get("exclude", ()))
+        globs = Globs.of(album.settings)
         if not globs.takes_file(os.fsencode(wanted)):
             reason = f"would be called {wanted}, which the album's globs leave out"
             return Upload(name, reason=reason)
@@ -141,7 +143,7 @@ def _keep(
         if there is not None:
             path = there.path.decode(errors="backslashreplace")
             return Upload(name, path, photo=there.id, known=True)
-        root = root_of(session, album_id, folder)
+        root = root_of(session, album_id, folder, follow_links=False)
         placed = _place(session, root.id, partial, folder, wanted)
         file = NewFile(
             found_file(os.fsencode(placed), (folder / placed).stat()),

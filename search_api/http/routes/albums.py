@@ -141,7 +141,12 @@ def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> 
         raise Forbidden(
             "Adding folders of the server is switched off; set REFERENT_ALLOW_SERVER_FOLDERS=true."
         )
-    info = albums.add_folder(server.engine.catalog, album_id, FilePath(root.path))
+    info = albums.add_folder(
+        server.engine.catalog,
+        album_id,
+        FilePath(root.path),
+        follow_links=server.limits.follow_links,
+    )
     _index(server, album_id)
     return _out(info, who, roots=True)
 

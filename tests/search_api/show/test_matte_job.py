@@ -23,6 +23,7 @@ from search_api.search.query import Query
 from search_api.show import matte
 from search_api.show.archive import zip_of
 from search_api.show.manifest import MANIFEST, Entry, note
+from search_api.show.names import name_files
 from tests.support.library import EXPRESSION, Library, make_library
 from tests.support.terminal import Terminal
 from workers.inprocess import run_job
@@ -179,7 +180,7 @@ def test_names_never_collide_and_stay_inside(library: Library) -> None:
         return PhotoInfo(**{**vars(one), "id": number, "path": path})
 
     paths = ("a/b.jpg", "a/b.jpg.png", "a/B.JPG", "../../etc/x.png", "a:b/c?.png")
-    named = matte.name_files([photo(i, path) for i, path in enumerate(paths)], "png")
+    named = name_files([photo(i, path) for i, path in enumerate(paths)], "png")
     assert len({str(name).casefold() for name in named.values()}) == len(paths)
     assert named[0] == PurePosixPath("small/a/b.jpg.png")
     assert all(".." not in name.parts for name in named.values())
