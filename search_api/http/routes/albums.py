@@ -11,6 +11,7 @@ from indexer.encoding.failed import retry_failed
 from indexer.jobs import jobs
 from search_api.errors import BadQuery, Forbidden
 from search_api.http.deps import Admin, PrincipalDep, Reader, ServerDep, Writer
+from search_api.http.named_parts import NamedPartsRoute
 from search_api.http.problems import documented
 from search_api.http.schemas import (
     AlbumIn,
@@ -25,7 +26,7 @@ from search_api.http.schemas import (
 from search_api.search import albums, uploads
 from search_api.search.albums import AlbumInfo
 
-router = APIRouter(prefix="/albums", tags=["albums"])
+router = APIRouter(prefix="/albums", tags=["albums"], route_class=NamedPartsRoute)
 AlbumId = Annotated[int, Path(ge=1, le=2**53)]
 Roots = Annotated[bool, Query(description="Tell the folders on the server (admins only).")]
 
