@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import delete, distinct, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
+from indexer.db import catalog
 from indexer.db.catalog import album_named, count_by_status
+from indexer.db.names import comparable, comparable_path
 from indexer.db.tables import Album, Mark, Photo, Root
 from indexer.errors import AlbumExists, FolderError, UnknownGlob
 from indexer.folders.moved import carry_from, move_root
@@ -84,7 +86,7 @@ def ensure_album(
 def find_album(session: Session, places: Sequence[bytes], name: str | None) -> Album | None:
     """The album of this name; without one, that which has the first of the folders as a root."""
     if name is not None:
-        return session.scalars(select(Album).where(Album.name == name)).one_or_none()
+        return catalog.find_album(session, name)
     if not places:
         return None
     query = select(Album).join(Root).where(Root.path == places[0]).order_by(Album.id)
@@ -97,7 +99,7 @@ def check_folder(folder: Path | bytes) -> bytes:
     Raises:
         FolderError: it is not; the message says why.
     """
-    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes, and links are kept
+    place = as_on_disk(os.path.abspath(os.fsencode(folder)))  # noqa: PTH100 - bytes; links are kept
     shown = _shown(place)
     try:
         with os.scandir(place):
@@ -110,6 +112,29 @@ def check_folder(folder: Path | bytes) -> bytes:
         raise FolderError(
             f"cannot read the folder {shown} ({error.strerror}): check its permissions"
         ) from error
+
+
+def as_on_disk(place: bytes) -> bytes:
+    """An absolute path as the disk writes its names, which may be in another Unicode form.
+
+    A path that is there, or nowhere, comes back as it is.
+    """
+    if place.isascii() or os.path.lexists(place):
+        return place
+    found = b"/"
+    for name in place.split(b"/")[1:]:
+        here = os.path.join(found, name)  # noqa: PTH118
+        if not os.path.lexists(here):
+            try:
+                names = os.listdir(found)  # noqa: PTH208
+            except OSError:
+                return place
+            same = [each for each in names if comparable_path(each) == comparable_path(name)]
+            if len(same) != 1:
+                return place
+            here = os.path.join(found, same[0])  # noqa: PTH118
+        found = here
+    return found
 
 
 def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
@@ -170,7 +195,7 @@ def _root_at(session: Session, album: Album, folder: Path | bytes) -> Root:
     place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes
     roots = session.scalars(select(Root).where(Root.album_id == album.id)).all()
     for root in roots:
-        if root.path == place:
+        if comparable_path(root.path) == comparable_path(place):
             return root
     names = ", ".join(_shown(root.path) for root in roots)
     raise FolderError(f"{_shown(place)} is no folder of the album {album.name!r} ({names})")
@@ -182,10 +207,10 @@ def rename_album(session: Session, album: Album, name: str) -> None:
     Raises:
         AlbumExists: another album has it.
     """
-    taken = session.scalar(select(Album.id).where(Album.name == name, Album.id != album.id))
-    if taken is not None:
+    taken = catalog.find_album(session, name)
+    if taken is not None and taken.id != album.id:
         raise AlbumExists(f"another album is named {name!r}: choose another name")
-    album.name = name
+    album.name = comparable(name)
 
 
 def change_album(
@@ -283,7 +308,7 @@ def summarise(session: Session, album: Album) -> AlbumSummary:
 
 
 def _new_album(session: Session, name: str) -> Album:
-    album = Album(name=name, settings={})
+    album = Album(name=comparable(name), settings={})
     session.add(album)
     session.flush()
     return album
@@ -292,7 +317,7 @@ def _new_album(session: Session, name: str) -> Album:
 def _free_name(session: Session, place: bytes) -> str:
     base = _shown(place.rpartition(b"/")[2]) or "photos"
     name, number = base[:200], 1
-    while session.scalar(select(Album.id).where(Album.name == name)) is not None:
+    while catalog.find_album(session, name) is not None:
         number += 1
         name = f"{base[:200]} {number}"
     return name
@@ -310,11 +335,12 @@ def _add_globs(album: Album, include: Sequence[str], exclude: Sequence[str]) -> 
 def _drop_glob(album: Album, glob: str) -> None:
     settings: dict[str, Any] = dict(album.settings)
     kept = {key: list(settings.get(key, ())) for key in ("include", "exclude")}
-    if not any(glob in globs for globs in kept.values()):
+    wanted = comparable(glob)
+    if not any(comparable(each) == wanted for globs in kept.values() for each in globs):
         known = ", ".join([*kept["include"], *kept["exclude"]]) or "none"
         raise UnknownGlob(f"{glob!r} is no glob of the album {album.name!r} (globs: {known})")
     for key, globs in kept.items():
-        settings[key] = [each for each in globs if each != glob]
+        settings[key] = [each for each in globs if comparable(each) != wanted]
     album.settings = settings
 
 

@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from indexer.db.catalog import NO_PHOTOS, Catalog, album_named
+from indexer.db.catalog import NO_PHOTOS, Catalog, album_named, find_album
 from indexer.db.clock import clock
+from indexer.db.names import comparable
 from indexer.db.tables import Album, Photo, Root
 from indexer.errors import FolderError
 from indexer.features import versions
@@ -67,11 +68,13 @@ def create_album(catalog: Catalog, name: str) -> AlbumInfo:
         BadQuery: the name is empty.
         AlreadyExists: an album has this name.
     """
-    tidy = name.strip()
+    tidy = comparable(name.strip())
     if not tidy:
         raise BadQuery("Give the album a name that is not empty.", field="name")
     try:
         with catalog.session() as session:
+            if find_album(session, tidy) is not None:
+                raise AlreadyExists(f"An album is named {tidy!r} already.", field="name")
             album = Album(name=tidy, created_at=float(session.scalar(select(clock())) or 0))
             session.add(album)
             session.flush()
