@@ -196,7 +196,8 @@ def _cut_out(
     try:
         _write(target, picture, options, folder)
     except SearchError as error:
-        return replace(entry, reason=str(error))
+        why = getattr(error.__cause__, "strerror", None) or type(error).__name__
+        return replace(entry, reason=f"cannot write {item.file}: {why}")
     return replace(entry, status="done")
 
 
