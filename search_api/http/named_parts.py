@@ -63,7 +63,7 @@ def with_plain_name(disposition: bytes | None) -> bytes | None:
     encoded = rest.partition(b"'")[2] or charset
     try:
         name = unquote(encoded.decode("ascii"), charset.decode("ascii") or "utf-8", "replace")
-    except (LookupError, UnicodeDecodeError):
+    except (LookupError, ValueError):
         name = unquote(encoded.decode("ascii", "replace"))
     return disposition + b'; filename="' + _quoted(name).encode() + b'"'
 
