@@ -1,13 +1,13 @@
 """Whether links in a folder may lead out of the album: unknown of those that are there, so no
 
-Revision 0005, revises 0004.
+Revision 0006, revises 0005.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
