@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -42,19 +42,9 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def keep_freed_memory() -> None:
     """Let this process keep what a batch frees for the next one; does nothing without glibc."""
-    if (mallopt := _glibc("mallopt")) is not None:
-        mallopt(_M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, KEEP_FREED_BYTES)
-
-
-def return_freed_memory() -> None:
-    """Hand what was freed, and kept, back to the system; does nothing without glibc."""
-    if (trim := _glibc("malloc_trim")) is not None:
-        trim(0)
-
-
-def _glibc(name: str) -> Any:
     try:
-        return getattr(ctypes.CDLL(None), name)
+        mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
-        return None
+        return
+    mallopt(_M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, KEEP_FREED_BYTES)
