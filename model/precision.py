@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -42,9 +42,19 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def keep_freed_memory() -> None:
     """Let this process keep what a batch frees for the next one; does nothing without glibc."""
+    if (mallopt := _glibc("mallopt")) is not None:
+        mallopt(_M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, KEEP_FREED_BYTES)
+
+
+def return_freed_memory() -> None:
+    """Hand what was freed, and kept, back to the system; does nothing without glibc."""
+    if (trim := _glibc("malloc_trim")) is not None:
+        trim(0)
+
+
+def _glibc(name: str) -> Any:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError, TypeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, KEEP_FREED_BYTES)
+        return None
