@@ -93,7 +93,7 @@ class Instance:
     owner: int = 0
     spots: dict[str, tuple[float, float]] = field(default_factory=dict)
     perhaps: tuple[str, ...] = ()
-    unsure: frozenset[str] = frozenset()
+    unsure: tuple[str, ...] = ()
     boxed: bool = False
     faint: bool = False
 

@@ -85,7 +85,7 @@ def relation(name: str, a: Instance, b: Instance) -> int:
     if name in _LINKS:
         if _LINKS[name](a, b):
             return YES
-        apart = max(_gaps(a, b)) > _TOUCHING or "links" not in a.unsure | b.unsure
+        apart = max(_gaps(a, b)) > _TOUCHING or "links" not in a.unsure + b.unsure
         return NO if apart else MAYBE
     if name == "next":
         return _next_to(a, b)

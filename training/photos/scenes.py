@@ -157,7 +157,7 @@ def _thing(
         area=area,
         depth=0.5,
         perhaps=shade.perhaps,
-        unsure=frozenset(unsure),
+        unsure=tuple(sorted(unsure)),
         boxed=boxed,
         faint=mark.crowd or area < _FAINT,
     )
@@ -221,7 +221,7 @@ def _dressed(things: list[Instance]) -> list[Instance]:
         colour=colour,
         parts=parts,
         perhaps=tuple(sorted(perhaps - {colour})),
-        unsure=frozenset({*_UNSEEN, "links"} - sure),
+        unsure=tuple(sorted({*_UNSEEN, "links"} - sure)),
     )
     return [changed if t is person else t for t in things]
 
@@ -359,7 +359,6 @@ def read_album(
 
 def _instance(values: dict[str, Any]) -> Instance:
     tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    tuples["unsure"] = frozenset(tuples["unsure"])
     return Instance(**tuples)
 
 
@@ -380,7 +379,7 @@ def _write_album(photos: Sequence[Photo], folder: Path, side: int) -> None:
                 f"{photo.width} x {photo.height}"
             )
         told = tell(photo, picture, side)
-        things = [{**asdict(t), "unsure": sorted(t.unsure)} for t in told.scene.instances]
+        things = [asdict(t) for t in told.scene.instances]
         lines.append(
             json.dumps({"things": things, "known": sorted(told.scene.known or ()),
                         "stuff": told.stuff, "rows": len(told.shares)})
