@@ -1,11 +1,13 @@
 import pytest
-import timm
 import torch
 
+import model.network.torchvision_guard  # noqa: F401  (before timm, which imports torchvision)
 from model.network.config import SwinConfig
 from model.network.hybrid import HybridBackbone
 from model.network.stem import EfficientLite
 from training.photos.trunk import package_file, read_trunk
+
+import timm  # isort: skip
 
 CONFIG = SwinConfig(
     stem="efficientnet-lite0", depths=(0, 0, 2, 1), num_heads=(0, 0, 4, 8), window_size=4
