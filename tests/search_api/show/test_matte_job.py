@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from indexer.folders import own_output
 from indexer.jobs import jobs
 from search_api.http.app import create_app
 from search_api.search.photos import PhotoInfo, list_photos
@@ -63,7 +64,8 @@ def test_command_accounts_for_every_match_and_does_only_what_is_missing_again(
     assert result["written"] == len(done) > 0
     assert code == (0 if len(done) == 6 else 3)
     assert all(item["reason"] for item in items if item["status"] != "done")
-    assert files_of(tmp_path / "out") == {item["file"] for item in done} | {MANIFEST}
+    written = {item["file"] for item in done}
+    assert files_of(tmp_path / "out") == written | {MANIFEST, own_output.MARKER}
     for item in done:
         assert item["file"].startswith("small/202")  # subfolders are kept
         with Image.open(tmp_path / "out" / item["file"]) as picture:
