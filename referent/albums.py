@@ -35,7 +35,11 @@ def albums(
     ] = None,
     rename: Annotated[str | None, typer.Option(help="Give the album another name.")] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Forget the album; no photo file is touched.")
+        bool,
+        typer.Option(
+            "--delete",
+            help="Forget the album and delete what was uploaded to it; no file in your folders.",
+        ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -45,20 +49,36 @@ def albums(
     Changes of folders and globs take effect with the next `referent index`.
     """
     from indexer.db.catalog import Catalog
-    from indexer.folders.albums import change_album, delete_album, list_albums, what_goes_with
+    from indexer.folders import own_folders
+    from indexer.folders.albums import (
+        change_album,
+        delete_album,
+        list_albums,
+        uploaded_photos,
+        what_goes_with,
+    )
     from indexer.settings import Settings
 
     changes = bool(add or drop or moved or include or exclude or drop_glob or rename)
     if name is None and (changes or delete):
         raise typer.BadParameter("name the album that is to be changed", param_hint="NAME")
-    with Catalog.open(Settings()) as catalog:
+    settings = Settings()
+    with Catalog.open(settings) as catalog:
         if name is not None and delete:
+            with catalog.reading() as session:
+                uploaded = uploaded_photos(session, name)
+            taken = f"{uploaded:,} photos that were uploaded to it are deleted; " * bool(uploaded)
             if not yes:
-                typer.confirm(f"Forget the album {name!r}? Its photo files stay.", abort=True)
+                typer.confirm(
+                    f"Forget the album {name!r}? {taken}files in your folders stay.", abort=True
+                )
             with catalog.session() as session:
                 photos = delete_album(session, name)
+            own_folders.sweep(catalog, settings)
             typer.echo(
-                f"forgot the album {name!r} ({photos} photos); no file was touched", err=True
+                f"forgot the album {name!r} ({photos} photos); {taken}"
+                "no file in your folders was touched",
+                err=True,
             )
             return
         for folder in drop or () if name is not None and not yes else ():

@@ -22,6 +22,7 @@ from indexer.features import maintenance, versions
 from indexer.features.stats import library_stats
 from indexer.features.store import FeatureStore
 from indexer.features.verify import verify
+from indexer.folders import own_folders
 from indexer.folders.albums import check_folder, ensure_album, find_album, list_albums
 from indexer.folders.watch import Only, watch_albums
 from indexer.settings import Settings
@@ -191,14 +192,17 @@ class Run:
         store = FeatureStore.open(self.settings, self.catalog)
         forgotten = maintenance.forget_unneeded(self.catalog)
         removed = maintenance.collect(self.catalog, store)
+        swept = own_folders.sweep(self.catalog, self.settings)
         kept = f", {removed.kept_for_readers} kept for readers" * bool(removed.kept_for_readers)
         self._say(
             [
                 f"removed {removed.files:,} files ({removed.bytes / 1e6:,.1f} MB){kept}, "
                 f"forgot {forgotten:,} rows that no photo needs"
+                + f", removed {swept:,} folders of deleted albums and jobs"
+                * bool(swept)
             ]
         )
-        return {**removed.__dict__, "rows": forgotten}
+        return {**removed.__dict__, "rows": forgotten, "folders": swept}
 
     def stats(self) -> dict[str, Any]:
         """Count what the library holds."""

@@ -31,7 +31,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
     default the job's own below the exports folder).
     """
     parameters = turn.job.parameters
-    folder = folder_of_job(turn.settings, turn.job)
+    folder = folder_of_job(turn.catalog, turn.settings, turn.job)
     options = matte.Options(**parameters.get("options", {}))
     options.look()  # a background that cannot be used ends the job before its work
     if turn.job.expression and not options.overwrite:

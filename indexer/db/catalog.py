@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from indexer.db.clock import clock
 from indexer.db.dberrors import explain
 from indexer.db.migrate import migrate
-from indexer.db.tables import Album, ModelVersion, Photo
+from indexer.db.tables import Album, ModelVersion, Photo, revision_step
 from indexer.errors import CatalogReadOnly, UnknownAlbum
 from indexer.settings import Settings
 
@@ -200,7 +200,8 @@ def album_named(session: Session, name: str) -> Album:
 
 def touch(session: Session, album_id: int) -> None:
     """Count up an album's revision: its photos or features changed, caches must look again."""
-    session.execute(update(Album).where(Album.id == album_id).values(revision=Album.revision + 1))
+    grown = Album.revision + revision_step()
+    session.execute(update(Album).where(Album.id == album_id).values(revision=grown))
 
 
 def model_version(

@@ -12,8 +12,9 @@ from sqlalchemy import delete, distinct, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from indexer.db.catalog import album_named, count_by_status
-from indexer.db.tables import Album, Mark, Photo, Root
+from indexer.db.tables import Album, Mark, OwnFolder, Photo, Root
 from indexer.errors import AlbumExists, FolderError, UnknownGlob
+from indexer.folders import own_folders
 from indexer.folders.moved import carry_from, move_root
 
 
@@ -215,8 +216,11 @@ def change_album(
 
 
 def delete_album(session: Session, name: str) -> int:
-    """Forget an album with its rows, jobs and searches; files stay, and so do features that other
-    albums share (``referent index --gc`` collects what none needs).
+    """Forget an album with its rows, jobs and searches, and leave what the library made for it
+    (uploads, cut-outs, exports) to `own_folders.sweep`, which the caller runs after the commit.
+
+    The user's folders stay, and so do features until ``referent index --gc`` collects what none
+    needs.
 
     Returns:
         How many photos it had.
@@ -224,6 +228,7 @@ def delete_album(session: Session, name: str) -> int:
         UnknownAlbum.
     """
     album = album_named(session, name)
+    own_folders.let_go(session, album.id)
     photos = session.scalar(
         select(func.count())
         .select_from(Photo)
@@ -231,6 +236,30 @@ def delete_album(session: Session, name: str) -> int:
     )
     session.execute(delete(Album).where(Album.id == album.id))
     return photos or 0
+
+
+def uploaded_photos(session: Session, name: str) -> int:
+    """How many photos lie in the album's own folder, and go with the album.
+
+    Raises:
+        UnknownAlbum.
+    """
+    album = album_named(session, name)
+    uploads = session.scalar(
+        select(OwnFolder.name).where(OwnFolder.kind == "uploads", OwnFolder.owner_id == album.id)
+    )
+    if uploads is None:
+        return 0
+    roots = session.execute(select(Root.id, Root.path).where(Root.album_id == album.id))
+    own = [number for number, path in roots if path.endswith(os.fsencode(f"/uploads/{uploads}"))]
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(Photo)
+            .where(Photo.root_id.in_(own), Photo.deleted_at.is_(None))
+        )
+        or 0
+    )
 
 
 def list_albums(session: Session, name: str | None = None) -> list[AlbumSummary]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
+from indexer.folders import own_folders
 from indexer.photos.decode import Decoder
+from model.errors import ReferentError
 from search_api.errors import Stopping
 from search_api.http.limits import Slots
 from search_api.http.metrics import Metrics
@@ -101,6 +103,14 @@ class Server:
             # The first request meets the same error and shows it to someone who can mend it.
             log.exception("warm-up failed")
         self.ready.set()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what deleted albums and jobs left when a process was killed."""
+        try:
+            own_folders.sweep(self.engine.catalog, self.engine.settings)
+        except ReferentError as error:  # a library that is read-only or locked serves all the same
+            log.warning("nothing was swept: %s", error)
 
 
 class ByteCache:

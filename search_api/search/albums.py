@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from indexer.db.clock import clock
 from indexer.db.tables import Album, Photo, Root
 from indexer.errors import FolderError
 from indexer.features import versions
+from indexer.folders import own_folders
+from indexer.folders.albums import delete_album
 from indexer.settings import Settings
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 from search_api.search.album_decisions import own_calibrations
@@ -103,7 +104,7 @@ def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
 
 
 def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
-    """Remove an album from the catalog, and the files that were uploaded to it.
+    """Remove an album from the catalog, with what was uploaded to it, cut out of it and exported.
 
     Photos in folders of the machine are left alone; features go with the next compaction.
 
@@ -114,13 +115,8 @@ def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
         album = session.get(Album, album_id)
         if album is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        session.delete(album)
-    shutil.rmtree(uploads_folder(settings, album_id), ignore_errors=True)
-
-
-def uploads_folder(settings: Settings, album_id: int) -> Path:
-    """Where an album's uploads lie."""
-    return settings.home / "uploads" / str(album_id)
+        delete_album(session, album.name)
+    own_folders.sweep(catalog, settings)
 
 
 def root_of(session: Session, album_id: int, folder: Path) -> Root:

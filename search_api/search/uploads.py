@@ -20,17 +20,17 @@ from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog, touch
 from indexer.db.tables import Album, Photo, Root
+from indexer.folders import own_folders
 from indexer.folders.content import HashedFile
 from indexer.folders.globs import EXTENSION_OF, Globs, is_photo_name
 from indexer.folders.scan_changes import NewFile, add_files, lock_album
 from indexer.folders.walk import found_file
 from indexer.photos.decode import Decoded, Decoder
 from indexer.settings import Settings
-from search_api.search.albums import album_info, root_of, uploads_folder
+from search_api.search.albums import album_info, root_of
 
 _UNSAFE = re.compile(r"[^\w.\- ()+,=@~]", re.UNICODE)
 _CHUNK = 1 << 20
-_INCOMING = ".incoming"
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,8 @@ def take_upload(
         NotFound: no such album.
     """
     album_info(catalog, album_id)
-    folder = uploads_folder(settings, album_id)
-    incoming = folder.parent / _INCOMING
-    for each in (folder, incoming):
-        each.mkdir(parents=True, exist_ok=True)
+    folder = own_folders.made_folder(catalog, settings, "uploads", album_id)
+    incoming = own_folders.incoming(settings)
     taken = []
     limit = settings.max_file_mib * 2**20
     for name, content in files:

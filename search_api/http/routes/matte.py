@@ -11,14 +11,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.jobs import jobs
-from search_api.errors import NotFound, StillRunning
+from search_api.errors import StillRunning
 from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.job_schemas import JobOut
 from search_api.http.problems import documented
 from search_api.http.schemas import Id
-from search_api.show.archive import folder_of_job, zip_of
+from search_api.show.archive import kept_cut_outs, zip_of
 from search_api.show.exports import ended_run
-from search_api.show.manifest import MANIFEST
 from search_api.show.matte import Options
 
 router = APIRouter(tags=["matte"])
@@ -93,13 +92,9 @@ def get_cutouts(
 ) -> StreamingResponse:
     """The cut-outs of a job that has ended, with their manifest, as a zip."""
     job = jobs.get(server.engine.catalog, job_id)
-    if job.kind != "matte":
-        raise NotFound(f"Job {job_id} cuts nothing out.", field="job_id")
-    if not job.finished:
+    if job.kind == "matte" and not job.finished:
         raise StillRunning("The job still cuts out; take the zip when it has ended.")
-    folder = folder_of_job(server.engine.settings, job)
-    if not (folder / MANIFEST).is_file():
-        raise NotFound(f"There are no cut-outs of job {job_id} (any more).", field="job_id")
+    folder = kept_cut_outs(server.engine.catalog, server.engine.settings, job)
     stream = zip_of(folder)
     return StreamingResponse(
         iter(stream),

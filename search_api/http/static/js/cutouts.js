@@ -108,7 +108,7 @@ function picture(photo, mask, { background, crop, mask_only: maskOnly }) {
   const { photo_width: width, photo_height: height } = mask;
   const [x, y, w, h_] = crop && mask.box ? mask.box : [0, 0, width, height];
   const d = pathOf(mask.polygons);
-  const source = { href: api.thumbnail(photo.id, SIDE), width, height, preserveAspectRatio: "none" };
+  const source = { href: api.thumbnail(photo, SIDE), width, height, preserveAspectRatio: "none" };
   const plain = maskOnly ? "#000000" : background;
   return s("svg", { class: plain ? "" : "transparent", viewBox: `${x} ${y} ${w} ${h_}`, vars: { "--ratio": w / h_ }, role: "img", "aria-label": "Preview" },
     s("clipPath", { id: "cut-shape" }, s("path", { d, "clip-rule": "evenodd" })),

@@ -71,9 +71,9 @@ export class Lightbox {
     this.dialog.setAttribute("aria-label", photo.path);
     const ratio = photo.width && photo.height ? photo.width / photo.height : 1.5;
     this.paper.style.setProperty("--ratio", String(ratio));
-    this.image = h("img", { class: "picture", src: api.thumbnail(photo.id, SIDE), alt: photo.path, draggable: "false" });
+    this.image = h("img", { class: "picture", src: api.thumbnail(photo, SIDE), alt: photo.path, draggable: "false" });
     // The grid's small picture, which the browser has, until the large one is there.
-    this.image.style.backgroundImage = `url("${api.thumbnail(photo.id, TILE_SIDE)}")`;
+    this.image.style.backgroundImage = `url("${api.thumbnail(photo, TILE_SIDE)}")`;
     this.image.addEventListener("error", () => this.paper.replaceChildren(h("p", { class: "gone-text" }, "The photo cannot be shown: its file is gone or damaged.")), { once: true });
     this.paper.replaceChildren(this.image);
     this.sharp = false;
@@ -87,7 +87,7 @@ export class Lightbox {
     this.show(this.view);
     this.drawAbout();
     for (const neighbour of [this.items[at + 1], this.items[at - 1]]) {
-      if (neighbour) new Image().src = api.thumbnail(neighbour.photo.id, SIDE);
+      if (neighbour) new Image().src = api.thumbnail(neighbour.photo, SIDE);
     }
   }
 
