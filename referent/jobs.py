@@ -147,7 +147,7 @@ def start(
             from workers.inprocess import run_job
             from workers.logging import configure_logging
 
-            configure_logging(log_format="console", level="WARNING")  # stdout is the result
+            configure_logging(log_format="console", level="WARNING", file=settings.log_file)
             job = run_job(
                 settings,
                 catalog,

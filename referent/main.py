@@ -57,7 +57,10 @@ _register()
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on stderr and exit status 2."""
+    """Run the command line; a user's error is one line on stderr and exit status 2.
+
+    A fault that nobody foresaw is one line as well, with status 70; its trace goes to a file.
+    """
     try:
         app()
     except ReferentError as error:
@@ -66,6 +69,12 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept\n")
         sys.exit(130)
+    except Exception as error:
+        from referent.faults import told
+
+        status, line = told(error)
+        sys.stderr.write(f"error: {line}\n")
+        sys.exit(status)
 
 
 if __name__ == "__main__":

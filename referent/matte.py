@@ -59,7 +59,6 @@ def matte(
     from workers.inprocess import run_job
     from workers.logging import configure_logging
 
-    configure_logging(log_format="console", level="ERROR")  # stdout is the command's result
     given = Path(background) if background is not None and background != BLUR else None
     picture = str(given.resolve()) if given is not None and given.is_file() else None
     options = Options(
@@ -83,6 +82,7 @@ def matte(
     if zipped:
         _unpack(out, folder, None if overwrite else expression)
     settings = Settings()
+    configure_logging(log_format="console", level="ERROR", file=settings.log_file)
     with Catalog.open(settings) as catalog:
         job = jobs.create(
             catalog,

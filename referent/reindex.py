@@ -48,7 +48,7 @@ def reindex(
     if not (model or rollback or drop_old):
         raise ReindexRefused("name the model to change to (--model NAME), or use --rollback")
     settings = Settings()
-    configure_logging(log_format="console", level="WARNING")  # stdout is the command's result
+    configure_logging(log_format="console", level="WARNING", file=settings.log_file)
     stopped = False
 
     def stop(*_: object) -> None:

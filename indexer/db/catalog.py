@@ -55,7 +55,7 @@ class Catalog:
             where: the settings, or an SQLAlchemy URL.
             timeout_s: wait for another writer's lock; default `Settings.database_timeout_s`.
         """
-        address = where.database_url if isinstance(where, Settings) else where
+        address = where.database_url.get_secret_value() if isinstance(where, Settings) else where
         if timeout_s is None:
             timeout_s = where.database_timeout_s if isinstance(where, Settings) else 30.0
         self.url: URL = _with_driver(make_url(address))

@@ -138,7 +138,9 @@ def _server(
     return Server(
         engine=engine,
         limits=limits,
-        sessions=Sessions.open(settings.home, limits.session_secret, limits.session_hours * 3600),
+        sessions=Sessions.open(
+            settings.home, limits.session_secret.get_secret_value(), limits.session_hours * 3600
+        ),
         trust=trust,
         wake=wake,
         searches=searches,

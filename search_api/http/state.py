@@ -15,6 +15,7 @@ from indexer.folders import own_folders
 from indexer.photos.decode import Decoder
 from model.errors import ReferentError
 from search_api.errors import Stopping
+from search_api.http.hiding import PathHider
 from search_api.http.limits import Slots
 from search_api.http.metrics import Metrics
 from search_api.http.readiness import Readiness
@@ -52,10 +53,12 @@ class Server:
     readiness: Readiness = field(init=False)
     thumbnails: ByteCache = field(init=False)
     decoder: Decoder = field(init=False)
+    hide: PathHider = field(init=False)
     _searches_done: int = 0
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.engine.catalog)
+        self.hide = PathHider(self.engine.settings, self.engine.catalog)
         self.thumbnails = ByteCache(self.limits.thumbnail_cache_mib * MEBIBYTE)
         self.open()
 

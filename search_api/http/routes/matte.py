@@ -75,8 +75,7 @@ def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
         parameters["photos"] = sorted(set(request.photos))
     job = jobs.create(server.engine.catalog, "matte", album_id=run.album_id, parameters=parameters)
     server.wake()
-    values = job.as_json()
-    return JobOut(**{name: values[name] for name in JobOut.model_fields})
+    return JobOut.of(job, server.hide)
 
 
 @router.get(

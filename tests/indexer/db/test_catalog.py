@@ -459,7 +459,7 @@ def test_settings_come_from_the_environment_and_home_moves_all(
     monkeypatch.setenv("REFERENT_HOME", str(tmp_path))
     monkeypatch.setenv("REFERENT_DECODE_WORKERS", "3")
     settings = Settings()
-    assert settings.database_url == f"sqlite:///{tmp_path}/catalog.sqlite"
+    assert settings.database_url.get_secret_value() == f"sqlite:///{tmp_path}/catalog.sqlite"
     assert settings.features_dir == tmp_path / "features"
     assert settings.decode_workers == 3
     with pytest.raises(ValueError, match="decode_workers"):
