@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from referent.terminal import say
+
 
 def albums(
     name: Annotated[
@@ -75,7 +77,7 @@ def albums(
             with catalog.session() as session:
                 photos = delete_album(session, name)
             own_folders.sweep(catalog, settings)
-            typer.echo(
+            say(
                 f"forgot the album {name!r} ({photos} photos); {taken}"
                 "no file in your folders was touched",
                 err=True,
@@ -112,7 +114,8 @@ def albums(
         typer.echo("no albums yet; make one with: referent index FOLDER")
         return
     for summary in summaries:
-        typer.echo(_described(summary))
+        for line in _described(summary):
+            say(line)
 
 
 albums.epilog = (  # type: ignore[attr-defined]
@@ -122,7 +125,7 @@ albums.epilog = (  # type: ignore[attr-defined]
 )
 
 
-def _described(summary: object) -> str:
+def _described(summary: object) -> list[str]:
     from indexer.folders.albums import AlbumSummary
 
     assert isinstance(summary, AlbumSummary)
@@ -143,4 +146,4 @@ def _described(summary: object) -> str:
     if summary.scanned_at is not None:
         when = datetime.fromtimestamp(summary.scanned_at).strftime("%Y-%m-%d %H:%M")
     lines.append(f"  scanned  {when}")
-    return "\n".join(lines)
+    return lines

@@ -31,6 +31,7 @@ from model.errors import UnknownModel, WeightsError
 from model.predictor import Predictor
 from referent import index_output
 from referent.index_output import ProgressLine
+from referent.terminal import say
 
 
 class Stop:
@@ -132,7 +133,7 @@ class Run:
 
     def watch(self, albums: Sequence[str]) -> None:
         """Index what changes, until stopped; with --json, a line of JSON for each look."""
-        sys.stderr.write(f"watching {', '.join(albums)}; Ctrl-C ends it\n")
+        say(f"watching {', '.join(albums)}; Ctrl-C ends it", err=True)
         for album, only in watch_albums(self.catalog, albums, stop=self.stop.event):
             report = self.index(album, only)
             if self.quiet:
@@ -217,7 +218,8 @@ class Run:
 
     def _say(self, lines: Any) -> None:
         if not self.quiet:
-            typer.echo("\n".join(lines))
+            for line in lines:
+                say(line)
 
 
 def _changes(report: IndexReport) -> int:

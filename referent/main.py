@@ -12,6 +12,7 @@ from importlib import import_module
 import typer
 
 from model.errors import ReferentError
+from referent.terminal import say
 
 # (command, module, function); a module may instead hold a typer app, registered as a group.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -64,7 +65,7 @@ def main() -> None:
     try:
         app()
     except ReferentError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept\n")
@@ -73,7 +74,7 @@ def main() -> None:
         from referent.faults import told
 
         status, line = told(error)
-        sys.stderr.write(f"error: {line}\n")
+        say(f"error: {line}", err=True)
         sys.exit(status)
 
 

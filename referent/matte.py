@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.terminal import say
+
 if TYPE_CHECKING:
     from indexer.jobs.jobs import JobView
 
@@ -131,13 +133,15 @@ matte.epilog = (  # type: ignore[attr-defined]
 
 def _bar(*, quiet: bool) -> Any:
     """Shows a job's progress on stderr where a person looks."""
+    from indexer.folders.printable import printable
+
     shown = [""]
 
     def tell(job: JobView) -> None:
         line = f"{job.done + job.failed:,} of {job.total:,} photos" if job.total is not None else ""
         line = line or job.message or "reading the index"
         if not quiet and sys.stderr.isatty() and line != shown[0]:
-            sys.stderr.write("\r\x1b[K" + ("" if job.finished else line))
+            sys.stderr.write("\r\x1b[K" + ("" if job.finished else printable(line)))
             sys.stderr.flush()
             shown[0] = line
 
@@ -157,13 +161,13 @@ def _check(job: JobView) -> None:
 
 
 def _tell(result: dict[str, Any], failures: list[Any]) -> None:
-    typer.echo(str(result["sentence"]))
+    say(str(result["sentence"]))
     if result["matched"]:
         parts = [f"{result['written']:,} cut-outs in {result['out']}"]
         parts += [f"{result[name]:,} {name}" for name in ("failed", "skipped") if result[name]]
-        typer.echo(", ".join(parts))
+        say(", ".join(parts))
     for one in failures:
-        typer.echo(f"{one.path or 'a photo that is gone'}: {one.reason}", err=True)
+        say(f"{one.path or 'a photo that is gone'}: {one.reason}", err=True)
 
 
 def _unpack(archive: Path, folder: Path, expression: str | None) -> None:

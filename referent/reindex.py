@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.terminal import say
+
 if TYPE_CHECKING:
     from indexer.db.catalog import Catalog
     from indexer.jobs.jobs import JobView
@@ -94,7 +96,7 @@ def reindex(
     if as_json:
         typer.echo(json.dumps(results))
     for result in [] if as_json else results:
-        typer.echo(_line(result))
+        say(_line(result))
     if stopped:
         raise typer.Exit(130)
     if failed:
@@ -122,7 +124,7 @@ def _albums(catalog: Catalog, name: str) -> list[tuple[str, int]]:
 def _tell(job: JobView) -> None:
     from referent.jobs import line_of
 
-    typer.echo(line_of(job), err=True)
+    say(line_of(job), err=True)
 
 
 def _line(result: dict[str, Any]) -> str:

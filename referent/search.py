@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.terminal import say, write_paths
+
 if TYPE_CHECKING:
     from search_api.search.decisions import Decision
     from search_api.search.engine import Engine
@@ -31,6 +33,10 @@ def search(
     ] = DEFAULT_TOP,
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the files' paths, one a line.")
+    ] = False,
+    print0: Annotated[
+        bool,
+        typer.Option("--print0", "-0", help="Print only the paths, each ended by NUL (xargs -0)."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
     out: Annotated[
@@ -110,6 +116,7 @@ def search(
             "run": run,
         },
     )
+    paths = paths or print0
     engine = Engine.open(Settings())
     try:
         done = _run(engine, query, quiet=as_json or paths)
@@ -128,9 +135,8 @@ def search(
         if as_json:
             typer.echo(json.dumps(_as_json(query, done, pairs, timings), ensure_ascii=True))
         elif paths:
-            for hit in shown:
-                if hit.accepted:
-                    typer.echo(_shown_file(hit))
+            files = [hit.photo.file for hit in shown if hit.accepted]
+            write_paths(files, end=b"\0" if print0 else b"\n")
         else:
             _print_table(query, done, shown)
         if paths and not done.matched:
@@ -144,7 +150,7 @@ def search(
 search.epilog = (  # type: ignore[attr-defined]
     'Example: `referent search "kid in blue"`, '
     '`referent search "everyone except the man in white" --mode exhaustive --out found`, '
-    '`referent search "dog" --path "2024/**" --paths`'
+    '`referent search "dog" --path "2024/**" -0 | xargs -0 ls`'
 )
 
 
@@ -240,11 +246,7 @@ def _write(
         err=True,
     )
     for path, reason in written.failures:
-        typer.echo(f"not drawn: {path}: {reason}", err=True)
-
-
-def _shown_file(hit: ShownHit) -> str:
-    return str(hit.photo.file).encode("utf-8", "backslashreplace").decode()
+        say(f"not drawn: {path}: {reason}", err=True)
 
 
 def _as_json(
@@ -253,9 +255,11 @@ def _as_json(
     pairs: list[tuple[ShownHit, Decision]],
     timings: dict[str, float],
 ) -> dict[str, Any]:
+    from indexer.folders.printable import shown_file
+
     def out(hit: ShownHit) -> dict[str, Any]:
         return {
-            "path": _shown_file(hit),
+            "path": shown_file(hit.photo.file),
             "album": hit.photo.album,
             "photo": hit.photo.id,
             "width": hit.photo.width,
@@ -287,6 +291,8 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from indexer.folders.printable import printable
+
     console = Console()
     several = len({hit.photo.album for hit in shown}) > 1
     for accepted in (True, False):
@@ -303,7 +309,7 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
             if hit.vanished:
                 name += " (file is gone)"
             box = ", ".join(str(v) for v in hit.box) if hit.box else "" if accepted else "rejected"
-            table.add_row(escape(name), f"{hit.confidence:.3f}", box)
+            table.add_row(escape(printable(name)), f"{hit.confidence:.3f}", box)
         console.print(table)
     more = len(done.matched) - sum(hit.accepted for hit in shown)
     if more > 0:
@@ -312,4 +318,4 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     took = f"[dim]{judge}{done.timings['total']:,.0f} ms[/]"
     console.print(f"{escape(done.coverage.sentence())} {took}")
     for note in done.notes:
-        console.print(f"[yellow]{escape(note.text)}[/]")
+        console.print(f"[yellow]{escape(printable(note.text))}[/]")

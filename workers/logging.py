@@ -20,6 +20,8 @@ from typing import Literal, TextIO
 
 import structlog
 
+from indexer.folders.printable import printable
+
 # Messages that are remembered as seen; beyond, everything is written.
 _KNOWN_MAX = 1000
 LogFormat = Literal["json", "console"]
@@ -63,7 +65,9 @@ def configure_logging(
             colors=(stream or sys.stderr).isatty(),
             exception_formatter=structlog.dev.plain_traceback,
         )
-        brief = [partial(_without_trace, file=file)] if file is not None and kept else []
+        # A name must not be taken for a command by the terminal that the line is shown on.
+        brief: list[structlog.types.Processor] = [_printable]
+        brief += [partial(_without_trace, file=file)] if file is not None and kept else []
         shown.setFormatter(_formatter(shared, [*brief, person]))
     if kept is not None:
         kept.setFormatter(_formatter(shared, _json()))
@@ -172,6 +176,14 @@ def _file_handler(file: Path) -> logging.Handler | None:
         return RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8")
     except OSError:
         return None
+
+
+def _printable(
+    _logger: object, _name: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    texts = {name: printable(value) for name, value in event.items() if isinstance(value, str)}
+    event.update({name: text for name, text in texts.items() if name != "exception"})
+    return event
 
 
 def _without_trace(

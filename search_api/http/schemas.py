@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.folders.printable import shown_file
 from search_api.search.coverage import Coverage, Note
 from search_api.search.filters import Filters, PlainText
 from search_api.search.photos import PhotoInfo
@@ -103,9 +104,7 @@ class PhotoOut(BaseModel):
             error=photo.error,
             note=photo.note,
             version=photo.version,
-            server_path=str(photo.file).encode("utf-8", "backslashreplace").decode()
-            if server_path
-            else None,
+            server_path=shown_file(photo.file) if server_path else None,
         )
 
 

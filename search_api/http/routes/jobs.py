@@ -121,6 +121,11 @@ def watch_job(job_id: JobId, server: ServerDep, who: Reader) -> StreamingRespons
     )
 
 
+def _inside(hide: PathHider, path: str | None) -> str | None:
+    """A failure's file without its folder on the server."""
+    return None if path is None else hide(path).removeprefix("…/")
+
+
 async def _changes(server: Server, job: JobView) -> AsyncIterator[str]:
     until = time.monotonic() + server.limits.job_stream_s
     shown: JobView | None = None
@@ -157,7 +162,10 @@ def get_failures(
     return FailurePage(
         failures=[
             FailureOut(
-                photo=f.photo_id, path=f.path, reason=server.hide(f.reason), attempts=f.attempts
+                photo=f.photo_id,
+                path=_inside(server.hide, f.path),
+                reason=server.hide(f.reason),
+                attempts=f.attempts,
             )
             for f in found[:size]
         ],
