@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from indexer.settings import Settings
 from search_api.errors import RefusedToStart
 from search_api.http import keys
+from search_api.http.deps import known_parameters
 from search_api.http.forwarded import Forwarded
 from search_api.http.guard import Guard
 from search_api.http.limits import BodyLimit, Slots
@@ -112,8 +113,8 @@ def create_app(
     )
     app.state.server = server
     for module in (search, photos, albums, matte, jobs, exports, marks):
-        app.include_router(module.router, prefix="/v1")
-    app.include_router(system.router)
+        app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])
+    app.include_router(system.router, dependencies=[Depends(known_parameters)])
     app.include_router(system.health)
     _mount_page(app)
     install(app)

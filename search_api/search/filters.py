@@ -8,31 +8,59 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from indexer.db.tables import Hit, Photo, SearchRun
+from indexer.folders.globs import EXTENSION_OF
 from search_api.errors import UnknownRun
 
 MAX_GLOB_CHARS = 200
 
 
-def _wall_clock(value: datetime | None) -> datetime | None:
-    """A photo's clock time has no zone; an offset that is given is dropped, not converted."""
-    return value.replace(tzinfo=None) if value is not None else None
+def _kept(info: ValidationInfo) -> bool:
+    """Whether the filters are those of an earlier run, which are read as they were taken then."""
+    return bool(info.context and info.context.get("kept"))
+
+
+def _wall_clock(value: datetime | None, info: ValidationInfo) -> datetime | None:
+    """A photo's clock time has no zone, so that one with a zone cannot be compared with it."""
+    if value is not None and value.tzinfo is not None:
+        if not _kept(info):
+            raise ValueError(
+                "must be the clock time that the camera showed, as in 2024-05-01T12:30:00, "
+                "without Z or an offset"
+            )
+        return value.replace(tzinfo=None)
+    return value
+
+
+def _known_format(value: str, info: ValidationInfo) -> str:
+    if not _kept(info) and value.lower().lstrip(".") not in _KNOWN_FORMATS:
+        known = ", ".join(sorted(EXTENSION_OF))
+        raise ValueError(f"{value!r} is no file type that is read; those are {known}")
+    return value
 
 
 # No NUL; lone surrogates are refused by pydantic itself.
 PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 WallClock = Annotated[datetime | None, AfterValidator(_wall_clock)]
+FileType = Annotated[PlainText, Field(min_length=1, max_length=16), AfterValidator(_known_format)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 
@@ -45,6 +73,14 @@ class GpsBox(BaseModel):
     south: Latitude
     east: Longitude
     north: Latitude
+
+    @field_validator("north")
+    @classmethod
+    def _not_below_south(cls, north: float, info: ValidationInfo) -> float:
+        south = info.data.get("south")
+        if south is not None and north < south and not _kept(info):
+            raise ValueError(f"must not lie south of the southern border, {south:g}")
+        return north
 
 
 class Filters(BaseModel):
@@ -75,7 +111,7 @@ class Filters(BaseModel):
         default=None, description="Shape of the upright photo."
     )
     gps: GpsBox | None = Field(default=None, description="Taken inside this box.")
-    formats: tuple[Annotated[PlainText, Field(min_length=1, max_length=16)], ...] = Field(
+    formats: tuple[FileType, ...] = Field(
         default=(),
         max_length=16,
         description="File types, as decoded.",
@@ -84,6 +120,19 @@ class Filters(BaseModel):
     run: UUID | None = Field(
         default=None, description="Photos that this earlier search run matched."
     )
+
+    @field_validator("taken_before")
+    @classmethod
+    def _after_taken_from(cls, before: datetime | None, info: ValidationInfo) -> datetime | None:
+        start = info.data.get("taken_from")
+        if before is not None and start is not None and before <= start and not _kept(info):
+            raise ValueError(f"must be later than taken_from, {start.isoformat()}")
+        return before
+
+    @classmethod
+    def kept(cls, values: Mapping[str, Any]) -> Self:
+        """The filters of an earlier run, such as one from before a value was refused."""
+        return cls.model_validate(values, context={"kept": True})
 
     @property
     def active(self) -> bool:
@@ -157,6 +206,9 @@ _ALSO = {
     "tif": ("tiff",),
     "jp2": ("jpeg2000",),
 }
+
+
+_KNOWN_FORMATS = {*_ALSO, *map(str.lower, EXTENSION_OF), *EXTENSION_OF.values()}
 
 
 def _formats(names: Iterable[str]) -> list[str]:

@@ -64,9 +64,9 @@ export function filters() {
   if ($("f-orientation").value) chosen.orientation = $("f-orientation").value;
   const formats = [...document.querySelectorAll("[name=format]:checked")].map((box) => box.value);
   if (formats.length) chosen.formats = formats;
-  if (PLACE.every((side) => $(`f-${side}`).value !== "")) {
-    chosen.gps = Object.fromEntries(PLACE.map((side) => [side, Number($(`f-${side}`).value)]));
-  }
+  // A box with a side missing is sent as it is, so that the answer names the side.
+  const sides = PLACE.filter((side) => $(`f-${side}`).value !== "");
+  if (sides.length) chosen.gps = Object.fromEntries(sides.map((side) => [side, Number($(`f-${side}`).value)]));
   if (run) chosen.run = run;
   return chosen;
 }
