@@ -123,15 +123,15 @@ def search(
         wanted = [*done.matched[: top or None], *done.rejected]
         watch = Stopwatch()
         with watch.stage("render"):
-            fingerprint = _masks_fingerprint(engine, done)
+            fingerprints = _fingerprints(engine, done)
             shown = show(
-                engine, wanted, fingerprint, max_side_px=None, masks=not paths or out is not None
+                engine, wanted, fingerprints, max_side_px=None, masks=not paths or out is not None
             )
         timings = {**done.timings, "render": watch.as_json()["render"]}
         by_photo = {decision.photo_id: decision for decision in wanted}
         pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
         if out is not None:
-            _write(engine, out, query, done, pairs, fingerprint)
+            _write(engine, out, query, done, pairs, fingerprints)
         if as_json:
             typer.echo(json.dumps(_as_json(query, done, pairs, timings), ensure_ascii=True))
         elif paths:
@@ -224,10 +224,10 @@ def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
     raise AssertionError("a search ends with Done")
 
 
-def _masks_fingerprint(engine: Engine, done: Done) -> str:
+def _fingerprints(engine: Engine, done: Done) -> dict[str, str]:
     from search_api.search import runs
 
-    return runs.load(engine.catalog, done.run_id).fingerprints.get("masks", "")
+    return runs.load(engine.catalog, done.run_id).fingerprints
 
 
 def _write(
@@ -236,11 +236,11 @@ def _write(
     query: Query,
     done: Done,
     pairs: list[tuple[ShownHit, Decision]],
-    fingerprint: str,
+    fingerprints: dict[str, str],
 ) -> None:
     from search_api.show.folder import write_folder
 
-    written = write_folder(engine, folder, query.expression, done.coverage, pairs, fingerprint)
+    written = write_folder(engine, folder, query.expression, done.coverage, pairs, fingerprints)
     typer.echo(
         f"wrote {len(written.overlays)} overlays, {len(written.masks)} masks and {written.sheet}",
         err=True,

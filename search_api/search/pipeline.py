@@ -17,6 +17,7 @@ from search_api.search import runs, verifier
 from search_api.search.coverage import Coverage, Note, Stopwatch, photos
 from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.search.engine import Engine, View
+from search_api.search.fingerprints import of_views
 from search_api.search.photos import by_id
 from search_api.search.query import WHOLE_SET, Query
 from search_api.search.verifier import Verification
@@ -164,7 +165,7 @@ def search(
         prefiltered=sum(len(plan.rows) for plan in plans),
     )
     threshold = min(_threshold(view, query) for view in views)
-    fingerprints = views[0].predictor.fingerprints
+    fingerprints = of_views(views)
     revisions = {v.calibration.revision for v in views}
     if verification is not None:
         threshold = verification.threshold

@@ -25,6 +25,7 @@ from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.photos import PhotoInfo, by_id
 from search_api.search.runs import Run
+from search_api.show.file_names import Address, FileNames, on_this_machine
 from search_api.show.folder import SHEET_TILES, TILE_SIDE_PX
 from search_api.show.images import jpeg
 from search_api.show.matte import matches
@@ -38,6 +39,8 @@ CSV_COLUMNS = (
     "x", "y", "width", "height", "area", "photo_width", "photo_height", "taken_at",
 )  # fmt: skip
 _BATCH = 200
+# What a spreadsheet takes for a formula, wide forms included.
+_COMPUTED = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass(frozen=True)
@@ -78,26 +81,37 @@ def exported(engine: Engine, run: Run) -> Iterator[Exported]:
             batch = []
 
 
-def coco_json(engine: Engine, run: Run) -> Iterator[str]:
-    """The run as COCO's instances file, in pieces: one category, the expression; scores beside."""
+def coco_json(engine: Engine, run: Run, address: Address = on_this_machine) -> Iterator[str]:
+    """The run as COCO's instances file, in pieces: one category, the expression; scores beside.
+
+    ``without_mask`` at its end lists matches whose features are gone, so that they have no mask.
+
+    Args:
+        address: where a reader finds each photo's file (``coco_url``).
+    """
     info = {"description": f"Referent: {run.expression}", "run": run.id,
             "sentence": run.coverage.sentence(), "verifier": run.verifier}  # fmt: skip
     categories = [{"id": CATEGORY, "name": run.expression, "supercategory": "referent"}]
     yield f'{{"info": {json.dumps(info)}, "licenses": [], "categories": {json.dumps(categories)}'
     images: list[dict[str, Any]] = []
+    lost: list[int] = []
+    names = FileNames()
     yield ', "annotations": ['
     comma = ""
     for each in exported(engine, run):
-        images.append(image_row(each.photo))
-        if each.mask is not None and each.mask.box is not None:
+        images.append(image_row(each.photo, names.of(each.photo), address(each.photo)))
+        if each.mask is None:
+            lost.append(each.photo.id)
+        elif each.mask.box is not None:
             yield comma + json.dumps(annotation_row(each, number=each.rank + 1))
             comma = ","
-    yield f'], "images": {json.dumps(images)}}}'
+    yield f'], "images": {json.dumps(images)}, "without_mask": {json.dumps(lost)}}}'
 
 
-def image_row(photo: PhotoInfo) -> dict[str, Any]:
+def image_row(photo: PhotoInfo, name: str, address: str) -> dict[str, Any]:
     """A photo as COCO tells of it."""
-    row: dict[str, Any] = {"id": photo.id, "file_name": photo.path, "album": photo.album}
+    row: dict[str, Any] = {"id": photo.id, "file_name": name, "coco_url": address}
+    row |= {"album": photo.album, "path": photo.path}
     row |= {"width": photo.width, "height": photo.height}
     return row | ({"date_captured": photo.taken_at.isoformat(" ")} if photo.taken_at else {})
 
@@ -142,8 +156,7 @@ def sheet(engine: Engine, run: Run) -> Image.Image:
         if photo is None:
             continue
         try:
-            masks = run.fingerprints.get("masks", "")
-            drawn = overlay(engine, photo, decision, masks, TILE_SIDE_PX)
+            drawn = overlay(engine, photo, decision, run.fingerprints, TILE_SIDE_PX)
         except ReferentError:
             continue
         tiles.append(Tile(drawn, f"{decision.confidence:.2f}  {photo.path}", faint=False))
@@ -151,11 +164,17 @@ def sheet(engine: Engine, run: Run) -> Image.Image:
 
 
 def grefcoco(
-    engine: Engine, found: Iterable[tuple[str, Exported]], folder: Path, *, split: str = "train"
+    engine: Engine,
+    found: Iterable[tuple[str, Exported]],
+    folder: Path,
+    *,
+    split: str = "train",
+    address: Address = on_this_machine,
 ) -> int:
     """Write (expression, match) pairs as a folder in gRefCOCO's form.
 
-    A rejected decision, or an empty mask, is written as a no-target reference.
+    A rejected decision, or an empty mask, is written as a no-target reference; a match whose mask
+    is gone with its features is left out, since it says neither.
 
     Returns:
         how many references were written.
@@ -163,8 +182,15 @@ def grefcoco(
     images: dict[int, dict[str, Any]] = {}
     annotations: list[dict[str, Any]] = []
     references: list[grefcoco_form.Reference] = []
-    for number, (expression, each) in enumerate(found, 1):
-        images.setdefault(each.photo.id, image_row(each.photo))
+    names = FileNames()
+    told = (
+        (words, each)
+        for words, each in found
+        if each.mask is not None or not each.decision.accepted
+    )
+    for number, (expression, each) in enumerate(told, 1):
+        name = names.of(each.photo)
+        images.setdefault(each.photo.id, image_row(each.photo, name, address(each.photo)))
         target = each.decision.accepted and each.mask is not None and each.mask.box is not None
         if target:
             annotations.append(annotation_row(each, number=number))
@@ -172,7 +198,7 @@ def grefcoco(
             grefcoco_form.Reference(
                 ref_id=number,
                 image_id=each.photo.id,
-                file_name=each.photo.path,
+                file_name=name,
                 split=split,
                 annotation_ids=(number,) if target else (),
                 category_ids=(CATEGORY,) if target else (),
@@ -213,12 +239,17 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
 
 def _mask(engine: Engine, run: Run, photo: PhotoInfo, decision: Decision) -> Mask | None:
     try:
-        return render(engine, photo, decision, run.fingerprints.get("masks", ""))[0]
+        return render(engine, photo, decision, run.fingerprints)[0]
     except NotIndexed:
         return None
 
 
 def _csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow([_plain(each) if isinstance(each, str) else each for each in values])
     return line.getvalue()
+
+
+def _plain(text: str) -> str:
+    """A text that a spreadsheet shows: one that it would compute gets an apostrophe before it."""
+    return f"'{text}" if text.lstrip(" \t\r\n").startswith(_COMPUTED) else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -44,7 +44,7 @@ def write_folder(
     expression: str,
     coverage: Coverage,
     hits: Sequence[tuple[ShownHit, Decision]],
-    masks_fingerprint: str,
+    fingerprints: Mapping[str, str],
     *,
     progress: Callable[[], None] = lambda: None,
 ) -> Written:
@@ -67,11 +67,11 @@ def write_folder(
         for hit, decision in hits:
             try:
                 if hit.accepted:  # its mask needs no pixels, so it is written of a lost photo too
-                    mask, _ = render(engine, hit.photo, decision, masks_fingerprint)
+                    mask, _ = render(engine, hit.photo, decision, fingerprints)
                     target = _below(folder / "masks", hit.photo, ".png")
                     target.write_bytes(mask_png(mask.array))
                     masks.append(target)
-                drawn = overlay(engine, hit.photo, decision, masks_fingerprint, OVERLAY_SIDE_PX)
+                drawn = overlay(engine, hit.photo, decision, fingerprints, OVERLAY_SIDE_PX)
                 if hit.accepted:
                     target = _below(folder / "overlays", hit.photo, ".jpg")
                     drawn.save(target, "JPEG", quality=JPEG_QUALITY + 6)

@@ -218,8 +218,7 @@ def _picture(
     engine: Engine, run: Run, item: Item, options: Options
 ) -> tuple[Image.Image | None, tuple[int, int, int, int] | None, int]:
     photo = original(engine, item.photo)
-    fingerprint = run.fingerprints.get("masks", "")
-    mask, scale = render(engine, item.photo, item.decision, fingerprint, LIST_SIDE_PX)
+    mask, scale = render(engine, item.photo, item.decision, run.fingerprints, LIST_SIDE_PX)
     probability, region = mask.probability, (0, 0, photo.width, photo.height)
     view = engine.view(item.photo.album_id)
     if view is not None and item.decision.mask_logit is None:
