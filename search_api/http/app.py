@@ -36,6 +36,9 @@ from search_api.search.engine import Engine
 STATIC = Path(__file__).parent / "static"
 # Thumbnails, masks and uploads wait for each other, not for searches.
 PICTURES_WAITING = 512
+# Zips and exports that are made at once; a slow client holds one for as long as it takes.
+DOWNLOADS = 8
+DOWNLOADS_WAITING = 64
 
 
 def create_app(
@@ -146,6 +149,7 @@ def _server(
         wake=wake,
         searches=searches,
         pictures=Slots(max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s),
+        downloads=Slots(DOWNLOADS, DOWNLOADS_WAITING, limits.search_wait_s),
         metrics=Metrics(engine.catalog, searches),
     )
 

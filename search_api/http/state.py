@@ -46,6 +46,7 @@ class Server:
     wake: Callable[[], None]
     searches: Slots
     pictures: Slots
+    downloads: Slots
     metrics: Metrics
     ready: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from indexer.jobs import jobs
 from search_api.errors import StillRunning
 from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.downloads import Download
 from search_api.http.job_schemas import JobOut
 from search_api.http.problems import documented
 from search_api.http.schemas import Id
@@ -88,19 +89,17 @@ def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
 )
 def get_cutouts(
     job_id: Annotated[int, Path(ge=1, le=2**53)], server: ServerDep, who: Reader
-) -> StreamingResponse:
+) -> Download:
     """The cut-outs of a job that has ended, with their manifest, as a zip."""
     job = jobs.get(server.engine.catalog, job_id)
     if job.kind == "matte" and not job.finished:
         raise StillRunning("The job still cuts out; take the zip when it has ended.")
     folder = kept_cut_outs(server.engine.catalog, server.engine.settings, job)
     stream = zip_of(folder)
-    return StreamingResponse(
-        iter(stream),
+    return Download(
+        server.downloads,
+        lambda: iter(stream),
+        name=f"cutouts-{job_id}.zip",
         media_type="application/zip",
-        headers={
-            "Content-Length": str(len(stream)),
-            "Content-Disposition": f'attachment; filename="cutouts-{job_id}.zip"',
-            "Cache-Control": "private, no-cache",
-        },
+        length=len(stream),
     )
