@@ -63,12 +63,8 @@ def ensure_album(
         if not places:
             return album_named(session, name or "")
         album = _new_album(session, name or _free_name(session, places[0]))
-    known = set(session.scalars(select(Root.path).where(Root.album_id == album.id)))
-    session.add_all(
-        Root(album_id=album.id, path=place, mounts=[])
-        for place in dict.fromkeys(places)
-        if place not in known
-    )
+    for place in places:
+        ensure_root(session, album.id, place)
     _add_globs(album, include, exclude)
     session.flush()
     return album
@@ -80,18 +76,32 @@ def find_album(session: Session, places: Sequence[bytes], name: str | None) -> A
         return session.scalars(select(Album).where(Album.name == name)).one_or_none()
     if not places:
         return None
-    query = select(Album).join(Root).where(Root.path == places[0]).order_by(Album.id)
-    return session.scalars(query).first()
+    roots = session.execute(select(Root.path, Root.album_id).order_by(Root.album_id)).all()
+    owner = next((album for path, album in roots if _is_same(path, places[0])), None)
+    return None if owner is None else session.get(Album, owner)
+
+
+def ensure_root(session: Session, album_id: int, place: bytes) -> Root:
+    """The album's root of a folder, whichever links it was named by; made if need be."""
+    for root in session.scalars(select(Root).where(Root.album_id == album_id).order_by(Root.id)):
+        if _is_same(root.path, place):
+            return root
+    root = Root(album_id=album_id, path=place, mounts=[])
+    session.add(root)
+    session.flush()
+    return root
 
 
 def check_folder(folder: Path | bytes) -> bytes:
-    """A folder's absolute path as bytes, when it is one that can be listed.
+    """A folder's own path as bytes, links resolved, when it is one that can be listed.
+
+    The same folder by two names would be two roots, and its photos doubled.
 
     Raises:
         FolderError: it is not; the message says why.
     """
-    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes, and links are kept
-    shown = _shown(place)
+    place = os.path.realpath(os.fsencode(folder))
+    shown = _shown(os.fsencode(folder))
     try:
         with os.scandir(place):
             return place
@@ -119,7 +129,7 @@ def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
     photos = session.scalar(select(func.count()).select_from(Photo).where(Photo.root_id == root.id))
     carry_from(session, root)
     session.delete(root)
-    album.revision += 1
+    album.revision += revision_step()
     return photos or 0
 
 
@@ -155,15 +165,15 @@ def folder_moved(session: Session, album: Album, old: Path | bytes, new: Path | 
     """
     root = _root_at(session, album, old)
     moved = move_root(session, root, check_folder(new))
-    album.revision += 1
+    album.revision += revision_step()
     return moved
 
 
 def _root_at(session: Session, album: Album, folder: Path | bytes) -> Root:
-    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes
+    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes; it may be gone
     roots = session.scalars(select(Root).where(Root.album_id == album.id)).all()
     for root in roots:
-        if root.path == place:
+        if _is_same(root.path, place):
             return root
     names = ", ".join(_shown(root.path) for root in roots)
     raise FolderError(f"{_shown(place)} is no folder of the album {album.name!r} ({names})")
@@ -300,6 +310,10 @@ def summarise(session: Session, album: Album) -> AlbumSummary:
         if None not in scans
         else None,
     )
+
+
+def _is_same(path: bytes, place: bytes) -> bool:
+    return path == place or os.path.realpath(path) == os.path.realpath(place)
 
 
 def _new_album(session: Session, name: str) -> Album:

@@ -16,7 +16,7 @@ from indexer.db.tables import Album, Photo, Root
 from indexer.errors import FolderError
 from indexer.features import versions
 from indexer.folders import own_folders
-from indexer.folders.albums import delete_album
+from indexer.folders.albums import check_folder, delete_album, ensure_root
 from indexer.settings import Settings
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 from search_api.search.album_decisions import own_calibrations
@@ -91,15 +91,11 @@ def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
     """
     if not folder.is_absolute():
         raise FolderError(f"{folder} is not an absolute path")
-    try:
-        real = folder.resolve(strict=True)
-        next(iter(os.scandir(real)), None)
-    except (OSError, RuntimeError) as error:
-        raise FolderError(f"{folder} is no folder that can be read") from error
+    place = check_folder(folder)
     with catalog.session() as session:
         if session.get(Album, album_id) is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        root_of(session, album_id, real)
+        ensure_root(session, album_id, place)
     return album_info(catalog, album_id)
 
 
@@ -117,19 +113,6 @@ def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
         delete_album(session, album.name)
     own_folders.sweep(catalog, settings)
-
-
-def root_of(session: Session, album_id: int, folder: Path) -> Root:
-    """The album's root of this folder, made if need be."""
-    path = os.fsencode(folder)
-    known = session.scalars(
-        select(Root).where(Root.album_id == album_id, Root.path == path)
-    ).one_or_none()
-    if known is None:
-        known = Root(album_id=album_id, path=path)
-        session.add(known)
-        session.flush()
-    return known
 
 
 def _infos(session: Session, album_id: int | None = None) -> list[AlbumInfo]:

@@ -20,6 +20,7 @@ from search_api.search.engine import Engine, View
 from search_api.search.fingerprints import of_views
 from search_api.search.photos import by_id
 from search_api.search.query import WHOLE_SET, Query
+from search_api.search.twins import Twins
 from search_api.search.verifier import Verification
 
 BATCH = 2 * JUDGE_BATCH
@@ -185,7 +186,8 @@ def search(
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
         )
-    tally = _Tally(engine, query, run_id, planned, watch, notes, verification)
+    twins = Twins(engine.catalog, views, subsets)
+    tally = _Tally(engine, query, run_id, planned, watch, notes, twins, verification)
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
@@ -231,9 +233,10 @@ class _Tally:
         planned: Coverage,
         watch: Stopwatch,
         notes: tuple[Note, ...],
+        twins: Twins,
         verification: Verification | None = None,
     ) -> None:
-        self.verification = verification
+        self.twins, self.verification = twins, verification
         self.engine, self.query, self.run_id = engine, query, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
         self.matched: list[Decision] = []
@@ -306,7 +309,8 @@ class _Tally:
 
     def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
         """Add decisions to the run's; return the matching ones, most confident first."""
-        found = sorted((d for d in decisions if d.accepted), key=lambda d: d.order)
+        found = self.twins.once(d for d in decisions if d.accepted)
+        found.sort(key=lambda d: d.order)
         self.rejected += [d for d in decisions if not d.accepted]
         self.rejected.sort(key=lambda d: d.order)
         del self.rejected[self.query.rejected :]
@@ -326,6 +330,7 @@ class _Tally:
         if self.damaged:
             self.notes = (*self.notes, _damaged(self.damaged, "could not be judged"))
         self.matched.sort(key=lambda d: d.order)
+        self.rejected = self.twins.once(self.rejected)
         with self.watch.stage("keep"):
             runs.finish(
                 self.engine.catalog,

@@ -21,13 +21,14 @@ from sqlalchemy.orm import Session
 from indexer.db.catalog import Catalog, touch
 from indexer.db.tables import Album, Photo, Root
 from indexer.folders import own_folders
+from indexer.folders.albums import ensure_root
 from indexer.folders.content import HashedFile
 from indexer.folders.globs import EXTENSION_OF, Globs, is_photo_name
 from indexer.folders.scan_changes import NewFile, add_files, lock_album
 from indexer.folders.walk import found_file
 from indexer.photos.decode import Decoded, Decoder
 from indexer.settings import Settings
-from search_api.search.albums import album_info, root_of
+from search_api.search.albums import album_info
 
 _UNSAFE = re.compile(r"[^\w.\- ()+,=@~]", re.UNICODE)
 _CHUNK = 1 << 20
@@ -139,7 +140,7 @@ def _keep(
         if there is not None:
             path = there.path.decode(errors="backslashreplace")
             return Upload(name, path, photo=there.id, known=True)
-        root = root_of(session, album_id, folder)
+        root = ensure_root(session, album_id, os.fsencode(folder))
         placed = _place(session, root.id, partial, folder, wanted)
         file = NewFile(
             found_file(os.fsencode(placed), (folder / placed).stat()),

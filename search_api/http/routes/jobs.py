@@ -16,6 +16,7 @@ from indexer.errors import UnknownJob
 from indexer.jobs import jobs
 from indexer.jobs.jobs import JobView
 from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.hiding import PathHider
 from search_api.http.job_schemas import FailureOut, FailurePage, JobIn, JobOut, JobPage
 from search_api.http.problems import documented, documented_events
 from search_api.http.schemas import AlbumName, Cursor, PageSize
