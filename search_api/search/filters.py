@@ -23,10 +23,10 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from indexer.db.tables import Hit, Photo, SearchRun
+from indexer.db.tables import Hit, Mark, Photo, SearchRun
 from indexer.folders.globs import EXTENSION_OF
 from search_api.errors import UnknownRun
 
@@ -118,7 +118,14 @@ class Filters(BaseModel):
         examples=[["JPEG", "HEIF"]],
     )
     run: UUID | None = Field(
-        default=None, description="Photos that this earlier search run matched."
+        default=None,
+        description="Photos that this earlier search run matched and nobody marked as wrong.",
+    )
+    run_least: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="With `run`: from this confidence on."
+    )
+    run_photos: tuple[Annotated[int, Field(ge=1, le=2**53)], ...] | None = Field(
+        default=None, max_length=1000, description="With `run`: only these of its matches."
     )
 
     @field_validator("taken_before")
@@ -159,12 +166,23 @@ class Filters(BaseModel):
         if self.formats:
             clauses.append(func.lower(Photo.format).in_(_formats(self.formats)))
         if self.run is not None:
-            clauses.append(
-                Photo.id.in_(
-                    select(Hit.photo_id).where(Hit.run_id == str(self.run), Hit.accepted.is_(True))
-                )
-            )
+            clauses.append(Photo.id.in_(self._of_run()))
         return clauses
+
+    def _of_run(self) -> Select[int]:
+        """What exports and cut-outs of the run hold as well (`search_api.show.chosen`)."""
+        run = str(self.run)
+        wrong = (
+            select(Mark.photo_id)
+            .join(SearchRun, SearchRun.expression == Mark.expression)
+            .where(SearchRun.id == run, Mark.verdict == "wrong")
+        )
+        found = select(Hit.photo_id).where(
+            Hit.run_id == run, Hit.accepted.is_(True), Hit.photo_id.not_in(wrong)
+        )
+        if self.run_least is not None:
+            found = found.where(Hit.confidence >= self.run_least)
+        return found if self.run_photos is None else found.where(Hit.photo_id.in_(self.run_photos))
 
     def photo_ids(self, session: Session, scope: Iterable[ColumnElement[bool]]) -> np.ndarray:
         """Ids of the photos within ``scope`` that pass, ascending.

@@ -25,10 +25,10 @@ from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.photos import PhotoInfo, by_id
 from search_api.search.runs import Run
+from search_api.show.chosen import EVERY, Chosen, matches
 from search_api.show.file_names import Address, FileNames, on_this_machine
 from search_api.show.folder import SHEET_TILES, TILE_SIDE_PX
 from search_api.show.images import jpeg
-from search_api.show.matte import matches
 from search_api.show.overlay import Tile, contact_sheet
 from search_api.show.shown import overlay, render
 
@@ -65,11 +65,11 @@ def ended_run(engine: Engine, run_id: str) -> Run:
     return run
 
 
-def exported(engine: Engine, run: Run) -> Iterator[Exported]:
-    """Every match of a run, best first, one mask in memory at a time."""
+def exported(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Iterator[Exported]:
+    """The chosen matches of a run, best first, one mask in memory at a time."""
     batch: list[Decision] = []
     rank = 0
-    for decision in [*matches(engine, run.id), None]:
+    for decision in [*matches(engine, run, chosen), None]:
         if decision is not None:
             batch.append(decision)
         if batch and (decision is None or len(batch) == _BATCH):
@@ -81,7 +81,9 @@ def exported(engine: Engine, run: Run) -> Iterator[Exported]:
             batch = []
 
 
-def coco_json(engine: Engine, run: Run, address: Address = on_this_machine) -> Iterator[str]:
+def coco_json(
+    engine: Engine, run: Run, chosen: Chosen = EVERY, *, address: Address = on_this_machine
+) -> Iterator[str]:
     """The run as COCO's instances file, in pieces: one category, the expression; scores beside.
 
     ``without_mask`` at its end lists matches whose features are gone, so that they have no mask.
@@ -98,7 +100,7 @@ def coco_json(engine: Engine, run: Run, address: Address = on_this_machine) -> I
     names = FileNames()
     yield ', "annotations": ['
     comma = ""
-    for each in exported(engine, run):
+    for each in exported(engine, run, chosen):
         images.append(image_row(each.photo, names.of(each.photo), address(each.photo)))
         if each.mask is None:
             lost.append(each.photo.id)
@@ -132,10 +134,10 @@ def annotation_row(each: Exported, *, number: int) -> dict[str, Any]:
     }
 
 
-def csv_lines(engine: Engine, run: Run) -> Iterator[str]:
-    """The run as CSV with a header (RFC 4180), one line a match."""
+def csv_lines(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Iterator[str]:
+    """The chosen matches as CSV with a header (RFC 4180), one line a match."""
     yield _csv_line(CSV_COLUMNS)
-    for each in exported(engine, run):
+    for each in exported(engine, run, chosen):
         photo = each.photo
         box = each.mask.box if each.mask is not None and each.mask.box is not None else ("",) * 4
         area = "" if each.mask is None else each.mask.area
@@ -146,10 +148,10 @@ def csv_lines(engine: Engine, run: Run) -> Iterator[str]:
         )  # fmt: skip
 
 
-def sheet(engine: Engine, run: Run) -> Image.Image:
+def sheet(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Image.Image:
     """The best matches with their masks drawn, on one picture; unreadable ones are left out."""
     tiles: list[Tile] = []
-    for decision in matches(engine, run.id):
+    for decision in matches(engine, run, chosen):
         if len(tiles) == SHEET_TILES:
             break
         photo = by_id(engine.catalog, [decision.photo_id]).get(decision.photo_id)
@@ -234,7 +236,7 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
-    return f"{run.coverage.matched:,} matches"
+    return f"{sum(1 for _ in matches(engine, run)):,} matches"
 
 
 def _mask(engine: Engine, run: Run, photo: PhotoInfo, decision: Decision) -> Mask | None:

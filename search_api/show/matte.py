@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -24,15 +24,13 @@ from model.matting.cutout import BackgroundError, Look, draw
 from model.matting.matte import matte
 from model.sharpen import sharpen
 from search_api.errors import PhotoVanished, SearchError
-from search_api.search import runs
 from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.photos import PhotoInfo, by_id, checked_file
 from search_api.search.runs import Run
+from search_api.show.chosen import EVERY, Chosen, matches
 from search_api.show.manifest import JOURNAL, MANIFEST, Entry, note, read_entries, writing
 from search_api.show.shown import LIST_SIDE_PX, full_size_box, render
-
-_PAGE = 500
 
 
 class OutputExists(SearchError):
@@ -77,16 +75,9 @@ class Item:
     key: str
 
 
-def plan(
-    engine: Engine, run: Run, options: Options, photo_ids: Sequence[int] | None = None
-) -> list[Item]:
-    """What is to be cut out, best first, each under a name of its own.
-
-    Args:
-        photo_ids: only these of the matches.
-    """
-    wanted = None if photo_ids is None else set(photo_ids)
-    decisions = [d for d in matches(engine, run.id) if wanted is None or d.photo_id in wanted]
+def plan(engine: Engine, run: Run, options: Options, chosen: Chosen = EVERY) -> list[Item]:
+    """What is to be cut out, best first, each under a name of its own."""
+    decisions = list(matches(engine, run, chosen))
     photos = by_id(engine.catalog, [each.photo_id for each in decisions])
     present = [each for each in decisions if each.photo_id in photos]
     names = name_files(
@@ -101,16 +92,6 @@ def plan(
         )
         for each in present
     ]
-
-
-def matches(engine: Engine, run_id: str) -> Iterator[Decision]:
-    """Every match of an ended run, best first."""
-    cursor = None
-    while True:
-        _, page = runs.page(engine.catalog, run_id, cursor=cursor, size=_PAGE)
-        yield from (hit.decision for hit in page.hits)
-        if (cursor := page.next_cursor) is None:
-            return
 
 
 def name_files(photos: Iterable[PhotoInfo], suffix: str) -> dict[int, PurePosixPath]:

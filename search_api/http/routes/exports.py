@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from zipstream import ZIP_DEFLATED, ZipStream
 
@@ -16,10 +16,11 @@ from search_api.http.deps import Reader, ServerDep
 from search_api.http.downloads import Download
 from search_api.http.pictures import image_response
 from search_api.http.problems import documented
-from search_api.http.schemas import AlbumName
+from search_api.http.schemas import AlbumName, Id
 from search_api.http.state import Server
 from search_api.search.albums import album_id_of
 from search_api.show import exports
+from search_api.show.chosen import Chosen
 from search_api.show.exports import Exported, ended_run
 from search_api.show.file_names import Address
 from search_api.show.images import jpeg
@@ -27,6 +28,22 @@ from search_api.show.marked import training_pairs
 
 router = APIRouter(tags=["exports"])
 RunId = Annotated[UUID, Path(description="An ended search run's id.")]
+
+
+def _chosen(
+    least: Annotated[
+        float | None, Query(ge=0, le=1, description="Only matches from this confidence on.")
+    ] = None,
+    photo: Annotated[
+        list[Id] | None, Query(max_length=1000, description="Only these photos; give it again.")
+    ] = None,
+    wrong: Annotated[bool, Query(description="Matches too that were marked as wrong.")] = False,
+) -> Chosen:
+    """The matches that are meant: by default all but those marked as wrong."""
+    return Chosen(least, None if photo is None else frozenset(photo), wrong)
+
+
+ChosenDep = Annotated[Chosen, Depends(_chosen)]
 _ABOUT_RUN = documented(401, 403, 404, 409, 422, 429)
 
 
@@ -45,12 +62,14 @@ def _original(request: Request) -> Address:
     response_class=StreamingResponse,
     responses=_as("application/json", "object"),
 )
-def get_coco(run_id: RunId, request: Request, server: ServerDep, who: Reader) -> Download:
+def get_coco(
+    run_id: RunId, chosen: ChosenDep, request: Request, server: ServerDep, who: Reader
+) -> Download:
     """The matches as COCO's instances file; masks are those of mask.json."""
     run = ended_run(server.engine, str(run_id))
     return Download(
         server.downloads,
-        lambda: exports.coco_json(server.engine, run, _original(request)),
+        lambda: exports.coco_json(server.engine, run, chosen, address=_original(request)),
         name="coco.json",
         media_type="application/json",
     )
@@ -59,7 +78,7 @@ def get_coco(run_id: RunId, request: Request, server: ServerDep, who: Reader) ->
 @router.get(
     "/search/{run_id}/hits.csv", response_class=StreamingResponse, responses=_as("text/csv")
 )
-def get_csv(run_id: RunId, server: ServerDep, who: Reader) -> Download:
+def get_csv(run_id: RunId, chosen: ChosenDep, server: ServerDep, who: Reader) -> Download:
     """The matches as CSV: photo, confidence, box, area.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
@@ -67,7 +86,7 @@ def get_csv(run_id: RunId, server: ServerDep, who: Reader) -> Download:
     run = ended_run(server.engine, str(run_id))
     return Download(
         server.downloads,
-        lambda: exports.csv_lines(server.engine, run),
+        lambda: exports.csv_lines(server.engine, run, chosen),
         name="hits.csv",
         media_type="text/csv",
     )
@@ -78,11 +97,11 @@ def get_csv(run_id: RunId, server: ServerDep, who: Reader) -> Download:
     response_class=Response,
     responses=_as("image/jpeg", format="binary"),
 )
-async def get_sheet(run_id: RunId, server: ServerDep, who: Reader) -> Response:
+async def get_sheet(run_id: RunId, chosen: ChosenDep, server: ServerDep, who: Reader) -> Response:
     """The best matches with their masks drawn, on one picture."""
 
     def work() -> bytes:
-        return jpeg(exports.sheet(server.engine, ended_run(server.engine, str(run_id))))
+        return jpeg(exports.sheet(server.engine, ended_run(server.engine, str(run_id)), chosen))
 
     async with server.pictures.one():
         return image_response(await server.pictures.compute(work), "image/jpeg")
@@ -93,12 +112,14 @@ async def get_sheet(run_id: RunId, server: ServerDep, who: Reader) -> Response:
     response_class=StreamingResponse,
     responses=_as("application/zip", format="binary"),
 )
-def get_grefcoco(run_id: RunId, request: Request, server: ServerDep, who: Reader) -> Download:
+def get_grefcoco(
+    run_id: RunId, chosen: ChosenDep, request: Request, server: ServerDep, who: Reader
+) -> Download:
     """The matches in gRefCOCO's form: grefs(unc).json and instances.json."""
     run = ended_run(server.engine, str(run_id))
 
     def pairs() -> Iterator[tuple[str, Exported]]:
-        return ((run.expression, each) for each in exports.exported(server.engine, run))
+        return ((run.expression, each) for each in exports.exported(server.engine, run, chosen))
 
     return _grefcoco(server, pairs, "grefcoco.zip", _original(request))
 

@@ -40,8 +40,13 @@ class MatteIn(BaseModel):
     )
     run: UUID = Field(description="An ended search run.")
     photos: Annotated[list[Id], Field(min_length=1, max_length=SELECTED_MAX)] | None = Field(
-        default=None, description="A selection of its matches; every match if left out."
+        default=None,
+        description="A selection of its matches; if left out, every match but those marked wrong.",
     )
+    least: float | None = Field(
+        default=None, ge=0, le=1, description="Only matches from this confidence on."
+    )
+    wrong: bool = Field(default=False, description="Matches too that were marked as wrong.")
     format: Literal["png", "webp"] = "png"
     background: Annotated[str, Field(pattern=BACKGROUNDS)] | None = Field(
         default=None,
@@ -74,6 +79,10 @@ def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
     }
     if request.photos is not None:
         parameters["photos"] = sorted(set(request.photos))
+    if request.least is not None:
+        parameters["least"] = request.least
+    if request.wrong:
+        parameters["wrong"] = True
     job = jobs.create(server.engine.catalog, "matte", album_id=run.album_id, parameters=parameters)
     server.wake()
     return JobOut.of(job, server.hide)

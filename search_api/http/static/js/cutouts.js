@@ -22,9 +22,9 @@ export class Cutouts {
   }
 
   /** Ask how to cut `photos` of an ended run out (null: every match, `number` of them). */
-  async open(run, { photos, number, sample }) {
+  async open(run, { photos, least, number, sample }) {
     this.leave();
-    Object.assign(this, { run, photos, number, sample, mask: null });
+    Object.assign(this, { run, photos, least, number, sample, mask: null });
     const what = plural(number, "photo");
     $("cutouts-title").replaceChildren("Cut out ", h("em", {}, `“${run.expression}”`));
     $("cutouts-start").textContent = `Cut out ${what}`;
@@ -62,6 +62,7 @@ export class Cutouts {
   async start() {
     const body = { run: this.run.id, ...this.choices() };
     if (this.photos) body.photos = this.photos;
+    if (this.least !== null) body.least = this.least;
     $("cutouts-start").disabled = true;
     try {
       const job = await api.post("/v1/matte", body);

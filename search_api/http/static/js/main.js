@@ -164,13 +164,13 @@ function install() {
   $("masks").addEventListener("click", toggleMasks);
   $("cut").addEventListener("click", async () => {
     try {
-      cutouts.open(search.run, await search.chosen());
+      cutouts.open(search.run, await search.chosenWhole());
     } catch (error) {
       toast(error.message, "bad");
     }
   });
   $("within").addEventListener("click", () => {
-    within(search.runId);
+    within(search.runId, search.chosen());
     $("filters").hidden = false;
     $("filters-toggle").setAttribute("aria-expanded", "true");
     $("expression").focus();
