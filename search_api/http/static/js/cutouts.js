@@ -62,7 +62,7 @@ export class Cutouts {
   async start() {
     const body = { run: this.run.id, ...this.choices() };
     if (this.photos) body.photos = this.photos;
-    if (this.least !== null) body.least = this.least;
+    if (this.least != null) body.least = this.least;
     $("cutouts-start").disabled = true;
     try {
       const job = await api.post("/v1/matte", body);

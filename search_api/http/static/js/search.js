@@ -23,7 +23,8 @@ const NEAR_PX = 900;
 const ENDS_WITHIN_MS = 20000;
 
 export class Search {
-  constructor({ open, similar, changed, marked }) {
+  /** `left` runs whenever its photos make way for others: what shows one of them must go with them. */
+  constructor({ open, similar, changed, marked, left }) {
     this.marks = new Marks(() => {
       for (const grid of [this.grid, this.near]) grid.drawStates();
       this.drawActions();
@@ -36,7 +37,7 @@ export class Search {
     const { marks, selection } = this;
     this.grid = new Grid($("grid"), { open: (item) => open(item, this.visible()), similar, marks, selection });
     this.near = new Grid($("near-grid"), { open: (item) => open(item, this.nearest()), similar, marks });
-    this.changed = changed;
+    Object.assign(this, { changed, left });
     this.minimum = null;
     this.reset();
     $("stop").addEventListener("click", () => this.stop());
@@ -47,6 +48,7 @@ export class Search {
   }
 
   reset() {
+    this.left();
     this.abort?.abort();
     this.abort = null;
     clearInterval(this.ticking);
@@ -160,8 +162,7 @@ export class Search {
   }
 
   /** Rank photos by how much they resemble one; nothing is verified. */
-  async similar(item, { region, duplicates = false, album = null }) {
-    const runId = region ? this.runId : null;
+  async similar(item, { runId = null, duplicates = false, album = null }) {
     this.reset();
     const { pages } = this;
     this.kind = duplicates ? "duplicates" : "similar";
