@@ -145,6 +145,8 @@ def _said(record: logging.LogRecord) -> str:
     error = record.exc_info[1] if record.exc_info else None
     text = record.getMessage()
     return f"{text}: {type(error).__name__}: {error}" if error is not None else text
+
+
 def without_passwords(text: str) -> str:
     """A text whose addresses (``scheme://user:password@host``) show no password."""
     return _PASSWORD.sub(r"\1***@", text)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, distinct, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from indexer.db.catalog import album_named, count_by_status
-from indexer.db.tables import Album, Mark, OwnFolder, Photo, Root
+from indexer.db.tables import Album, Mark, OwnFolder, Photo, Root, revision_step
 from indexer.errors import AlbumExists, FolderError, UnknownGlob
 from indexer.folders import own_folders
 from indexer.folders.moved import carry_from, move_root
