@@ -41,6 +41,30 @@ SIZES: dict[str, ReLAConfig] = {
         vector_layers=2,
         rough_layers=3,
     ),
+    "rela-photo": ReLAConfig(
+        name="rela-photo",
+        swin=SwinConfig(
+            stem="efficientnet-lite2", depths=(0, 0, 2, 2), num_heads=(0, 0, 4, 11), window_size=12,
+        ),
+        input_size=384,
+        pixel_decoder="fpn",
+        channels=128,
+        mask_stride=8,
+        mask_channels=32,
+        regions_per_side=8,
+        ria_layers=3,
+        ria_hidden=256,
+        ria_seeded=True,
+        rla_layers=3,
+        word_heads=4,
+        rla_hidden=256,
+        pooling="attention",
+        text="minilm",
+        text_channels=384,
+        text_layers=1,
+        vector_layers=2,
+        rough_layers=3,
+    ),
     "rela-tiny": ReLAConfig(
         name="rela-tiny",
         rough_layers=1,
@@ -123,12 +147,12 @@ def load_predictor(
     """
     if "+" in name and not Path(name).is_file():
         name, _, dual = name.partition("+")
-        from model.dual_encoder import with_dual_encoder  # transformers' towers load slowly
+        from model.dual_encoder import DualEncoder, DualPrefilter  # transformers is slow to load
 
         predictor = load_predictor(
             name, device=device, random_seed=random_seed, head_dtype=head_dtype
         )
-        return with_dual_encoder(predictor, dual, device=device)
+        return DualPrefilter(predictor, DualEncoder(dual, device=device))
     keep_freed_memory()
     dtype = dtype_of(head_dtype, torch.device(device))
     base, _, suffix = name.partition(":random-")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -34,7 +33,6 @@ from model.text import clean
 
 from transformers import AutoConfig, AutoModel, AutoTokenizer  # isort: skip
 
-logger = logging.getLogger(__name__)
 
 KINDS = ("siglip", "siglip2", "clip")
 """Values of ``model_type`` that are understood."""
@@ -216,17 +214,6 @@ class DualPrefilter(Predictor):
         """As ``Predictor.read``; sentence vectors lie in the dual encoder's space."""
         words = self._predictor.read(expressions)
         return replace(words, sentence=self.dual.texts(expressions))
-
-
-def with_dual_encoder(
-    predictor: Predictor, source: str | Path, *, device: str = "cpu"
-) -> Predictor:
-    """Put a dual encoder before a predictor, or say why not and return the predictor as it is."""
-    try:
-        return DualPrefilter(predictor, DualEncoder(source, device=device))
-    except WeightsError as error:
-        logger.warning("%s. Photos are prefiltered by %s's own vectors.", error, predictor.name)
-        return predictor
 
 
 def _unit(output: Any) -> NDArray[np.float32]:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from model.network.config import ReLAConfig, Storage
 from model.network.rla import RegionTokens
+from model.network.stem import stem_channels
+from model.network.swin import LEVELS
 
 PACKING = "records-1"  # part of every fingerprint: raise it when the records' form changes
 
@@ -25,6 +27,21 @@ def _field(name: str, shape: tuple[int, ...], storage: Storage) -> list[tuple[An
     if storage == "fp16":
         return [(name, "<f2", shape)]
     return [(name, "i1", shape), (f"{name}_scale", "<f4", shape[:1])]
+
+
+def pyramid_levels(config: ReLAConfig) -> dict[str, tuple[int, int]]:
+    """Channels and stride of each level that the image encoder gives."""
+    if config.swin.stem:
+        _, fine, middle, coarse = stem_channels(config.swin.stem)
+        return {
+            "res3": (fine, 8),
+            "res4": (middle, 16),
+            "res5": (coarse + config.text_channels, 32),
+        }
+    return {
+        level: (config.swin.embed_dim * 2**index, 4 * 2**index)
+        for index, level in enumerate(LEVELS)
+    }
 
 
 def record_types(config: ReLAConfig) -> dict[str, np.dtype[Any]]:
@@ -42,9 +59,9 @@ def record_types(config: ReLAConfig) -> dict[str, np.dtype[Any]]:
     if config.rough_layers:
         vectors += _field("rough", (n // 4, c), config.store_tokens)
     levels: list[tuple[Any, ...]] = []
-    for index, stride in enumerate((4, 8, 16, 32)):
+    for name, (channels, stride) in pyramid_levels(config).items():
         size = config.input_size // stride
-        levels.append((f"res{index + 2}", "<f2", (config.swin.embed_dim * 2**index, size, size)))
+        levels.append((name, "<f2", (channels, size, size)))
     return {
         "tokens": np.dtype(tokens),
         "masks": np.dtype(masks),

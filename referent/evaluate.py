@@ -10,8 +10,12 @@ import typer
 if TYPE_CHECKING:
     from model.predictor import Predictor
     from training.measuring.suite import Evaluation
+    from training.photos.scenes import Album
 
-SPLIT_HELP = "synthetic:test, synthetic:val, or a folder in the gRefCOCO form (DIR or DIR:SPLIT)"
+SPLIT_HELP = (
+    "synthetic:test, synthetic:val, photos:val (the kept-out fifth of the pack that --pack or "
+    "REFERENT_PHOTO_PACK names), or a folder in the gRefCOCO form (DIR or DIR:SPLIT)"
+)
 
 
 def evaluate(
@@ -21,6 +25,9 @@ def evaluate(
         Path | None, typer.Option(help="write report.md with pictures into this folder")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print all figures as JSON")] = False,
+    pack: Annotated[
+        Path | None, typer.Option(help="annotated photographs in COCO's form, for photos:val")
+    ] = None,
     quick: Annotated[
         bool, typer.Option(help="a tenth of the synthetic sets: not the figures to compare")
     ] = False,
@@ -38,7 +45,7 @@ def evaluate(
 
     name, split = parse(data)
     predictor = load_predictor(model, device=device)
-    evaluation = run(predictor, name, split, quick=quick)
+    evaluation = run(predictor, name, split, quick=quick, pack=pack)
     if report is not None:
         title = f"{predictor.name} on {data}"
         path = write_report(report, title, evaluation.figures, evaluation.examples, predictor)
@@ -49,13 +56,20 @@ def evaluate(
         typer.echo(summary(evaluation.figures))
 
 
+PHOTOS = "photos"
+
 EXAMPLE = "Example: `referent evaluate rela-mini --data synthetic:test --report runs/report`"
 setattr(evaluate, "epilog", EXAMPLE)  # noqa: B010
 
 
-def run(predictor: Predictor, name: str, split: str, *, quick: bool = False) -> Evaluation:
+def run(
+    predictor: Predictor, name: str, split: str, *, quick: bool = False, pack: Path | None = None
+) -> Evaluation:
     """Evaluate on the data set that `parse` found."""
     from training.measuring import suite, testsets
+
+    if name == PHOTOS:
+        return suite.evaluate_photos(predictor, read_photos(predictor, pack))
 
     if name == "synthetic":
         sizes = testsets.QUICK if quick else testsets.FULL
@@ -73,7 +87,10 @@ def parse(data: str) -> tuple[str, str]:
     from training.scene import SPLITS
 
     name, _, split = data.partition(":") if not Path(data).is_dir() else (data, "", "")
-    if name == "synthetic":
+    if name == PHOTOS:
+        if split not in ("", "val"):
+            raise DatasetError(f"{data}: of photographs only the split val is kept out of training")
+    elif name == "synthetic":
         if split not in ("", *SPLITS):
             raise DatasetError(f"{data}: a split is one of {', '.join(SPLITS)}")
     elif not Path(name).is_dir():
@@ -82,3 +99,15 @@ def parse(data: str) -> tuple[str, str]:
             "instances.json and the photos (`referent synth` writes one)"
         )
     return name, split
+
+
+def read_photos(predictor: Predictor, pack: Path | None) -> Album:
+    """A pack of photographs, told at the size of a model's masks.
+
+    Raises:
+        DatasetError: none is named, or it cannot be read.
+    """
+    from training.photos.data import CACHE, pack_folder
+    from training.photos.scenes import read_album
+
+    return read_album(pack_folder(pack), CACHE / "scenes", predictor.config.mask_side)

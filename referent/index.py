@@ -53,7 +53,8 @@ def index(
     """
     from indexer.db.catalog import Catalog
     from indexer.settings import Settings
-    from referent.index_run import Run, Stop
+    from referent.index_run import Run
+    from referent.stopping import Stop
 
     if exclude and not (paths or album):
         raise typer.BadParameter("name a folder or --album with it", param_hint="--exclude")

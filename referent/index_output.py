@@ -113,6 +113,8 @@ def summary(report: IndexReport) -> Iterator[str]:
             yield f"  not read: {path} {reason}"
     for path, reason in scan.offline:
         yield f"  offline: {path} {reason}; its photos are kept"
+    for note in scan.notes:
+        yield f"  {note}"
     if scan.question:
         yield f"  {scan.question}"
 

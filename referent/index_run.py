@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,26 +29,8 @@ from model.errors import UnknownModel, WeightsError
 from model.predictor import Predictor
 from referent import index_output
 from referent.index_output import ProgressLine
+from referent.stopping import Stop
 from referent.terminal import say
-
-
-class Stop:
-    """Ctrl-C asks for a stop after the batch at hand; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: object) -> None:
-        sys.stderr.write("\nstopping after this batch; what is finished is kept\n")
-        self.event.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def asked(self) -> bool:
-        """Whether to stop."""
-        return self.event.is_set()
 
 
 @dataclass

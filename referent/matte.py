@@ -162,6 +162,8 @@ def _check(job: JobView) -> None:
 
 def _tell(result: dict[str, Any], failures: list[Any]) -> None:
     say(str(result["sentence"]))
+    for note in result["notes"]:
+        say(note, err=True)
     if result["matched"]:
         parts = [f"{result['written']:,} cut-outs in {result['out']}"]
         parts += [f"{result[name]:,} {name}" for name in ("failed", "skipped") if result[name]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,6 +38,7 @@ def reindex(
     from indexer.db.catalog import Catalog
     from indexer.jobs import jobs
     from indexer.settings import Settings
+    from referent.stopping import Stop
     from workers.errors import ReindexRefused
     from workers.inprocess import run_job
     from workers.logging import configure_logging
@@ -51,14 +51,7 @@ def reindex(
         raise ReindexRefused("name the model to change to (--model NAME), or use --rollback")
     settings = Settings()
     configure_logging(log_format="console", level="WARNING", file=settings.log_file)
-    stopped = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    stop = Stop()
     results: list[dict[str, Any]] = []
     failed = False
     models = Models(settings.device)
@@ -84,20 +77,20 @@ def reindex(
                 catalog,
                 job.id,
                 models,
-                should_stop=lambda: stopped,
+                should_stop=stop.asked,
                 on_progress=_tell,
             )
             failed = failed or done.state != "done"
             results.append({"album": name, "job": done.id, "state": done.state})
             results[-1].update(done.result or {"message": done.message})
-            if stopped:
+            if stop.asked():
                 break
     models.close()
     if as_json:
         typer.echo(json.dumps(results))
     for result in [] if as_json else results:
         say(_line(result))
-    if stopped:
+    if stop.asked():
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)

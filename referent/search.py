@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from search_api.show.shown import ShownHit
 
 DEFAULT_TOP = 20
+SOME_FAILED = 3
 
 
 def search(
@@ -89,7 +90,8 @@ def search(
 ) -> None:
     """Find the photos that show what an expression refers to, and where in them it is.
 
-    Leaves with status 0 when something matches, 1 when nothing does, 2 on an error.
+    Leaves with status 0 when something matches, 1 when nothing does, 2 on an error and 3 when some
+    of the photos could not be drawn with --out.
     """
     from indexer.settings import Settings
     from search_api.search.coverage import Stopwatch
@@ -129,9 +131,10 @@ def search(
             )
         timings = {**done.timings, "render": watch.as_json()["render"]}
         by_photo = {decision.photo_id: decision for decision in wanted}
+        failed = 0
         pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
         if out is not None:
-            _write(engine, out, query, done, pairs, fingerprints)
+            failed = _write(engine, out, query, done, pairs, fingerprints)
         if as_json:
             typer.echo(json.dumps(_as_json(query, done, pairs, timings), ensure_ascii=True))
         elif paths:
@@ -139,12 +142,16 @@ def search(
             write_paths(files, end=b"\0" if print0 else b"\n")
         else:
             _print_table(query, done, shown)
-        if paths and not done.matched:
-            typer.echo(done.coverage.sentence(), err=True)
+        if paths:
+            said = [note.text for note in done.notes]
+            for line in said if done.matched else (done.coverage.sentence(), *said):
+                typer.echo(line, err=True)
     finally:
         engine.close()
     if not done.matched:
         raise typer.Exit(1)
+    if failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 search.epilog = (  # type: ignore[attr-defined]
@@ -237,7 +244,8 @@ def _write(
     done: Done,
     pairs: list[tuple[ShownHit, Decision]],
     fingerprints: dict[str, str],
-) -> None:
+) -> int:
+    """Write the folder; how many photos could not be drawn."""
     from search_api.show.folder import write_folder
 
     written = write_folder(engine, folder, query.expression, done.coverage, pairs, fingerprints)
@@ -247,6 +255,7 @@ def _write(
     )
     for path, reason in written.failures:
         say(f"not drawn: {path}: {reason}", err=True)
+    return len(written.failures)
 
 
 def _as_json(

@@ -26,17 +26,20 @@ def segment(
     """
     from PIL import Image
 
+    from indexer.folders.own_output import make_room
     from indexer.photos.decode import load_upright
     from indexer.settings import Settings
     from model.build import load_predictor
     from model.figure import heat, region_figure, region_masks
     from model.network.preprocess import to_pixels
+    from search_api.search.coverage import reading_notes
     from search_api.show.overlay import draw_mask
 
     image = load_upright(photo, Settings())
     predictor = load_predictor(model)
     records = predictor.encode(to_pixels(image, predictor.input_size)[None])
     words = predictor.read([expression])
+    notes = reading_notes(predictor.text.unread(expression))
     judgement = predictor.judge(records["tokens"], words)
     confidence = float(
         predictor.calibration.confidence(judgement.no_target_logit, shifted=False)[0]
@@ -45,7 +48,8 @@ def segment(
     mask = predictor.render(records["masks"], judgement, *image.size, accepted=accepted)
 
     out = out or Path(f"{photo.stem}-segment")
-    out.mkdir(parents=True, exist_ok=True)
+    for name in ("overlay.jpg", "mask.png", "minimap.png", "regions.png"):
+        make_room(out, out / name)
     draw_mask(image, mask.array).save(out / "overlay.jpg", quality=92)
     Image.fromarray(mask.array).save(out / "mask.png")
     side = round(predictor.regions**0.5)
@@ -64,11 +68,14 @@ def segment(
         "box": mask.box,
         "rle": mask.rle,
         "pictures": str(out),
+        "notes": [note.as_json() for note in notes],
     }
     if as_json:
         typer.echo(json.dumps(answer))
     else:
         verdict = f"box {mask.box}, {mask.area} pixels" if accepted else "nothing here"
+        for note in notes:
+            typer.echo(note.text, err=True)
         typer.echo(f"p(no target) = {1 - confidence:.3f}: {verdict}; pictures in {out}/")
     if not accepted:
         sys.exit(1)

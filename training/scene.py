@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SPLITS = ("train", "val", "test", "test-b")
+PHOTOS = "photos"  # in place of a split: the scene of a real photograph
 
 COLOURS = (
     "red", "orange", "yellow", "green", "blue", "purple",
@@ -16,6 +17,8 @@ COLOURS = (
 )  # fmt: skip
 
 PEOPLE = ("man", "woman", "boy", "girl")
+# Real photographs have people too of whom nobody said which of these they are.
+PERSONS = (*PEOPLE, "person")
 ANIMALS = ("dog", "cat", "horse", "cow", "sheep", "bird")
 THINGS = (
     "car", "bicycle", "bench", "chair", "table", "ball", "umbrella", "kite", "balloon",
@@ -65,6 +68,10 @@ class Instance:
         stands_on: id of the table that this thing stands on, 0 for none.
         owner: id of the person whom this animal or thing visibly belongs to (leash, hand), or 0.
         spots: x, y of those parts that are small (SMALL_PARTS), fractions.
+        perhaps: further colours that somebody might say it has.
+        unsure: traits (and "links") of which nobody said that it lacks them.
+        boxed: only its box is known, so its mask is not.
+        faint: so small, or so many in one mark, that it may be overlooked or miscounted.
     """
 
     id: int
@@ -85,6 +92,10 @@ class Instance:
     stands_on: int = 0
     owner: int = 0
     spots: dict[str, tuple[float, float]] = field(default_factory=dict)
+    perhaps: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    boxed: bool = False
+    faint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +104,15 @@ class Scene:
 
     Attributes:
         seed: that regenerates it (with split).
-        split: one of SPLITS.
+        split: one of SPLITS, or PHOTOS.
         setting: the background, such as "park", "beach", "street", "room".
-        instances: two to nine, in no particular order; each is visible enough to be recognised.
+        instances: in no particular order; drawn ones are visible enough to be recognised.
+        known: kinds that are marked wherever they occur, so that what is not marked is absent; None
+            where everything is.
     """
 
     seed: int
     split: str
     setting: str
     instances: tuple[Instance, ...]
+    known: frozenset[str] | None = None

@@ -212,7 +212,7 @@ def _scan(turn: Turn, album_id: int) -> dict[str, Any] | None:
     """Bring the album's rows in line with its folders; None when it was told to stop.
 
     Returns:
-        counts of what the scan found, and the question that it has.
+        counts of what the scan found, the question that it has, and what it did not take.
     """
     if turn.job.parameters.get("scan", True) is False:
         return {}
@@ -234,7 +234,8 @@ def _scan(turn: Turn, album_id: int) -> dict[str, Any] | None:
     counts = {k: v for k, v in asdict(report).items() if isinstance(v, int) and k != "stopped"}
     log.info("scanned", **counts)
     turn.report(message=report.question or "")
-    return {**counts, "offline": len(report.offline), "question": report.question}
+    more = {"question": report.question, "unread": report.unread, "notes": report.notes}
+    return {**counts, "offline": len(report.offline), **more}
 
 
 def _renew_some(turn: Turn, album_id: int, wanted: dict[str, str], away: Away) -> int:
@@ -294,6 +295,7 @@ def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -
         scanned.get("question"),
         offline and sentence(offline),
         version.state == "building" and not_swapped(turn, version),
+        *scanned.get("notes", ()),
     ]
     return Outcome("done", result, "; ".join(text for text in said if text) or None)
 

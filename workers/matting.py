@@ -127,6 +127,7 @@ def _result(run: runs.Run, folder: Path, entries: list[manifest.Entry]) -> dict[
         "run": run.id,
         "folder": folder.name,
         "sentence": run.coverage.sentence(),
+        "notes": [note.text for note in run.notes],
         "matched": run.coverage.matched,
         "written": sum(entry.status == "done" for entry in entries),
         "failed": sum(entry.status == "failed" for entry in entries),

@@ -33,6 +33,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from indexer.db.clock import clock
 from indexer.db.dberrors import explain
 from indexer.db.migrate import migrate
+from indexer.db.names import comparable
 from indexer.db.tables import Album, ModelVersion, Photo, revision_step
 from indexer.errors import CatalogReadOnly, UnknownAlbum
 from indexer.settings import Settings
@@ -184,13 +185,25 @@ def _with_driver(url: URL) -> URL:
     return url
 
 
+def find_album(session: Session, name: str) -> Album | None:
+    """The album of this name, in whichever Unicode form it and the name are written."""
+    exact = session.scalars(select(Album).where(Album.name == name)).one_or_none()
+    if exact is not None or name.isascii():
+        return exact
+    wanted = comparable(name)
+    ids = (row.id for row in session.execute(select(Album.id, Album.name).order_by(Album.id))
+           if comparable(row.name) == wanted)  # fmt: skip
+    found = next(ids, None)
+    return None if found is None else session.get(Album, found)
+
+
 def album_named(session: Session, name: str) -> Album:
     """The album of this name.
 
     Raises:
         UnknownAlbum: there is none; the message lists those that exist.
     """
-    album = session.scalars(select(Album).where(Album.name == name)).one_or_none()
+    album = find_album(session, name)
     if album is None:
         names = session.scalars(select(Album.name).order_by(Album.name).limit(20)).all()
         known = ", ".join(names) if names else "none yet; make one with: referent index FOLDER"

@@ -93,7 +93,11 @@ class Album(Base):
 
 
 class Root(Base):
-    """A folder that an album scans; ``mounts`` are mount points seen in it (hex of the bytes)."""
+    """A folder that an album scans; ``mounts`` are mount points seen in it (hex of the bytes).
+
+    ``follow_links``: symbolic links in it may lead out of the album's folders. Whoever owns this
+    machine's account may say so; folders of uploads never do.
+    """
 
     __tablename__ = "roots"
     __table_args__ = (UniqueConstraint("album_id", "path"), _NEVER_AGAIN)
@@ -101,6 +105,7 @@ class Root(Base):
     album_id: Mapped[int] = _owner("albums.id")
     path: Mapped[bytes]  # absolute
     mounts: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    follow_links: Mapped[bool] = mapped_column(default=False, server_default=false())
     scanned_at: Mapped[float | None]
 
 

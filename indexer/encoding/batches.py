@@ -35,24 +35,33 @@ class Batches:
         while start < len(inputs):
             block = inputs[start : start + self.size]
             try:
-                outcomes.extend(self._padded(block, encode))
+                outcomes.extend(self._outcomes(block, encode))
             except Exception as error:
-                if is_out_of_memory(error):
-                    if self.size == 1:
-                        raise EncodingFailed(
-                            "out of memory while encoding a single photo: free some memory, or "
-                            "use a smaller model"
-                        ) from error
-                    self.size = max(1, self.size // 2)
-                    continue
-                alone = self._one_by_one(block, encode)
-                if len(block) > 1 and all(isinstance(each, Exception) for each in alone):
+                if not is_out_of_memory(error):
+                    raise
+                if self.size == 1:
                     raise EncodingFailed(
-                        f"the model {self.model} fails on every photo ({error})"
+                        "out of memory while encoding a single photo: free some memory, or "
+                        "use a smaller model"
                     ) from error
-                outcomes.extend(alone)
+                self.size = max(1, self.size // 2)
+                continue
             start += len(block)
         return outcomes
+
+    def _outcomes(self, block: np.ndarray, encode: Encode) -> list[Outcome]:
+        """Encode a batch, or its photos one by one where it fails."""
+        try:
+            return self._padded(block, encode)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            alone = self._one_by_one(block, encode)
+            if len(block) > 1 and all(isinstance(each, Exception) for each in alone):
+                raise EncodingFailed(
+                    f"the model {self.model} fails on every photo ({error})"
+                ) from error
+            return alone
 
     def _padded(self, block: np.ndarray, encode: Encode) -> list[Outcome]:
         """Encode up to a batch, filled by repeating its last, so that the shape never changes."""
@@ -69,6 +78,8 @@ class Batches:
             try:
                 outcomes.extend(self._padded(block[number : number + 1], encode))
             except Exception as error:
+                if is_out_of_memory(error):
+                    raise  # which is no photo's fault: `run` makes the batch smaller
                 outcomes.append(error)
         return outcomes
 

@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import delete, distinct, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
+from indexer.db import catalog
 from indexer.db.catalog import album_named, count_by_status
+from indexer.db.names import comparable, comparable_path
 from indexer.db.tables import Album, Mark, OwnFolder, Photo, Root, revision_step
 from indexer.errors import AlbumExists, FolderError, UnknownGlob
 from indexer.folders import own_folders
@@ -45,14 +47,19 @@ def ensure_album(
     name: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    everything: bool | None = None,
 ) -> Album:
     """The album of these folders: found by name, or made; folders and globs are added to it.
+
+    Whoever calls it runs on this machine, so links in the folders are followed wherever they lead.
 
     Args:
         folders: existing folders; each becomes a root, unless it is one.
         name: of the album; by default that of the album that has the first folder as a root, else
             the folder's own name (with a number behind it where that is taken).
         include, exclude: globs as in `indexer.folders.globs.Globs`, added to those the album has.
+        everything: whether to take also what systems and programs keep for themselves; None leaves
+            it as it is.
     Raises:
         FolderError: a folder does not exist, is no folder or cannot be listed.
         UnknownAlbum: no folder is given and no album has this name.
@@ -64,8 +71,10 @@ def ensure_album(
             return album_named(session, name or "")
         album = _new_album(session, name or _free_name(session, places[0]))
     for place in places:
-        ensure_root(session, album.id, place)
+        ensure_root(session, album.id, place, follow_links=True)
     _add_globs(album, include, exclude)
+    if everything is not None:
+        album.settings = {**album.settings, "everything": everything}
     session.flush()
     return album
 
@@ -73,7 +82,7 @@ def ensure_album(
 def find_album(session: Session, places: Sequence[bytes], name: str | None) -> Album | None:
     """The album of this name; without one, that which has the first of the folders as a root."""
     if name is not None:
-        return session.scalars(select(Album).where(Album.name == name)).one_or_none()
+        return catalog.find_album(session, name)
     if not places:
         return None
     roots = session.execute(select(Root.path, Root.album_id).order_by(Root.album_id)).all()
@@ -81,12 +90,18 @@ def find_album(session: Session, places: Sequence[bytes], name: str | None) -> A
     return None if owner is None else session.get(Album, owner)
 
 
-def ensure_root(session: Session, album_id: int, place: bytes) -> Root:
-    """The album's root of a folder, whichever links it was named by; made if need be."""
+def ensure_root(session: Session, album_id: int, place: bytes, *, follow_links: bool) -> Root:
+    """The album's root of a folder, whichever links it was named by; made if need be.
+
+    Args:
+        follow_links: whether links in it may lead out of it, from now on.
+    """
     for root in session.scalars(select(Root).where(Root.album_id == album_id).order_by(Root.id)):
         if _is_same(root.path, place):
+            if root.follow_links != follow_links:
+                root.follow_links = follow_links
             return root
-    root = Root(album_id=album_id, path=place, mounts=[])
+    root = Root(album_id=album_id, path=place, mounts=[], follow_links=follow_links)
     session.add(root)
     session.flush()
     return root
@@ -100,7 +115,7 @@ def check_folder(folder: Path | bytes) -> bytes:
     Raises:
         FolderError: it is not; the message says why.
     """
-    place = os.path.realpath(os.fsencode(folder))
+    place = as_on_disk(os.path.realpath(os.fsencode(folder)))
     shown = _shown(os.fsencode(folder))
     try:
         with os.scandir(place):
@@ -113,6 +128,29 @@ def check_folder(folder: Path | bytes) -> bytes:
         raise FolderError(
             f"cannot read the folder {shown} ({error.strerror}): check its permissions"
         ) from error
+
+
+def as_on_disk(place: bytes) -> bytes:
+    """An absolute path as the disk writes its names, which may be in another Unicode form.
+
+    A path that is there, or nowhere, comes back as it is.
+    """
+    if place.isascii() or os.path.lexists(place):
+        return place
+    found = b"/"
+    for name in place.split(b"/")[1:]:
+        here = os.path.join(found, name)  # noqa: PTH118
+        if not os.path.lexists(here):
+            try:
+                names = os.listdir(found)  # noqa: PTH208
+            except OSError:
+                return place
+            same = [each for each in names if comparable_path(each) == comparable_path(name)]
+            if len(same) != 1:
+                return place
+            here = os.path.join(found, same[0])  # noqa: PTH118
+        found = here
+    return found
 
 
 def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
@@ -185,10 +223,10 @@ def rename_album(session: Session, album: Album, name: str) -> None:
     Raises:
         AlbumExists: another album has it.
     """
-    taken = session.scalar(select(Album.id).where(Album.name == name, Album.id != album.id))
-    if taken is not None:
+    taken = catalog.find_album(session, name)
+    if taken is not None and taken.id != album.id:
         raise AlbumExists(f"another album is named {name!r}: choose another name")
-    album.name = name
+    album.name = comparable(name)
 
 
 def change_album(
@@ -201,6 +239,7 @@ def change_album(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     drop_globs: Sequence[str] = (),
+    everything: bool | None = None,
     rename: str | None = None,
 ) -> str:
     """Add, move and drop folders and globs, rename; all or nothing.
@@ -219,7 +258,7 @@ def change_album(
         drop_folder(session, album, folder)
     for glob in drop_globs:
         _drop_glob(album, glob)
-    ensure_album(session, add, name=name, include=include, exclude=exclude)
+    ensure_album(session, add, name=name, include=include, exclude=exclude, everything=everything)
     if rename is not None:
         rename_album(session, album, rename)
     return album.name
@@ -313,11 +352,12 @@ def summarise(session: Session, album: Album) -> AlbumSummary:
 
 
 def _is_same(path: bytes, place: bytes) -> bool:
-    return path == place or os.path.realpath(path) == os.path.realpath(place)
+    paths = (path, place), (os.path.realpath(path), os.path.realpath(place))
+    return any(comparable_path(one) == comparable_path(other) for one, other in paths)
 
 
 def _new_album(session: Session, name: str) -> Album:
-    album = Album(name=name, settings={})
+    album = Album(name=comparable(name), settings={})
     session.add(album)
     session.flush()
     return album
@@ -326,7 +366,7 @@ def _new_album(session: Session, name: str) -> Album:
 def _free_name(session: Session, place: bytes) -> str:
     base = _shown(place.rpartition(b"/")[2]) or "photos"
     name, number = base[:200], 1
-    while session.scalar(select(Album.id).where(Album.name == name)) is not None:
+    while catalog.find_album(session, name) is not None:
         number += 1
         name = f"{base[:200]} {number}"
     return name
@@ -344,11 +384,12 @@ def _add_globs(album: Album, include: Sequence[str], exclude: Sequence[str]) -> 
 def _drop_glob(album: Album, glob: str) -> None:
     settings: dict[str, Any] = dict(album.settings)
     kept = {key: list(settings.get(key, ())) for key in ("include", "exclude")}
-    if not any(glob in globs for globs in kept.values()):
+    wanted = comparable(glob)
+    if not any(comparable(each) == wanted for globs in kept.values() for each in globs):
         known = ", ".join([*kept["include"], *kept["exclude"]]) or "none"
         raise UnknownGlob(f"{glob!r} is no glob of the album {album.name!r} (globs: {known})")
     for key, globs in kept.items():
-        settings[key] = [each for each in globs if each != glob]
+        settings[key] = [each for each in globs if comparable(each) != wanted]
     album.settings = settings
 
 

@@ -6,7 +6,7 @@ A file is read (to hash its content) only when it is new or its size, time or in
 """
 
 # Paths are bytes here, which pathlib does not take.
-# ruff: noqa: PTH118
+# ruff: noqa: PTH118, PTH119
 from __future__ import annotations
 
 import os
@@ -72,6 +72,13 @@ class ScanReport:
     """Files that were being written; the next scan looks at them."""
     skipped: int = 0
     """Files that are no photos by name or globs, broken links, pipes."""
+    unread: dict[str, int] = field(default_factory=dict)
+    """Photos and films of kinds that are not read, by extension; they are skipped as well."""
+    left_out: int = 0
+    """Folders and photos that systems and programs keep for themselves, that ignore files name or
+    that Referent wrote."""
+    links_out: int = 0
+    """Links out of the album's folders that its owner does not let it follow."""
     read_bytes: int = 0
     errors: list[tuple[str, str]] = field(default_factory=list)
     """Files and folders that could not be read, with the reason; none of them lost a row."""
@@ -85,6 +92,30 @@ class ScanReport:
         """Photos found on disk."""
         found = self.new + self.changed + self.moved + self.returned
         return found + self.unchanged + self.unreadable
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not taken for a photo though someone may miss it, a sentence each."""
+        found = []
+        if self.unread:
+            kinds = sorted(self.unread.items(), key=lambda each: (-each[1], each[0]))
+            listed = ", ".join(f"{number:,} {kind}" for kind, number in kinds)
+            found.append(
+                f"{sum(self.unread.values()):,} files of kinds that are not read: {listed}"
+            )
+        if self.left_out:
+            found.append(
+                f"{self.left_out:,} folders and files left out: what systems and other programs "
+                "keep for themselves, what ignore files name, what Referent wrote (all but the "
+                f"last with: referent albums {self.album!r} --everything)"
+            )
+        if self.links_out:
+            found.append(
+                f"{self.links_out:,} links lead out of the album's folders and are not followed "
+                "until the folder is named again (referent index FOLDER; through the API where "
+                "REFERENT_FOLLOW_LINKS is set)"
+            )
+        return found
 
     @property
     def question(self) -> str | None:
@@ -164,8 +195,6 @@ class _Scan:
                 )
                 or 0
             )
-        options = self.album.settings
-        self.globs = Globs(options.get("include", ()), options.get("exclude", ()))
         self.real_roots = tuple(os.path.realpath(root.path) for root in self.roots)
         self.vanished = array("q")
         self.excluded = array("q")
@@ -212,7 +241,13 @@ class _Scan:
             self.report.offline.append((_shown(root.path), reason))
             self.offline_roots.add(root.id)
             return
-        walk = Walk(root.path, self.globs, self.real_roots, on_folder=self._enter)
+        walk = Walk(
+            root.path,
+            Globs.of(self.album.settings, os.path.basename(root.path)),
+            self.real_roots,
+            follow_links=root.follow_links,
+            on_folder=self._enter,
+        )
         self._protect_mounts(root, walk)
         vanished, excluded = array("q"), array("q")
         changes = Changes()
@@ -224,7 +259,8 @@ class _Scan:
                 assert row is not None
                 if row.deleted or is_below_any(row.path, walk.unsure):
                     continue
-                (vanished if self.globs.takes(row.path) else excluded).append(row.id)
+                left = is_below_any(row.path, walk.left_out) or not walk.globs.takes(row.path)
+                (excluded if left else vanished).append(row.id)
             elif row is None:
                 changes.new.append(NewFile(file))
             elif self._must_read(file, row):
@@ -242,6 +278,10 @@ class _Scan:
                     break
         self._flush(root, changes, readers)
         self.report.skipped += walk.skipped
+        self.report.left_out += len(walk.left_out)
+        self.report.links_out += walk.links_out
+        for kind, number in walk.unread.items():
+            self.report.unread[kind] = self.report.unread.get(kind, 0) + number
         for path, why in walk.errors:
             self._note(root, path, why)
         # A mount may have gone while we looked: then nothing that was not found is gone.
@@ -295,7 +335,7 @@ class _Scan:
 
     def _protect_mounts(self, root: Root, walk: Walk) -> None:
         """Mount points seen earlier that are gone or empty now hold what is only offline."""
-        for place in offline_mounts(root, self.globs):
+        for place in offline_mounts(root, walk.globs):
             walk.unsure.add(place.below)
             self.report.offline.append((_shown(place.path), place.reason))
 

@@ -5,18 +5,33 @@ streams and hold neither in memory.
 """
 
 # Paths are bytes here, which pathlib does not take.
-# ruff: noqa: PTH116, PTH118, PTH119, PTH120
+# ruff: noqa: PTH110, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
-from indexer.folders.globs import Globs
+from indexer.folders.globs import EXTENSIONS, Globs, Ignored, extension, folders_above
+from indexer.folders.own_output import MARKER, is_own, names_in
+
+# A folder that holds a file of the first name is left out, as Android's gallery does; the others
+# hold globs, one a line, for what lies below them.
+NO_MEDIA = b".nomedia"
+IGNORE_FILES = (b".referentignore", b".ppignore")
+_IGNORE_BYTES = 65536
+
+# Photos and films of kinds that are not read, which their owner may miss.
+UNREAD = frozenset(
+    b"3fr ari arw bay cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw "
+    b"rw2 rwl sr2 srf srw x3f jxl jxr wdp hdp psd psb xcf svg exr hdr tga "
+    b"mov mp4 m4v avi mts m2ts 3gp mkv webm mpg mpeg wmv".split()
+)
 
 
 class FoundFile(NamedTuple):
@@ -49,16 +64,27 @@ class Walk:
     """Real paths of all roots of the album; another root inside this one is left to itself."""
     skipped: int = 0
     """Files that are no photos by name or globs, links that lead nowhere, pipes and the like."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Photos and films of kinds that are not read, by their extension; they are skipped as well."""
+    left_out: set[bytes] = field(default_factory=set)
+    """Folders and files that systems and programs keep for themselves, that ignore files name or
+    that Referent wrote."""
+    links_out: int = 0
+    """Links to photos outside of the album's roots, where those are not followed."""
     errors: list[tuple[bytes, str]] = field(default_factory=list)
     """Folders and files below the root that could not be read, with the reason."""
     unsure: set[bytes] = field(default_factory=set)
     """Paths below which nothing can be said to be gone (b"" is the root itself)."""
     mounts: set[bytes] = field(default_factory=set)
     """Mount points seen, the root included as b""."""
+    follow_links: bool = True
+    """Whether links may lead out of the album's roots."""
     on_folder: Callable[[bytes], None] | None = None
 
     def __post_init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
+        self._ignored = Ignored()
+        self._own: dict[bytes, set[bytes]] = {}  # what markers name, by folder
 
     def files(self, below: bytes = b"") -> Iterator[FoundFile]:
         """The files of the root, or of one path in it (a folder or a single file), in order."""
@@ -73,9 +99,16 @@ class Walk:
         if not below:
             yield from self._tree(b"", status.st_dev)
             return
-        parts = below.split(b"/")
-        if any(self.globs.skips_folder(b"/".join(parts[:end])) for end in range(1, len(parts))):
-            return
+        for above in [b"", *folders_above(below)]:
+            if above and self._leaves_out(above):
+                return
+            try:
+                names = set(os.listdir(os.path.join(self.root, above)))
+            except OSError as error:
+                self._fail(above, error)
+                return
+            if not self._heed(above + b"/" if above else b"", names):
+                return
         folder = os.path.join(self.root, os.path.dirname(below))
         name = os.path.basename(below)
         try:
@@ -118,7 +151,10 @@ class Walk:
             self.on_folder(folder)
         entries: list[tuple[bytes, os.DirEntry[bytes]]] = []
         try:
-            with os.scandir(os.path.join(self.root, folder)) as listing:
+            with os.scandir(os.path.join(self.root, folder)) as opened:
+                listing = list(opened)
+                if not self._heed(folder, {entry.name for entry in listing}):
+                    return iter(())
                 for entry in listing:
                     try:
                         end = b"/" if entry.is_dir() else b""
@@ -133,13 +169,13 @@ class Walk:
 
     def _folder(self, path: bytes, entry: os.DirEntry[bytes], device: int) -> int | None:
         """The device of a folder to enter, or None."""
-        if self.globs.skips_folder(path):
+        if self._leaves_out(path):
             return None
         status = entry.stat()
         if (status.st_dev, status.st_ino) in self._seen:
             return None
         if entry.is_symlink():
-            if self._inside_a_root(entry.path):
+            if not self._follows(entry.path, folder=True):
                 return None
         elif status.st_dev != device:
             self.mounts.add(path)
@@ -149,24 +185,92 @@ class Walk:
         return status.st_dev
 
     def _file(self, path: bytes, entry: os.DirEntry[bytes]) -> FoundFile | None:
-        if not self.globs.takes_file(path):
+        kind = extension(path)
+        known = kind in EXTENSIONS or kind in UNREAD
+        if not known or self._leaves_out(path) or not self.globs.takes_file(path):
             self.skipped += 1
+            if not known and entry.is_symlink() and not os.path.exists(entry.path):
+                self.unsure.add(path)  # a folder may be linked here from a disk that is not there
+            elif kind in UNREAD and path not in self.left_out and entry.is_file():
+                self.unread[kind.decode()] += 1
             return None
         try:
             status = entry.stat()
         except FileNotFoundError:
             self.skipped += 1  # a link that leads nowhere, or a file that went since it was listed
+            if entry.is_symlink():
+                self.unsure.add(path)
             return None
         if not stat.S_ISREG(status.st_mode) or (
-            entry.is_symlink() and self._inside_a_root(entry.path)
+            entry.is_symlink() and not self._follows(entry.path, folder=False)
         ):
             self.skipped += 1
             return None
         return found_file(path, status)
 
-    def _inside_a_root(self, path: bytes) -> bool:
-        real = os.path.realpath(path)
-        return any(real == root or real.startswith(root.rstrip(b"/") + b"/") for root in self.roots)
+    def _follows(self, link: bytes, *, folder: bool) -> bool:
+        """Whether a link adds something: its target is reached by no path of its own in a root.
+
+        What lies inside a root but is left out there is not reached, such as the hidden objects
+        that git-annex links to.
+        """
+        real = os.path.realpath(link)
+        inside = False
+        for root in self.roots:
+            top = root.rstrip(b"/") + b"/"
+            if real == root or (real.startswith(top) and self._reaches(real[len(top) :], folder)):
+                return False
+            inside = inside or real.startswith(top)
+        if not (inside or self.follow_links):
+            self.links_out += 1
+            return False
+        return True
+
+    def _reaches(self, path: bytes, folder: bool) -> bool:
+        """Whether a walk over a root comes to a path in it."""
+        if any(map(self.globs.skips_folder, folders_above(path))):
+            return False
+        return not self.globs.skips_folder(path) if folder else self.globs.takes_file(path)
+
+    def _heed(self, folder: bytes, names: set[bytes]) -> bool:
+        """Read what a folder says of itself; False when all of it is left out.
+
+        The root itself was chosen by someone, so only what its ignore files name is left out.
+        """
+        if os.fsencode(MARKER) in names:
+            found = names_in(os.path.join(self.root, folder))
+            if folder and is_own(found):
+                self.left_out.add(folder.rstrip(b"/"))
+                return False
+            self._own[folder] = found or set()
+        if self.globs.everything:
+            return True
+        if folder and NO_MEDIA in names:
+            self.left_out.add(folder.rstrip(b"/"))
+            return False
+        lines: list[str] = []
+        for name in names.intersection(IGNORE_FILES):
+            try:
+                with open(os.path.join(self.root, folder, name), "rb") as file:
+                    lines += os.fsdecode(file.read(_IGNORE_BYTES)).splitlines()
+            except OSError as error:
+                self._fail(folder + name, error)
+        if lines:
+            kept = (line.strip() for line in lines)
+            self._ignored.add(folder, (line for line in kept if line and line[0] not in "#!"))
+        return True
+
+    def _leaves_out(self, path: bytes) -> bool:
+        """Whether a folder or file is excluded, and note what nobody excluded by hand."""
+        folder, _, name = path.rpartition(b"/")
+        own = self._own.get(folder + b"/" if folder else b"")
+        if (own is not None and name in own) or self._ignored.covers(path):
+            self.left_out.add(path)
+            return True
+        if self.globs.is_systems(path):
+            self.left_out.add(path)
+            return True
+        return self.globs.skips_folder(path)
 
     def _fail(self, path: bytes, error: OSError) -> None:
         # What vanished between listing and looking is gone, and no error.

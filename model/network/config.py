@@ -19,7 +19,11 @@ Storage = Literal["int8", "fp16"]
 
 @dataclass(frozen=True)
 class SwinConfig:
-    """The image encoder, a Swin."""
+    """The image encoder: a Swin, or two Swin stages on a pretrained convolutional stem."""
+
+    stem: str = ""
+    """One of `model.network.stem.STEMS`: its maps at strides 8, 16 and 32 are read, and the last
+    two stages refine the coarser ones; the first two have no blocks then. "" is Swin alone."""
 
     embed_dim: int = 96
     """Channels at stride 4; they double at strides 8, 16 and 32."""
@@ -57,6 +61,8 @@ class ReLAConfig:
     """Encoder layers of the deformable decoder."""
     channels: int = 256
     """C, the width of region tokens and words."""
+    mask_stride: int = 4
+    """Pixels of the input a cell of the mask features; 8 on a stem, which is read from there."""
     mask_channels: int = 64
     """C_m, the width of mask features; they are most of what is cached."""
     regions_per_side: int = 10
@@ -128,6 +134,10 @@ class ReLAConfig:
             raise ModelError("rough_layers merge 2 x 2 regions: regions_per_side must be even")
         if self.rough_layers > self.rla_layers:
             raise ModelError("rough_layers begin as RLA's: there cannot be more than rla_layers")
+        if self.mask_stride != (8 if self.swin.stem else 4):
+            raise ModelError("mask_stride is 8 with a stem and 4 without one")
+        if self.swin.stem and (self.pixel_decoder != "fpn" or self.ria == "hard-input"):
+            raise ModelError("a stem is read by pixel_decoder='fpn', and not with ria='hard-input'")
         if self.input_size % 32:
             raise ModelError(f"input_size must be a multiple of 32, not {self.input_size}")
         if self.channels % 8 or self.channels % self.word_heads:
@@ -142,8 +152,8 @@ class ReLAConfig:
 
     @property
     def mask_side(self) -> int:
-        """Side of the mask features: a quarter of the input."""
-        return self.input_size // 4
+        """Side of the mask features."""
+        return self.input_size // self.mask_stride
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types, for weights files and fingerprints."""

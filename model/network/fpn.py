@@ -32,6 +32,7 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], channels: int, mask_channels: int) -> None:
         super().__init__()
+        self.levels = LEVELS[-len(in_channels) :]
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in in_channels)
         self.smooth = nn.ModuleList(SeparableConv(channels) for _ in in_channels)
         self.mask_features = nn.Sequential(
@@ -42,18 +43,19 @@ class FeaturePyramid(nn.Module):
         """Decode.
 
         Args:
-            pyramid: res2 .. res5, each (B, C_i, H / s, W / s).
+            pyramid: res2 .. res5, or res3 .. res5, each (B, C_i, H / s, W / s).
         Returns:
-            mask features (B, C_m, H/4, W/4); features at strides 32, 16, 8, each (B, C, h, w).
+            mask features (B, C_m, h, w) of the finest level; features at strides 32, 16, 8, each
+            (B, C, h, w).
         """
         scales: list[Tensor] = []
         x: Tensor | None = None
-        for index in (3, 2, 1, 0):  # res5 first
-            lateral = self.laterals[index](pyramid[LEVELS[index]])
+        for index in reversed(range(len(self.levels))):  # res5 first
+            lateral = self.laterals[index](pyramid[self.levels[index]])
             if x is not None:
                 lateral = lateral + F.interpolate(
                     x, size=lateral.shape[-2:], mode="bilinear", align_corners=False
                 )
             x = self.smooth[index](lateral)
             scales.append(x)
-        return self.mask_features(scales[3]), scales[:3]
+        return self.mask_features(scales[-1]), scales[:3]

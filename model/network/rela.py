@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from model.network.backbone import SwinBackbone
 from model.network.config import ReLAConfig
 from model.network.fpn import FeaturePyramid
+from model.network.hybrid import HybridBackbone
 from model.network.masked_decoder import MLP, Attention, transformer_layer
 from model.network.pixel_decoder import MSDeformAttnPixelDecoder
 from model.network.ria import build_ria
@@ -29,7 +30,7 @@ class Encoded:
     Attributes:
         regions: (B, N, C) region tokens F'_r.
         region_filters: (B, N, C_m) language-free filters; times F_m they are region masks.
-        mask_features: (B, C_m, H/4, W/4) F_m.
+        mask_features: (B, C_m, H/4, W/4) F_m; H/8 x W/8 on a stem.
         finest: (B, C, H/8, W/8) the decoder's finest scale, for auxiliary losses.
     """
 
@@ -91,7 +92,11 @@ class RelaNetwork(nn.Module):
     def __init__(self, config: ReLAConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = SwinBackbone(config.swin, config.input_size)
+        self.backbone: SwinBackbone | HybridBackbone = (
+            HybridBackbone(config.swin, config.text_channels)
+            if config.swin.stem
+            else SwinBackbone(config.swin, config.input_size)
+        )
         if config.pixel_decoder == "fpn":
             self.pixel_decoder: nn.Module = FeaturePyramid(
                 self.backbone.channels, config.channels, config.mask_channels

@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from indexer.settings import Settings
 from search_api.errors import RefusedToStart
 from search_api.http import keys
+from search_api.http.conditional import Conditional
 from search_api.http.deps import known_parameters
 from search_api.http.forwarded import Forwarded
 from search_api.http.guard import Guard
@@ -124,6 +125,7 @@ def create_app(
     _describe(app)
     any_host = server.trust.reason is not None and not limits.allowed_hosts
     # The last that is added is the outermost.
+    app.add_middleware(Conditional)
     app.add_middleware(BodyLimit, limit_of=_limit_of(limits))
     app.add_middleware(Guard, hosts=None if any_host else limits.allowed_hosts)
     app.add_middleware(CountRequests, metrics=server.metrics)

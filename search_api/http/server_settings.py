@@ -53,6 +53,11 @@ class ServerSettings(BaseSettings):
         default=False,
         description="Let admins add a folder of this machine to an album through the API.",
     )
+    follow_links: bool = Field(
+        default=False,
+        description="Follow symbolic links out of folders that are added through the API from now "
+        "on; a folder that is added again takes the setting over. Uploads never follow any.",
+    )
     secure_cookie: bool = Field(
         default=False,
         description="Mark the session cookie Secure also where no trusted proxy says (by "

@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from indexer.db.catalog import NO_PHOTOS, Catalog, album_named
+from indexer.db.catalog import NO_PHOTOS, Catalog, album_named, find_album
 from indexer.db.clock import clock
+from indexer.db.names import comparable
 from indexer.db.tables import Album, Photo, Root
 from indexer.errors import FolderError
 from indexer.features import versions
@@ -68,11 +69,13 @@ def create_album(catalog: Catalog, name: str) -> AlbumInfo:
         BadQuery: the name is empty.
         AlreadyExists: an album has this name.
     """
-    tidy = name.strip()
+    tidy = comparable(name.strip())
     if not tidy:
         raise BadQuery("Give the album a name that is not empty.", field="name")
     try:
         with catalog.session() as session:
+            if find_album(session, tidy) is not None:
+                raise AlreadyExists(f"An album is named {tidy!r} already.", field="name")
             album = Album(name=tidy, created_at=float(session.scalar(select(clock())) or 0))
             session.add(album)
             session.flush()
@@ -82,9 +85,14 @@ def create_album(catalog: Catalog, name: str) -> AlbumInfo:
     return album_info(catalog, album_id)
 
 
-def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
+def add_folder(
+    catalog: Catalog, album_id: int, folder: Path, *, follow_links: bool = False
+) -> AlbumInfo:
     """Let an album scan a folder of this machine.
 
+    Args:
+        follow_links: whether links in it may lead out of it; a folder that the album has takes it
+            over.
     Raises:
         NotFound: no such album.
         FolderError: the path is relative, or no folder that can be read.
@@ -95,7 +103,7 @@ def add_folder(catalog: Catalog, album_id: int, folder: Path) -> AlbumInfo:
     with catalog.session() as session:
         if session.get(Album, album_id) is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        ensure_root(session, album_id, place)
+        ensure_root(session, album_id, place, follow_links=follow_links)
     return album_info(catalog, album_id)
 
 

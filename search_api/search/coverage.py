@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from model.text import Unread
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -67,6 +69,28 @@ class Note:
     def as_json(self) -> dict[str, str]:
         """As plain values."""
         return asdict(self)
+
+
+def reading_notes(unread: Unread) -> list[Note]:
+    """What of an expression was not read, in words for people."""
+    found = []
+    if unread.words:
+        words = ", ".join(f"“{word}”" for word in unread.words)
+        found.append(
+            Note(
+                "unknown-words",
+                f"The model cannot read {words}, so they did not count; it reads English.",
+            )
+        )
+    if unread.tail:
+        found.append(
+            Note(
+                "cut-expression",
+                f"The expression is too long: “{unread.tail}” at its end was not read and did not "
+                "count.",
+            )
+        )
+    return found
 
 
 @dataclass

@@ -7,6 +7,7 @@ globs are matched here, since paths are bytes there and SQLite and PostgreSQL di
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -26,6 +27,7 @@ from pydantic import (
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from indexer.db.names import comparable
 from indexer.db.tables import Hit, Mark, Photo, SearchRun
 from indexer.folders.globs import EXTENSION_OF
 from search_api.errors import UnknownRun
@@ -98,7 +100,7 @@ class Filters(BaseModel):
         min_length=1,
         max_length=MAX_GLOB_CHARS,
         description="Glob on the path inside the album. `*` stays within a folder, `**` crosses "
-        "folders; a pattern without `/` is matched against the file's name.",
+        "folders; a pattern without `/` is matched against the file's name. Case does not count.",
         examples=["2024/**/*.jpg"],
     )
     camera: PlainText | None = Field(
@@ -210,7 +212,7 @@ class Filters(BaseModel):
             (
                 photo_id
                 for photo_id, path in session.execute(rows).yield_per(5000)
-                if matches(path.decode("utf-8", "surrogateescape"))
+                if matches(os.fsdecode(path))
             ),
             dtype=np.int64,
         )
@@ -244,23 +246,25 @@ def _inside(box: GpsBox) -> ColumnElement[bool]:
 
 @lru_cache(maxsize=64)
 def compile_glob(pattern: str) -> Callable[[str], bool]:
-    """A function that tells whether a path inside the album matches a glob.
+    """A function that tells whether a path inside the album matches a glob, in any case and in
+    either Unicode form.
 
     Each folder of the pattern is matched on its own by an expression without backtracking
     (``fnmatch`` compiles it so), hence no pattern takes more than (folders of the pattern x
     folders of the path) steps.
     """
-    parts = [part for part in pattern.split("/") if part]
+    parts = [part for part in comparable(pattern).split("/") if part]
     compiled: list[re.Pattern[str] | None] = [
-        None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts
+        None if part == "**" else re.compile(fnmatch.translate(part), re.IGNORECASE)
+        for part in parts
     ]
     if "/" not in pattern and pattern != "**":
         name = compiled[0]
         assert name is not None
-        return lambda path: name.match(path.rpartition("/")[2]) is not None
+        return lambda path: name.match(comparable(path).rpartition("/")[2]) is not None
 
     def matches(path: str) -> bool:
-        folders = path.split("/")
+        folders = comparable(path).split("/")
         # reach[j]: the parts seen so far match the first j folders
         reach = [True] + [False] * len(folders)
         for part in compiled:

@@ -43,6 +43,8 @@ class PhotoInfo:
     note: str | None
     status: str
     error: str | None
+    follow_links: bool
+    """Whether the album's owner lets links in its folder lead out of it."""
 
     @property
     def file(self) -> Path:
@@ -109,7 +111,8 @@ def list_photos(
 
 
 def checked_file(photo: PhotoInfo) -> Path:
-    """The photo's file, with every link resolved, which must lie inside its album's root.
+    """The photo's file, with every link resolved, which must lie inside its album's root unless the
+    album's owner lets links lead out of it.
 
     Raises:
         PhotoVanished: it is gone, is no regular file, or a link leads out of the root.
@@ -122,7 +125,9 @@ def checked_file(photo: PhotoInfo) -> Path:
             f"The file of photo {photo.id} is gone since it was indexed; index the album again.",
             field="photo_id",
         ) from error
-    if not file.is_relative_to(root) or not file.is_file():
+    named_inside = not photo.relative.is_absolute() and ".." not in photo.relative.parts
+    inside = named_inside and (photo.follow_links or file.is_relative_to(root))
+    if not inside or not file.is_file():
         raise PhotoVanished(
             f"The file of photo {photo.id} does not lie inside its album any more.",
             field="photo_id",
@@ -135,15 +140,15 @@ def shown_path(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
 
 
-def _photos() -> Select[Photo, str, bytes]:
+def _photos() -> Select[Photo, str, bytes, bool]:
     return (
-        select(Photo, Album.name, Root.path)
+        select(Photo, Album.name, Root.path, Root.follow_links)
         .join(Album, Album.id == Photo.album_id)
         .join(Root, Root.id == Photo.root_id)
     )
 
 
-def _info(row: Photo, album: str, root: bytes) -> PhotoInfo:
+def _info(row: Photo, album: str, root: bytes, follow_links: bool) -> PhotoInfo:
     return PhotoInfo(
         id=row.id,
         album_id=row.album_id,
@@ -166,4 +171,5 @@ def _info(row: Photo, album: str, root: bytes) -> PhotoInfo:
         note=row.note,
         status=row.status,
         error=row.error,
+        follow_links=follow_links,
     )

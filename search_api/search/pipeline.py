@@ -14,7 +14,7 @@ import numpy as np
 from model.predictor import JUDGE_BATCH, Words
 from search_api.errors import NotIndexed, SearchError, UnknownRun
 from search_api.search import runs, verifier
-from search_api.search.coverage import Coverage, Note, Stopwatch, photos
+from search_api.search.coverage import Coverage, Note, Stopwatch, photos, reading_notes
 from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.search.engine import Engine, View
 from search_api.search.fingerprints import of_views
@@ -430,7 +430,8 @@ def _notes(views: list[View], query: Query) -> tuple[Note, ...]:
             "run: referent index FOLDER",
             field="album",
         )
-    notes = [note for view in views for note in view.notes]
+    notes = reading_notes(views[0].predictor.text.unread(query.expression))
+    notes += [note for view in views for note in view.notes]
     if waiting := sum(view.by_status.get("new", 0) for view in views):
         notes.append(
             Note("indexing", f"Not indexed yet: {photos(waiting)}, so this answer is partial.")

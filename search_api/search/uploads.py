@@ -24,6 +24,7 @@ from indexer.folders import own_folders
 from indexer.folders.albums import ensure_root
 from indexer.folders.content import HashedFile
 from indexer.folders.globs import EXTENSION_OF, Globs, is_photo_name
+from indexer.folders.own_output import ALL, mark
 from indexer.folders.scan_changes import NewFile, add_files, lock_album
 from indexer.folders.walk import found_file
 from indexer.photos.decode import Decoded, Decoder
@@ -67,6 +68,7 @@ def take_upload(
     album_info(catalog, album_id)
     folder = own_folders.made_folder(catalog, settings, "uploads", album_id)
     incoming = own_folders.incoming(settings)
+    mark(folder.parent, ALL)  # an album around the library would take these for its own
     taken = []
     limit = settings.max_file_mib * 2**20
     for name, content in files:
@@ -132,7 +134,7 @@ def _keep(
     with catalog.session() as session:
         lock_album(session, album_id)
         album = session.get_one(Album, album_id)
-        globs = Globs(album.settings.get("include", ()), album.settings.get("exclude", ()))
+        globs = Globs.of(album.settings)
         if not globs.takes_file(os.fsencode(wanted)):
             reason = f"would be called {wanted}, which the album's globs leave out"
             return Upload(name, reason=reason)
@@ -140,7 +142,7 @@ def _keep(
         if there is not None:
             path = there.path.decode(errors="backslashreplace")
             return Upload(name, path, photo=there.id, known=True)
-        root = ensure_root(session, album_id, os.fsencode(folder))
+        root = ensure_root(session, album_id, os.fsencode(folder), follow_links=False)
         placed = _place(session, root.id, partial, folder, wanted)
         file = NewFile(
             found_file(os.fsencode(placed), (folder / placed).stat()),

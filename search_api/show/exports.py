@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 
+from indexer.folders.own_output import make_room
 from model import grefcoco_form
 from model.errors import ReferentError
 from model.masks import Mask
@@ -222,7 +223,7 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
     if form == "grefcoco":
         pairs = ((run.expression, each) for each in exported(engine, run))
         return f"{grefcoco(engine, pairs, out):,} references"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_room(out.parent, out)
     part = out.with_name(out.name + ".part")
     try:
         if form == "sheet":

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
+from indexer.errors import NoSpaceLeft
+from indexer.folders.own_output import make_room
 from model.errors import ReferentError
 from search_api.errors import SearchError
 from search_api.search.coverage import Coverage
 from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
-from search_api.search.photos import PhotoInfo
 from search_api.show.images import JPEG_QUALITY, mask_png
+from search_api.show.manifest import writing
+from search_api.show.names import name_files
 from search_api.show.overlay import Tile, contact_sheet
 from search_api.show.shown import ShownHit, overlay, render
 
@@ -50,56 +53,55 @@ def write_folder(
 ) -> Written:
     """Write ``overlays/``, ``masks/`` (album and subfolders kept) and a contact sheet.
 
-    A photo that cannot be read is named and has only a mask; the others are written.
+    A photo that cannot be read, or whose name cannot be written, is named; the others are written.
 
     Args:
         hits: matched ones, then rejected ones if any; rejected ones are only on the sheet.
         progress: called after each hit.
     Raises:
         OutputFolderError: the folder cannot be written.
+        NoSpaceLeft: the disk is full.
     """
     overlays: list[Path] = []
     masks: list[Path] = []
     tiles: list[Tile] = []
     failures: list[tuple[str, str]] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for hit, decision in hits:
-            try:
-                if hit.accepted:  # its mask needs no pixels, so it is written of a lost photo too
-                    mask, _ = render(engine, hit.photo, decision, fingerprints)
-                    target = _below(folder / "masks", hit.photo, ".png")
+    sheet = folder / SHEET_NAME
+    _writable(folder, sheet)
+    photos = [hit.photo for hit, _ in hits if hit.accepted]
+    mask_names, overlay_names = name_files(photos, "png"), name_files(photos, "jpg")
+    for hit, decision in hits:
+        try:
+            if hit.accepted:  # its mask needs no pixels, so it is written of a lost photo too
+                mask, _ = render(engine, hit.photo, decision, fingerprints)
+                with writing(folder / "masks" / mask_names[hit.photo.id], folder) as target:
                     target.write_bytes(mask_png(mask.array))
-                    masks.append(target)
-                drawn = overlay(engine, hit.photo, decision, fingerprints, OVERLAY_SIDE_PX)
-                if hit.accepted:
-                    target = _below(folder / "overlays", hit.photo, ".jpg")
+                masks.append(target)
+            drawn = overlay(engine, hit.photo, decision, fingerprints, OVERLAY_SIDE_PX)
+            if hit.accepted:
+                with writing(folder / "overlays" / overlay_names[hit.photo.id], folder) as target:
                     drawn.save(target, "JPEG", quality=JPEG_QUALITY + 6)
-                    overlays.append(target)
-            except ReferentError as error:
-                failures.append((hit.photo.path, str(error)))
-            else:
-                if len(tiles) < SHEET_TILES:
-                    tiles.append(_tile(hit, drawn))
-            progress()
-        sheet = folder / SHEET_NAME
+                overlays.append(target)
+        except NoSpaceLeft:
+            raise
+        except ReferentError as error:
+            failures.append((hit.photo.path, str(error)))
+        else:
+            if len(tiles) < SHEET_TILES:
+                tiles.append(_tile(hit, drawn))
+        progress()
+    with writing(sheet, folder):
         contact_sheet(f"“{expression}”", coverage.sentence(), tiles).save(sheet, "JPEG", quality=90)
+    return Written(sheet, tuple(overlays), tuple(masks), tuple(failures))
+
+
+def _writable(folder: Path, sheet: Path) -> None:
+    try:
+        make_room(folder, sheet)
     except OSError as error:
         raise OutputFolderError(
             f"cannot write to {folder} ({error.strerror or error}); choose another with --out"
         ) from error
-    return Written(sheet, tuple(overlays), tuple(masks), tuple(failures))
-
-
-def _below(folder: Path, photo: PhotoInfo, suffix: str) -> Path:
-    """A file for a photo, below its album and subfolders; whole names are kept, so none collide."""
-    parts = [part for part in PurePosixPath(photo.path).parts if part not in ("/", "..", ".")]
-    album = photo.album.replace("/", "_").strip(". ") or "album"
-    target = folder.joinpath(album, *parts)
-    if target.suffix.lower() != suffix:
-        target = target.with_name(target.name + suffix)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
 
 
 def _tile(hit: ShownHit, drawn: Image.Image) -> Tile:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from indexer.errors import NoSpaceLeft
+from indexer.folders.own_output import make_room
 from search_api.errors import SearchError
 from search_api.search.runs import Run
 
@@ -68,7 +69,7 @@ def note(folder: Path, entry: Entry) -> None:
     Raises:
         NoSpaceLeft, SearchError: see `writing`.
     """
-    with writing(folder / JOURNAL) as path, path.open("a", encoding="utf-8") as file:
+    with writing(folder / JOURNAL, folder) as path, path.open("a", encoding="utf-8") as file:
         file.write("\n" + json.dumps(asdict(entry)))  # the line before may have been cut short
 
 
@@ -90,7 +91,7 @@ def write_manifest(
         "options": options,
         "items": [asdict(entry) for entry in entries],
     }
-    with writing(folder / MANIFEST) as path:
+    with writing(folder / MANIFEST, folder) as path:
         part = path.with_name(path.name + ".part")
         try:
             part.write_text(json.dumps(content, indent=1, ensure_ascii=True), "utf-8")
@@ -102,15 +103,21 @@ def write_manifest(
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, base: Path | None = None) -> Iterator[Path]:
     """Make a file's folder, and say in a sentence what keeps the file from being written.
 
+    Args:
+        base: the folder of photos that Referent makes, marked so that no scan takes them for an
+            album's; None where the file is none of them.
     Raises:
         NoSpaceLeft: the disk is full.
         SearchError: anything else, such as a place that is read-only.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if base is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            make_room(base, path)
         yield path
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -30,7 +31,10 @@ from search_api.search.photos import PhotoInfo, by_id, checked_file
 from search_api.search.runs import Run
 from search_api.show.chosen import EVERY, Chosen, matches
 from search_api.show.manifest import JOURNAL, MANIFEST, Entry, note, read_entries, writing
+from search_api.show.names import name_files
 from search_api.show.shown import LIST_SIDE_PX, full_size_box, render
+
+log = logging.getLogger(__name__)
 
 
 class OutputExists(SearchError):
@@ -81,7 +85,9 @@ def plan(engine: Engine, run: Run, options: Options, chosen: Chosen = EVERY) -> 
     photos = by_id(engine.catalog, [each.photo_id for each in decisions])
     present = [each for each in decisions if each.photo_id in photos]
     names = name_files(
-        [photos[each.photo_id] for each in present], "png" if options.mask_only else options.format
+        (photos[each.photo_id] for each in present),
+        "png" if options.mask_only else options.format,
+        taken=(MANIFEST, JOURNAL),
     )
     return [
         Item(
@@ -92,25 +98,6 @@ def plan(engine: Engine, run: Run, options: Options, chosen: Chosen = EVERY) -> 
         )
         for each in present
     ]
-
-
-def name_files(photos: Iterable[PhotoInfo], suffix: str) -> dict[int, PurePosixPath]:
-    """A relative file for each photo: subfolders and whole names are kept, and none collide.
-
-    Names do not depend on which other photos are there, but where two would be the same.
-    """
-    chosen: dict[int, PurePosixPath] = {}
-    taken: set[str] = {MANIFEST, JOURNAL}
-    for photo in sorted(photos, key=lambda each: each.id):
-        parts = [_plain(part) for part in PurePosixPath(photo.path).parts if part not in ("/", ".")]
-        file = PurePosixPath(_plain(photo.album), *parts)
-        if file.suffix.lower() != f".{suffix}":
-            file = file.with_name(f"{file.name}.{suffix}")
-        if str(file).casefold() in taken:
-            file = file.with_name(f"{file.stem}-{photo.id}.{suffix}")
-        taken.add(str(file).casefold())
-        chosen[photo.id] = file
-    return chosen
 
 
 def refuse_other_expression(folder: Path, expression: str, *, shown: Path | None = None) -> None:
@@ -138,6 +125,8 @@ def cut_out(
     before: Mapping[str, Entry],
 ) -> Entry:
     """Cut one match out and write it, whole or not at all; the journal tells of it.
+
+    Whatever keeps this one from being made, the others can be.
 
     Args:
         before: what an earlier run made of each file.
@@ -169,7 +158,7 @@ def _cut_out(
     )
     target = folder / item.file
     unfinished = earlier is not None and earlier.status == "begun"
-    if target.exists() and not (options.overwrite or unfinished):
+    if os.path.lexists(target) and not (options.overwrite or unfinished):
         ours = earlier is not None and earlier.status == "done"
         why = "was made with other options or of an earlier photo" if ours else "exists"
         return replace(
@@ -179,11 +168,18 @@ def _cut_out(
         picture, box, area = _picture(engine, run, item, options)
     except ReferentError as error:
         return replace(entry, reason=str(error))
+    except (ArithmeticError, LookupError, ValueError) as error:
+        log.exception("photo %s cannot be cut out", item.photo.id)
+        return replace(entry, reason=f"cannot be cut out ({error or type(error).__name__})")
     entry = replace(entry, box=box, area=area)
     if picture is None:
         return replace(entry, reason="the mask is empty at the photo's size")
     note(folder, replace(entry, status="begun"))
-    _write(target, picture, options)
+    try:
+        _write(target, picture, options, folder)
+    except SearchError as error:
+        why = getattr(error.__cause__, "strerror", None) or type(error).__name__
+        return replace(entry, reason=f"cannot write {item.file}: {why}")
     return replace(entry, status="done")
 
 
@@ -228,13 +224,13 @@ def original(engine: Engine, photo: PhotoInfo) -> Image.Image:
         raise type(error)(f"it {error}") from error
 
 
-def _write(target: Path, picture: Image.Image, options: Options) -> None:
+def _write(target: Path, picture: Image.Image, options: Options, folder: Path) -> None:
     data = io.BytesIO()
     if options.format == "webp" and not options.mask_only:
         picture.save(data, "WEBP", quality=90, method=2, exact=False)
     else:
         picture.save(data, "PNG", compress_level=3)
-    with writing(target):
+    with writing(target, folder):
         part = target.with_name(target.name + ".part")
         try:
             with part.open("wb") as file:
@@ -244,13 +240,6 @@ def _write(target: Path, picture: Image.Image, options: Options) -> None:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
-
-
-def _plain(part: str) -> str:
-    """A path's part that no file system and no zip reader reads as something else."""
-    cleaned = "".join("_" if c in '\\:*?"<>|' or ord(c) < 32 else c for c in part).replace("/", "_")
-    cleaned = cleaned.strip(" ") if cleaned.strip(". ") else ""
-    return cleaned or "_"
 
 
 def _key(run: Run, photo: PhotoInfo, options: Options) -> str:

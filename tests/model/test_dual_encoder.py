@@ -12,7 +12,7 @@ import torch
 import model.network.torchvision_guard  # noqa: F401
 from indexer.encoding.ingest import index_album
 from model.build import load_predictor
-from model.dual_encoder import DualEncoder, DualPrefilter, with_dual_encoder
+from model.dual_encoder import DualEncoder, DualPrefilter
 from model.errors import ExpressionError, ModelVersionMismatch, WeightsError
 from model.predictor import Predictor
 from search_api.search.engine import Engine
@@ -165,13 +165,11 @@ def test_only_vectors_are_made_where_only_they_are_missing(
         both.encode_from_pyramid(np.zeros(1), ["vectors"])
 
 
-def test_missing_weights_fall_back_with_a_message(
-    tmp_path: Path, predictor: Predictor, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_missing_weights_are_refused_and_no_other_vectors_made(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(SiglipConfig(text_config=TEXT).to_json_string())
-    assert with_dual_encoder(predictor, tmp_path) is predictor
-    assert "cannot be loaded" in caplog.text
-    assert "prefiltered by rela-mini:random-1's own vectors" in caplog.text
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(WeightsError, match="cannot be loaded"):
+            load_predictor(f"rela-mini:random-1+{folder}")
 
 
 def test_model_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import ModelError
+from training.data.photo_targets import PhotoTargets
 from training.data.region_targets import Targets, targets_of
 from training.data.shards import Shards
 from training.language import grammar
@@ -47,6 +48,10 @@ class Batch:
         origin, flipped: (B,) which photo of the data, and whether it was mirrored.
         targets: of the auxiliary losses.
         regions, features: (B, N, C), (B, C_m, h, h) of a dump, instead of a vision pass.
+        maps: a stem's maps of a dump, see `HybridBackbone.look`, instead of its pass.
+        by_box: (M,) where `masks` shows the boxes of things whose masks are not known.
+        maskless: (M,) where something is referred to and nobody knows where it is.
+        photo_targets: what read-outs of real photographs want.
     """
 
     pixels: Tensor
@@ -61,6 +66,10 @@ class Batch:
     targets: Targets
     regions: Tensor | None = None
     features: Tensor | None = None
+    maps: dict[str, Tensor] | None = None
+    by_box: Tensor | None = None
+    maskless: Tensor | None = None
+    photo_targets: PhotoTargets | None = None
 
 
 class Source(Protocol):

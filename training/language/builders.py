@@ -6,18 +6,16 @@ where it has a clear, non-empty set of referents.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from training.language.describing import Describer, Unsuitable, compatible
 from training.language.programs import UNKNOWN, Program, View, evaluate
-from training.scene import ANIMALS, PEOPLE, Instance
+from training.scene import ANIMALS, PERSONS, Instance
 
 KINDS = (
     "category", "attribute", "colour", "location", "superlative", "relation", "counting",
     "exclusion", "compound", "possession", "ordinal", "foreground", "shared",
 )  # fmt: skip
 
-_PERSONS = frozenset(PEOPLE)
+_PERSONS = frozenset(PERSONS)
 _BEASTS = frozenset(ANIMALS)
 _PLACES = ("left", "right", "middle", "top", "bottom")
 _RELATED = ("next", "left", "right", "front", "behind", "holds", "rides", "sits", "stands", "owns",
@@ -33,7 +31,7 @@ class Builder(Describer):
         Raises:
             Unsuitable: the scene has nothing for it.
         """
-        made: Program = _BUILDERS[kind](self)
+        made: Program = getattr(self, _METHODS.get(kind, kind))()
         return made
 
     def category(self) -> Program:
@@ -341,21 +339,7 @@ class Builder(Describer):
         return ("count", yes.bit_count(), d) if r.random() < 0.3 else ("all", d)
 
 
-_BUILDERS: dict[str, Callable[[Builder], Program]] = {
-    "category": Builder.category,
-    "attribute": Builder.by_attribute,
-    "colour": Builder.colour,
-    "location": Builder.location,
-    "superlative": Builder.superlative,
-    "relation": Builder.relation,
-    "counting": Builder.counting,
-    "exclusion": Builder.exclusion,
-    "compound": Builder.compound,
-    "possession": Builder.possession,
-    "ordinal": Builder.ordinal,
-    "foreground": Builder.foreground,
-    "shared": Builder.shared,
-}
+_METHODS = {"attribute": "by_attribute"}  # kinds whose method has another name
 
 
 def referents(view: View, program: Program) -> int:

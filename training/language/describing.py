@@ -6,9 +6,9 @@ from random import Random
 
 from training.language import lexicon
 from training.language.programs import Program, View, evaluate
-from training.scene import ANIMALS, PEOPLE, Instance
+from training.scene import ANIMALS, PEOPLE, PERSONS, Instance
 
-_PERSONS = frozenset(PEOPLE)
+_PERSONS = frozenset(PERSONS)
 _BEASTS = frozenset(ANIMALS)
 
 

@@ -8,7 +8,8 @@ from random import Random
 from training.language.describing import compatible
 from training.language.lexicon import ADULTS, KIDS
 from training.language.programs import Program, View
-from training.scene import ANIMALS, COLOURS, HAIR_COLOURS, HELD_OUT, PEOPLE, POSES
+from training.language.traits import UNNAMED
+from training.scene import ANIMALS, COLOURS, HAIR_COLOURS, HELD_OUT, PEOPLE, PERSONS, POSES
 
 Path = tuple[int, ...]
 
@@ -119,10 +120,10 @@ def _other(view: View, kind: str, old: object, r: Random) -> object:
     if kind == "description":
         return _narrowed(view, old, r)  # type: ignore[arg-type]
     if kind == "colour":
-        seen = [t.colour for t in view.things] + [
+        seen = [t.colour for t in view.things if t.colour] + [
             c for t in view.things for p, c in t.parts.items() if p in ("bottom", "hat", "bag")
         ]
-        return r.choice(seen if r.random() < 0.75 else list(COLOURS))
+        return r.choice(seen if r.random() < 0.75 and seen else list(COLOURS))
     if kind == "hair":
         return r.choice(HAIR_COLOURS)
     if kind == "pose":
@@ -143,22 +144,25 @@ def _other_categories(view: View, old: object, r: Random) -> tuple[str, ...]:
         new = r.choice(present)
         if new in PEOPLE and r.random() < 0.15:
             return KIDS if new in KIDS else ADULTS
-        return (new,)
+        return PERSONS if new == "person" else (new,)
     # Somebody else's kin stays related to the photo, another thing does not (rule 1).
     first = old[0]  # type: ignore[index]
-    for kin in (PEOPLE, ANIMALS):
-        if first in kin:
-            return (r.choice(kin),)
-    return (r.choice(present),)
+    if view.scene.known is None:
+        for kin in (PEOPLE, ANIMALS):
+            if first in kin:
+                return (r.choice(kin),)
+        return (r.choice(present),)
+    new = r.choice(sorted(view.scene.known - set(PEOPLE)))
+    return PERSONS if new == "person" else (new,)
 
 
 def _narrowed(view: View, d: Program, r: Random) -> Program | None:
     """A description with a colour, a hat or a bag that something else in the scene has."""
     other = r.choice(view.things)
     worn = [(part, c) for part, c in other.parts.items() if part in ("hat", "bag")]
-    person = set(d[1]) <= set(PEOPLE)
+    person = set(d[1]) <= set(PERSONS)
     mod = r.choice(worn) if worn and person and r.random() < 0.4 else ("colour", other.colour)
-    if len(d[2]) > 1 or not compatible(mod, d[2]):
+    if len(d[2]) > 1 or mod[1] in ("", UNNAMED) or not compatible(mod, d[2]):
         return None
     return ("d", d[1], (mod, *d[2]))
 
@@ -208,7 +212,7 @@ def well_formed(program: Program) -> bool:
     """Whether a changed program still says something that a person would say."""
     if program[0] == "d":
         cats, mods = program[1], program[2]
-        person = all(c in PEOPLE for c in cats)
+        person = all(c in PERSONS for c in cats)
         if not all(compatible(mod, mods[:i]) for i, mod in enumerate(mods)):
             return False
         return all(_mod_fits(mod, person, cats) for mod in mods)
@@ -216,7 +220,7 @@ def well_formed(program: Program) -> bool:
         out = program[2][-1]
         if out == program[1] or not set(out[1]) <= set(program[1][1]):
             return False
-    if program[0] == "own" and set(program[2][1]) & set(PEOPLE):
+    if program[0] == "own" and set(program[2][1]) & set(PERSONS):
         return False
     if program[0] == "shared" and program[1] not in ("left", "right"):
         return False
@@ -226,7 +230,7 @@ def well_formed(program: Program) -> bool:
     ):
         return False
     if program[0] in ("super", "ordinal") and program[1] in ("tall", "short"):
-        return set(program[3][1]) <= set(PEOPLE) and well_formed(program[3])
+        return set(program[3][1]) <= set(PERSONS) and well_formed(program[3])
     if program[0] == "ordinal" and not 2 <= program[2] <= 5:
         return False
     if program[0] in ("the", "bare") and program[1][1] == ("sheep",) and program[0] == "bare":
@@ -259,13 +263,13 @@ def _mod_fits(mod: Program, person: bool, cats: tuple[str, ...]) -> bool:
             return False
         others = set(thing[1])
         if mod[1] in _ACTORS:
-            return person and not others <= set(PEOPLE)
+            return person and not others <= set(PERSONS)
         if mod[1] in ("stands", "bears"):
-            if (min(others) if mod[1] == "stands" else cats[0]) != "table":
+            if (min(others) if mod[1] == "stands" else cats[0]) not in ("table", "dining table"):
                 return False
-            return not person and not others & set(PEOPLE)
+            return not person and not others & set(PERSONS)
         if mod[1] in ("held", "ridden", "seats", "owned"):
-            return not person and others <= set(PEOPLE)
+            return not person and others <= set(PERSONS)
         return True
     if kind == "between":
         return well_formed(mod[1]) and (

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from random import Random
 
 from training.language import lexicon
+from training.language.everyday import forms_of
 from training.language.lexicon import NOUNS
 from training.language.programs import Program
-from training.scene import PEOPLE
+from training.scene import PERSONS
 
-_PERSONS = frozenset(PEOPLE)
+_PERSONS = frozenset(PERSONS)
 
 # What may follow "who is" or "that are".
 _AFTER_IS = (
@@ -65,7 +66,7 @@ class NounPhrases:
         cats: tuple[str, ...] = d[1]
         person = _PERSONS.issuperset(cats)
         if not noun:
-            forms = NOUNS[cats]
+            forms = NOUNS.get(cats) or forms_of(cats)
             form = r.choices(forms, [f[2] for f in forms])[0]
             noun = form[1] if plural else form[0]
         places: list[str] = []

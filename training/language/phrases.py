@@ -11,9 +11,9 @@ from training.language import lexicon
 from training.language.lexicon import PRONOUNS
 from training.language.nouns import NounPhrases, number, pick
 from training.language.programs import Program
-from training.scene import PEOPLE
+from training.scene import PEOPLE, PERSONS
 
-_PERSONS = frozenset(PEOPLE)
+_EVERYBODY = (frozenset(PEOPLE), frozenset(PERSONS))
 
 
 class Wording(NounPhrases):
@@ -38,7 +38,7 @@ class Wording(NounPhrases):
 
     def _all(self, d: Program, universal: bool = False) -> str:
         r = self.r
-        if set(d[1]) == _PERSONS and r.random() < (0.7 if universal else 0.35):
+        if set(d[1]) in _EVERYBODY and r.random() < (0.7 if universal else 0.35):
             words = self.noun_phrase(d, False, noun=r.choice(lexicon.EVERYONE))
             if words.startswith(lexicon.EVERYONE):
                 return words

@@ -39,9 +39,9 @@ from itertools import pairwise
 from typing import Any
 
 from training.language import ranking, relations
-from training.language.relations import MAYBE, YES
+from training.language.relations import MAYBE, NO, YES
 from training.language.traits import TRAITS
-from training.scene import Instance, Scene
+from training.scene import PEOPLE, Instance, Scene
 
 Program = tuple[Any, ...]
 
@@ -55,6 +55,9 @@ class View:
         self.scene = scene
         self.things = scene.instances
         self.everything = (1 << len(self.things)) - 1
+        # One bit more stands for whatever may be there and nobody marked.
+        self.unmarked = 0 if scene.known is None else 1 << len(self.things)
+        self.faint = sum(1 << i for i, thing in enumerate(self.things) if thing.faint)
         self.by_category: dict[str, int] = {}
         for index, thing in enumerate(self.things):
             bit = 1 << index
@@ -62,12 +65,20 @@ class View:
         self._sets: dict[Program, tuple[int, int]] = {}
         self._related: dict[str, list[tuple[int, int]]] = {}
 
-    def category(self, names: tuple[str, ...]) -> int:
-        """The instances of any of some categories."""
-        mask = 0
+    def category(self, names: tuple[str, ...]) -> tuple[int, int]:
+        """The masks of instances that surely and perhaps are of any of some categories."""
+        yes = maybe = 0
         for name in names:
-            mask |= self.by_category.get(name, 0)
-        return mask
+            yes |= self.by_category.get(name, 0)
+        somebody = self.by_category.get("person", 0)
+        if somebody and "person" not in names and not set(PEOPLE).isdisjoint(names):
+            if set(PEOPLE) <= set(names):
+                yes |= somebody
+            else:
+                maybe = somebody
+        if self.scene.known is not None and not self.scene.known.issuperset(names):
+            maybe |= self.unmarked
+        return yes & ~self.faint, maybe | yes & self.faint
 
     def ids(self, mask: int) -> frozenset[int]:
         """The ids of a mask's instances."""
@@ -103,14 +114,15 @@ class View:
         """The masks of instances of which a modifier is surely and perhaps true."""
         known = self._sets.get(mod)
         if known is None:
-            known = self._sets[mod] = self._modifier(mod)
+            yes, maybe = self._modifier(mod)
+            known = self._sets[mod] = yes, maybe | self.unmarked
         return known
 
     def _modifier(self, mod: Program) -> tuple[int, int]:
         kind = mod[0]
         if kind == "not":
             yes, maybe = self.modifier(mod[1])
-            return self.everything & ~(yes | maybe), maybe
+            return self.everything & ~(yes | maybe), maybe & self.everything
         if kind == "or":
             yes, maybe = self.modifier(mod[1])
             yes_too, maybe_too = self.modifier(mod[2])
@@ -128,6 +140,8 @@ class View:
         judge = TRAITS[kind]
         for i, thing in enumerate(self.things):
             value = judge(thing, *mod[1:])
+            if value == NO and kind in thing.unsure:
+                value = MAYBE
             if value == YES:
                 yes |= 1 << i
             elif value == MAYBE:
@@ -141,6 +155,8 @@ class View:
             certain, perhaps = evaluate(self, phrase), 0
             if certain == UNKNOWN:
                 certain, perhaps = 0, self.everything
+        if perhaps & self.unmarked:  # what nobody marked may stand in the relation to anything
+            return 0, self.everything
         yes = maybe = 0
         for i, (sure, unsure) in enumerate(self.related(name)):
             if sure & certain:
@@ -151,6 +167,8 @@ class View:
 
     def _nrel(self, name: str, n: int, description: Program) -> tuple[int, int]:
         certain, perhaps = self.description(description)
+        if perhaps & self.unmarked:
+            return 0, self.everything
         yes = maybe = 0
         for i, (sure, unsure) in enumerate(self.related(name)):
             least = (sure & certain).bit_count()
@@ -205,7 +223,7 @@ class View:
 
     def description(self, d: Program) -> tuple[int, int]:
         """The masks of instances that a description surely and perhaps fits."""
-        yes, maybe = self.category(d[1]), 0
+        yes, maybe = self.category(d[1])
         for mod in d[2]:
             sure, unsure = self.modifier(mod)
             possible = (yes | maybe) & (sure | unsure)
@@ -368,7 +386,7 @@ def _own(view: View, phrase: Program, d: Program) -> int:
 
 def _plane(view: View, where: str) -> int:
     yes, maybe = view.modifier(("plane", where))
-    return UNKNOWN if maybe else yes
+    return UNKNOWN if maybe & view.everything else yes
 
 
 def _shared(view: View, place: str, first: Program, second: Program) -> int:

@@ -10,35 +10,41 @@ from collections.abc import Callable
 
 from training.language import relations
 from training.language.relations import MAYBE, NO, YES
-from training.scene import PEOPLE, Instance
+from training.scene import PERSONS, Instance
 
 
 def _colour(t: Instance, c: str) -> int:
     if t.colour == c:
         return YES
+    if c in t.perhaps:
+        return MAYBE
     # "in blue" of somebody with blue trousers or a blue hat only: arguable.
-    if t.category in PEOPLE and c in (t.parts.get("bottom"), t.parts.get("hat")):
+    if t.category in PERSONS and c in (t.parts.get("bottom"), t.parts.get("hat")):
         return MAYBE
     return NO
 
 
 def _top(t: Instance, c: str) -> int:
-    if t.colour != c or t.category not in PEOPLE:
+    if t.category not in PERSONS or (t.colour != c and c not in t.perhaps):
         return NO
+    if t.colour != c:
+        return MAYBE
     return MAYBE if "dress" in t.parts else YES
 
 
 def _bottom(t: Instance, c: str) -> int:
-    if t.category in PEOPLE and t.visible < 0.75:
+    if t.category in PERSONS and t.visible < 0.75:
         return MAYBE
     if t.parts.get("bottom") != c:
-        return NO
+        return MAYBE if c in t.perhaps else NO
     return MAYBE if "dress" in t.parts else YES
 
 
 def _dress(t: Instance, c: str) -> int:
     return YES if "dress" in t.parts and c in ("", t.colour) else NO
 
+
+UNNAMED = "?"  # the colour of a worn part that has no clear name
 
 # People lower than this in the photo show no glasses or beards.
 _FINE_HEIGHT = 0.2
@@ -49,11 +55,14 @@ def _worn(part: str) -> Callable[..., int]:
 
     def judge(t: Instance, c: str = "") -> int:
         # What is mostly hidden, and what is too small to see, cannot be said.
-        if t.category in PEOPLE and (
+        if t.category in PERSONS and (
             t.visible < 0.55 or (fine and t.box[3] - t.box[1] < _FINE_HEIGHT)
         ):
             return MAYBE
-        return YES if part in t.parts and c in ("", t.parts[part]) else NO
+        worn = t.parts.get(part, "")
+        if worn == UNNAMED and c:
+            return MAYBE
+        return YES if worn and c in ("", worn) else NO
 
     return judge
 

@@ -19,6 +19,7 @@ from model.network.rela import Encoded, mask_logits
 from model.network.rla import HeadOutput
 from training.data.batches import Batch
 from training.data.region_targets import IGNORE, REGION_CLASSES, Targets
+from training.learning.kind_readout import KindReadout
 from training.recipes.recipe import LossWeights
 
 # (sum, count), both scalars; a loss is the mean of the parts that count something.
@@ -85,6 +86,22 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
 
 
+def box_losses(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses of masks of which only boxes are known: nothing outside, and as wide and as high.
+
+    Args:
+        logits: (M, h, h). boxes: (M, h, h) the union of the boxes.
+    Returns:
+        cross-entropy where no box is, (M,); 1 - Dice of the projections on both axes, (M,).
+    Source: Tian et al., BoxInst, CVPR 2021, for the projections.
+    """
+    out = (boxes < 0.02).float()
+    wrong = F.softplus(logits.float()) * out
+    outside = wrong.flatten(1).sum(1) / out.flatten(1).sum(1).clamp_min(1.0)
+    sides = [dice(logits.amax(axis), boxes.amax(axis)) for axis in (1, 2)]
+    return outside, torch.stack(sides).mean(0)
+
+
 def minimap_target(masks: Tensor, side: int) -> Tensor:
     """Ground truth at P x P: (M, h, h) -> (M, P²); a third of a cell counts as the whole cell."""
     return (3.0 * F.adaptive_avg_pool2d(masks[:, None], side).flatten(1)).clamp(max=1.0)
@@ -103,20 +120,33 @@ def pair_losses(
     found: Sums = {"no_target": [part(_entropy(output.no_target_logit, batch.no_target))]}
     if weights.minimap and config.minimap_supervised:
         target = minimap_target(batch.masks, config.regions_per_side)
-        found["minimap"] = [part(_entropy(output.minimap_logit, target))]
+        logits = output.minimap_logit
+        if batch.maskless is not None:
+            placed = torch.nonzero(~batch.maskless)[:, 0]
+            logits, target = logits.index_select(0, placed), target.index_select(0, placed)
+        found["minimap"] = [part(_entropy(logits, target))]
     if weights.mask or weights.dice:
-        shown = torch.nonzero(batch.no_target == 0)[:, 0]
+        placed = batch.no_target == 0
+        if batch.maskless is not None:
+            placed = placed & ~batch.maskless
+        shown = torch.nonzero(placed)[:, 0]
         seen = features.index_select(0, batch.photo.index_select(0, shown))
         logits = mask_logits(output.coefficients.index_select(0, shown), seen)
         target = batch.masks.index_select(0, shown)
-        found["mask"] = [part(_entropy(logits, target))]
-        found["dice"] = [part(dice(logits, target))]
+        if batch.by_box is None:
+            found["mask"] = [part(_entropy(logits, target))]
+            found["dice"] = [part(dice(logits, target))]
+        else:
+            boxed = batch.by_box.index_select(0, shown)
+            outside, projected = box_losses(logits[boxed], target[boxed])
+            found["mask"] = [part(torch.cat([_entropy(logits[~boxed], target[~boxed]), outside]))]
+            found["dice"] = [part(torch.cat([dice(logits[~boxed], target[~boxed]), projected]))]
     return found
 
 
 def losses_of(
     config: ReLAConfig,
-    readout: RegionReadout,
+    readout: RegionReadout | KindReadout,
     batch: Batch,
     encoded: Encoded,
     outputs: Sequence[HeadOutput],
@@ -132,6 +162,9 @@ def losses_of(
     for output in outputs[:-1]:
         for name, parts in pair_losses(config, batch, features, output, weights).items():
             found.setdefault(DEEP + name, []).extend(parts)
+    if isinstance(readout, KindReadout):
+        found.update(_of_photos(readout, batch, encoded, weights))
+        return found
     if weights.regions:
         found["regions"] = readout(encoded.regions, batch.targets)
     if weights.dense:
@@ -141,6 +174,23 @@ def losses_of(
         small = F.avg_pool2d(features, 2)
         logits = torch.einsum("bnc,bchw->bnhw", encoded.region_filters, small)[seen]
         target = batch.targets.region_masks[seen]
+        found["region_masks"] = [part(_entropy(logits, target) + dice(logits, target))]
+    return found
+
+
+def _of_photos(readout: KindReadout, batch: Batch, encoded: Encoded, weights: LossWeights) -> Sums:
+    targets = batch.photo_targets
+    assert targets is not None
+    found: Sums = {}
+    if weights.regions:
+        found["regions"] = readout.regions(encoded, targets)
+    if weights.dense:
+        found["dense"] = readout.dense(encoded.finest, targets)
+    if weights.region_masks:
+        seen = targets.region_masks.flatten(2).any(-1)  # (B, N)
+        small = F.avg_pool2d(encoded.mask_features, 2)
+        logits = torch.einsum("bnc,bchw->bnhw", encoded.region_filters, small)[seen]
+        target = F.avg_pool2d(targets.region_masks[seen], 2)
         found["region_masks"] = [part(_entropy(logits, target) + dice(logits, target))]
     return found
 

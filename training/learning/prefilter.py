@@ -27,13 +27,15 @@ from tqdm import tqdm
 from model import checkpoint, parallel
 from model.errors import WeightsError
 from model.network.config import ReLAConfig
+from model.network.hybrid import HybridBackbone
 from model.network.rela import RelaNetwork
 from model.precision import head_dtype, keep_freed_memory, multiplies_bfloat16
 from model.text import TextEncoder
 from training.data.batches import Source
-from training.data.sources import Data, source_of
 from training.errors import TrainingError
 from training.learning.prefilter_losses import Lesson, rough_loss, vector_loss
+from training.photos.batches import PhotoSampler
+from training.photos.sources import Data, source_of
 from training.recipes.recipe import Recipe
 
 PHOTO_BATCH = 16
@@ -61,10 +63,20 @@ def regions_of(
     rows = []
     for start in tqdm(range(0, len(photos), PHOTO_BATCH), desc="encoding", unit="batch"):
         _go_on(should_stop)
-        pixels = np.stack([source.pixels(p) for p in photos[start : start + PHOTO_BATCH]])
-        x = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
-        rows.append(network.decode(network.pyramid(x)).regions)
+        some = photos[start : start + PHOTO_BATCH]
+        rows.append(network.decode(_pyramid(network, source, some, device)).regions)
     return torch.cat(rows)
+
+
+def _pyramid(
+    network: RelaNetwork, source: Source, photos: list[int], device: str
+) -> dict[str, Tensor]:
+    """The image encoder's levels: from pixels, or from what a frozen stem saw of them."""
+    if isinstance(source, PhotoSampler):
+        assert isinstance(network.backbone, HybridBackbone)
+        return network.backbone.refine({n: x.to(device) for n, x in source.maps(photos).items()})
+    pixels = np.stack([source.pixels(photo) for photo in photos])
+    return network.pyramid(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float())
 
 
 @torch.inference_mode()

@@ -13,26 +13,37 @@ from types import FrameType
 import torch
 from tqdm import tqdm
 
-from model.build import SIZES, config_of
+from model import checkpoint
+from model.build import SIZES, config_of, weights_of
 from model.errors import ModelError, WeightsError
 from model.network.config import ReLAConfig
+from model.text import TextEncoder
 from training.data import grefcoco
 from training.data.shards import default_folder, open_shards, render, wait_for
-from training.data.sources import Data
 from training.data.token_dump import DumpedSource
 from training.errors import DatasetError
 from training.learning.prefilter import train_prefilter
 from training.learning.starting import starting_weights
 from training.learning.train import Progress, Trainer
+from training.photos.data import PhotoData, open_photos, pack_folder
+from training.photos.sources import Data
+from training.photos.start import begin as begin_photo
 from training.recipes.base import BASE, BASE_HEAD
 from training.recipes.mini import MINI, MINI_HEAD, MINI_PREFILTER, MINI_SMALL
+from training.recipes.photo import PHOTO, PHOTO_ALL, PHOTO_PREFILTER
 from training.recipes.recipe import Recipe
+
+PRETRAINED = "pretrained"  # a photo recipe's start: the stem as published, the rest of DONOR
+DONOR = "rela-mini"
 
 RECIPES: dict[str, Recipe] = {
     "mini": MINI,
     "mini-small": MINI_SMALL,
     "mini-head": MINI_HEAD,
     "mini-prefilter": MINI_PREFILTER,
+    "photo": PHOTO,
+    "photo-all": PHOTO_ALL,
+    "photo-prefilter": PHOTO_PREFILTER,
     "base": BASE,
     "base-head": BASE_HEAD,
 }
@@ -75,7 +86,8 @@ def model_named(name: str) -> ReLAConfig:
 
 
 def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
-    """Open a recipe's data: gRefCOCO's train split, or shards, rendered where none are named.
+    """Open a recipe's data: gRefCOCO's train split, annotated photographs, or shards, rendered
+    where none are named.
 
     Raises:
         DatasetError, ModelError: it is missing.
@@ -86,6 +98,8 @@ def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
                 "this recipe trains on gRefCOCO: name its folder with --data, see docs/training.md"
             )
         return grefcoco.read(data, "train")
+    if recipe.data == "photos":
+        return open_photos(pack_folder(data), recipe.config, TextEncoder(recipe.config.text))
     if data is not None:
         return open_shards(data, recipe.photos)
     size = recipe.config.input_size
@@ -124,7 +138,11 @@ def run_recipe(
     source = data_of(recipe, data, workers)
     begin = None
     if not (folder / "last.pt").exists():
-        begin = starting_weights(start if start is not None else recipe.start, recipe, folder)
+        named = start if start is not None else recipe.start
+        if isinstance(source, PhotoData) and named == PRETRAINED:
+            begin = photo_start(recipe, source, folder)
+        else:
+            begin = starting_weights(named, recipe, folder)
         if begin is None and recipe.stage != "all":
             raise WeightsError(
                 f"the {recipe.stage} stage needs trained weights; name them with --start"
@@ -138,10 +156,21 @@ def run_recipe(
             torch.set_num_threads(1)  # two one-thread processes beat one of two threads
         tokens = None
         if recipe.stage == "head":
+            if isinstance(source, PhotoData):
+                raise ModelError("photographs are learned by the stages decoder and all, not head")
             tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
         trainer = Trainer(recipe, source, folder, device, begin, tokens, loaders)
         _train(trainer, limit_minutes, wished)
     return trainer.weights
+
+
+def photo_start(recipe: Recipe, data: PhotoData, folder: Path) -> Path:
+    """Write what a network on a pretrained stem begins with into a run's folder."""
+    path = folder / "start.safetensors"
+    donor = weights_of(DONOR)
+    text = TextEncoder(recipe.config.text)
+    checkpoint.save(begin_photo(recipe.config, text, data.dump, donor, recipe.seed), path)
+    return path
 
 
 def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) -> None:

@@ -8,9 +8,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from model.network.hybrid import HybridBackbone
 from model.network.rela import Encoded, RelaNetwork
 from model.network.rla import HeadOutput
 from training.data.batches import Batch
+from training.learning.kind_readout import KindReadout
 from training.learning.losses import RegionReadout, Sums, losses_of, means
 from training.recipes.recipe import Recipe
 
@@ -20,12 +22,17 @@ class Step(nn.Module):
 
     Args:
         stage: "head" leaves Swin, decoder and region queries as they are.
+        readout: of real photographs; drawings have one of their own.
     """
 
-    def __init__(self, network: RelaNetwork, stage: str) -> None:
+    readout: RegionReadout | KindReadout
+
+    def __init__(
+        self, network: RelaNetwork, stage: str, readout: KindReadout | None = None
+    ) -> None:
         super().__init__()
         self.network = network
-        self.readout = RegionReadout(network.config.channels)
+        self.readout = readout or RegionReadout(network.config.channels)
         self.stage = stage
 
     def forward(self, batch: Batch, features: Tensor, mask: Tensor, recipe: Recipe) -> Sums:
@@ -43,6 +50,10 @@ class Step(nn.Module):
         if batch.regions is not None and batch.features is not None:
             none = batch.regions[..., :0]
             return Encoded(batch.regions, none, batch.features, none)
+        if batch.maps is not None:
+            backbone = self.network.backbone
+            assert isinstance(backbone, HybridBackbone)
+            return self.network.decode(backbone.refine(batch.maps))
         with torch.set_grad_enabled(self.stage == "all" and torch.is_grad_enabled()):
             return self.network.decode(self.network.pyramid(batch.pixels))
 

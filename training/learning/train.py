@@ -23,17 +23,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model import checkpoint
 from model.errors import WeightsError
+from model.network.hybrid import HybridBackbone
 from model.network.rela import RelaNetwork
 from model.precision import multiplies_bfloat16
 from model.text import TextEncoder
 from training.data.batches import Batch, Source
 from training.data.batches_ahead import batches_ahead
+from training.data.photo_targets import PhotoTargets
 from training.data.region_targets import Targets
-from training.data.sources import Data, source_of
+from training.learning.kind_readout import kind_readout
 from training.learning.losses import total, weight_of
 from training.learning.optimizers import optimizers_of
 from training.learning.run_log import RunLog
 from training.learning.step import Step, shared_means
+from training.photos.sources import Data, source_of
 from training.recipes.recipe import Recipe
 
 LENGTHS = 4  # groups of a batch's texts, by length, that are read together
@@ -95,10 +98,11 @@ class Trainer:
         else:
             network = checkpoint.load(start, recipe.config.input_size)
         self.text = TextEncoder(network.config.text).to(self.device)
-        self.module = Step(network, recipe.stage).to(self.device)
         self.sampler = source or source_of(
             shards, recipe, network.config, self.text, self.rank, self.world
         )
+        readout = kind_readout(self.sampler, network.config.channels, self.text)
+        self.module = Step(network, recipe.stage, readout).to(self.device)
         self._ahead: Iterator[Ready] | None = None
         self.log = RunLog(folder)
         self._freeze()
@@ -119,6 +123,11 @@ class Trainer:
         net.words.sentence.requires_grad_(False)
         if net.rough is not None:
             net.rough.requires_grad_(False)
+        if isinstance(net.backbone, HybridBackbone):
+            net.backbone.stem.requires_grad_(False)
+            net.backbone.words.requires_grad_(False)
+            if self.recipe.stage == "decoder":
+                net.backbone.requires_grad_(False)
         if self.recipe.stage == "head":
             for part in (net.backbone, net.pixel_decoder, net.ria):
                 part.requires_grad_(False)
@@ -309,6 +318,6 @@ def _moved(value: Any, device: torch.device) -> Any:
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
         return {name: _moved(item, device) for name, item in value.items()}
-    if isinstance(value, Batch | Targets):
+    if isinstance(value, Batch | Targets | PhotoTargets):
         return replace(value, **_moved(vars(value), device))
     return value

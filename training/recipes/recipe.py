@@ -42,13 +42,13 @@ class Recipe:
 
     model: str | ReLAConfig
     """A size of `model.build.SIZES`, or a configuration of its own."""
-    data: Literal["synthetic", "grefcoco"] = "synthetic"
-    """Rendered photos with scene graphs, or a folder in gRefCOCO's form."""
+    data: Literal["synthetic", "grefcoco", "photos"] = "synthetic"
+    """Rendered photos with scene graphs, a folder in gRefCOCO's form, or annotated photographs."""
     start: str = ""
     """Where the weights come from when nothing else is named: see `training.learning.session`."""
-    stage: Literal["all", "head", "prefilter"] = "all"
-    """Which parts learn: everything, the head on frozen tokens, or projections and rough head of
-    the prefilter."""
+    stage: Literal["all", "decoder", "head", "prefilter"] = "all"
+    """Which parts learn: everything, all behind a frozen stem, the head on frozen tokens, or
+    projections and rough head of the prefilter."""
     photos: int = 20_000
     """Synthetic photos that are rendered once."""
     steps: int = 10_000
@@ -65,6 +65,8 @@ class Recipe:
     """Expressions a photo that were written for other photos of the batch (rule 2, albums)."""
     absent: int = 1
     """Expressions a photo for things that no photo shows."""
+    nouns: tuple[int, int] = (1, 2)
+    """Photographs: plain nouns a photo, of kinds that are there and of kinds that are not."""
     kinds: tuple[str, ...] = ()
     """Synthetic: kinds of a photo's own and false expressions; one named twice is drawn twice as
     often. Empty: all alike."""

@@ -12,6 +12,7 @@ from indexer.folders.printable import shown_file
 from indexer.jobs import jobs
 from search_api.errors import BadQuery, Forbidden
 from search_api.http.deps import Admin, PrincipalDep, Reader, ServerDep, Writer
+from search_api.http.named_parts import NamedPartsRoute
 from search_api.http.problems import documented
 from search_api.http.schemas import (
     AlbumIn,
@@ -26,7 +27,7 @@ from search_api.http.schemas import (
 from search_api.search import albums, uploads
 from search_api.search.albums import AlbumInfo
 
-router = APIRouter(prefix="/albums", tags=["albums"])
+router = APIRouter(prefix="/albums", tags=["albums"], route_class=NamedPartsRoute)
 AlbumId = Annotated[int, Path(ge=1, le=2**53)]
 Roots = Annotated[bool, Query(description="Tell the folders on the server (admins only).")]
 
@@ -140,7 +141,12 @@ def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> 
         raise Forbidden(
             "Adding folders of the server is switched off; set REFERENT_ALLOW_SERVER_FOLDERS=true."
         )
-    info = albums.add_folder(server.engine.catalog, album_id, FilePath(root.path))
+    info = albums.add_folder(
+        server.engine.catalog,
+        album_id,
+        FilePath(root.path),
+        follow_links=server.limits.follow_links,
+    )
     _index(server, album_id)
     return _out(info, who, roots=True)
 

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from indexer.db.catalog import Catalog
 from indexer.db.tables import EncodeClaim, FeatureRow, IndexVersion, Photo, Segment
 from indexer.encoding import claims, commits
+from indexer.encoding.batches import Batches
 from indexer.encoding.ingest import IndexReport, Ingest, index_album, ingest_batch
 from indexer.errors import EncodingFailed, NoSpaceLeft
 from indexer.features import maintenance, versions
@@ -208,6 +209,21 @@ def test_full_memory_halves_the_batch_and_goes_on(
     report = index_album(Settings(encode_batch=8), "small", predictor, catalog=lite)
     assert (report.indexed, report.failed) == (9, 0)
     assert predictor.shapes == {2}
+
+
+def test_memory_that_runs_out_while_photos_are_tried_alone_fails_none_of_them() -> None:
+    asked: list[int] = []
+
+    def encode(block: np.ndarray) -> dict[str, np.ndarray]:
+        asked.append(len(block))
+        if len(asked) == 1:
+            raise ValueError("of one of them")
+        if len(block) > 2:
+            raise MemoryError
+        return {"tokens": np.zeros(len(block), np.dtype([("sum", "<f4")]))}
+
+    outcomes = Batches(8, "large").run(np.zeros((8, 2)), encode)
+    assert [isinstance(each, dict) for each in outcomes] == [True] * 8
 
 
 # -- versions and tiers ------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def test_uploads_from_before_keep_their_folder(settings: Settings, path: str) ->
 
     settings.home.mkdir()
     catalog = Catalog(settings)
-    migrate(catalog.url, revision="0005")
+    migrate(catalog.url, revision="0006")
     old = settings.home / path / "1"
     with catalog.engine.begin() as connection:
         connection.execute(

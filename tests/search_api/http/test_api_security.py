@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from indexer.db.tables import Photo
+from indexer.db.tables import Photo, Root
 from search_api.errors import RefusedToStart, Unauthenticated
 from search_api.http.app import create_app
 from search_api.http.keys import authenticate, create_key, list_keys, revoke_key
@@ -238,8 +238,10 @@ def test_served_file_lies_inside_its_album_whatever_the_catalog_says(
     link = library.photos / "link.jpg"
     link.symlink_to(secret)
     catalog = library.engine.catalog
-    for path in (b"link.jpg", b"../../secret.jpg", str(secret).encode(), b"nope.jpg", b"2020"):
+    outside = (b"../../secret.jpg", str(secret).encode(), b"nope.jpg", b"2020")
+    for path, links in ((b"link.jpg", False), *((path, True) for path in outside)):
         with catalog.session() as session:
+            session.execute(update(Root).values(follow_links=links))
             session.execute(update(Photo).where(Photo.id == 4).values(path=path))
         for kind in ("original", "thumbnail"):
             answer = client.get(f"/v1/photos/4/{kind}", headers=keys["admin"])

@@ -1,6 +1,6 @@
 """Numbers of deleted rows never come back, and the library knows the folders that it made
 
-Revision 0006, revises 0005. SQLite takes a deleted row's number for the next row unless the table
+Revision 0007, revises 0006. SQLite takes a deleted row's number for the next row unless the table
 says AUTOINCREMENT, which only a rebuild of the table can add. Folders of uploads and cut-outs were
 named by such numbers alone; those of albums and jobs that are still there are written down under
 the names that they have.
@@ -11,8 +11,8 @@ import os
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

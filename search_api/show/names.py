@@ -1,0 +1,56 @@
+"""Files for photos: subfolders and whole names are kept, none collide, any system takes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
+
+from search_api.search.photos import PhotoInfo
+
+# File systems take 255 bytes; what is being written is called ".part" besides.
+_NAME_BYTES = 255 - len(".part")
+
+
+def name_files(
+    photos: Iterable[PhotoInfo], suffix: str, *, taken: Collection[str] = ()
+) -> dict[int, PurePosixPath]:
+    """A relative file for each photo by its id, below a folder named as its album.
+
+    Names do not depend on which other photos are there, but where two would be the same. A name
+    that is too long is cut, and told apart by a digest of the whole.
+
+    Args:
+        suffix: of the files, without a dot; a photo that has it keeps its name as it is.
+        taken: names that are not to be used.
+    """
+    chosen: dict[int, PurePosixPath] = {}
+    used = {name.casefold() for name in taken}
+    for photo in sorted(photos, key=lambda each: each.id):
+        *folders, name = [
+            plain(part) for part in PurePosixPath(photo.path).parts if part not in ("/", ".")
+        ]
+        folder = PurePosixPath(*(_fitting(part) for part in (plain(photo.album), *folders)))
+        stem = name[: -len(suffix) - 1] if name.lower().endswith(f".{suffix}") else name
+        file = folder / _fitting(stem, f".{suffix}")
+        if str(file).casefold() in used:
+            file = folder / _fitting(stem, f"-{photo.id}.{suffix}")
+        used.add(str(file).casefold())
+        chosen[photo.id] = file
+    return chosen
+
+
+def plain(part: str) -> str:
+    """A path's part that no file system and no zip reader reads as something else."""
+    cleaned = "".join("_" if c in '\\:*?"<>|' or ord(c) < 32 else c for c in part).replace("/", "_")
+    cleaned = cleaned.strip(" ") if cleaned.strip(". ") else ""
+    return cleaned or "_"
+
+
+def _fitting(name: str, end: str = "") -> str:
+    """A name with its end, cut where it would be too long."""
+    whole = name.encode("utf-8", "surrogateescape")
+    if len(whole) + len(end) <= _NAME_BYTES:
+        return name + end
+    end = f"~{hashlib.blake2b(whole, digest_size=4).hexdigest()}{end}"
+    return whole[: _NAME_BYTES - len(end)].decode("utf-8", "ignore") + end

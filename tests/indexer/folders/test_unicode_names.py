@@ -1,0 +1,73 @@
+"""Names in two Unicode forms are one name; the bytes on disk stay as they are."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from indexer.db.catalog import Catalog, album_named
+from indexer.db.tables import Album, Photo, Root
+from indexer.errors import AlbumExists, UnknownAlbum, UnknownGlob
+from indexer.folders.albums import change_album, drop_folder, ensure_album, rename_album
+from indexer.folders.scan import scan_album
+from search_api.errors import AlreadyExists
+from search_api.search.albums import album_id_of, create_album
+from search_api.search.filters import compile_glob
+from tests.support.library import paint
+
+COMPOSED = unicodedata.normalize("NFC", "Été 2023")
+DECOMPOSED = unicodedata.normalize("NFD", "Été 2023")
+FORMS = [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)]
+
+
+@pytest.mark.parametrize(("on_disk", "asked"), FORMS)
+def test_an_album_and_its_folder_are_found_by_either_form(
+    catalog: Catalog, tmp_path: Path, on_disk: str, asked: str
+) -> None:
+    paint(tmp_path / on_disk / "Ü" / "a.png", 1)
+    with catalog.session() as session:
+        album = ensure_album(session, [tmp_path / asked])
+        assert ensure_album(session, [tmp_path / on_disk]).id == album.id
+        assert album_named(session, asked).id == album_named(session, on_disk).id == album.id
+        assert session.scalars(select(Root.path)).all() == [os.fsencode(tmp_path / on_disk)]
+        number = album.id
+    assert album_id_of(catalog, asked) == number
+    assert scan_album(catalog, asked).new == 1
+    with catalog.session() as session:
+        assert session.scalars(select(Photo.path)).one() == "Ü/a.png".encode()
+        album = album_named(session, on_disk)
+        change_album(session, asked, exclude=[on_disk])
+        change_album(session, asked, drop_globs=[asked])
+        with pytest.raises(UnknownGlob):
+            change_album(session, asked, drop_globs=[asked])
+        assert drop_folder(session, album, tmp_path / asked) == 1
+        with pytest.raises(UnknownAlbum):
+            album_named(session, "Ete 2023")
+
+
+@pytest.mark.parametrize(("first", "second"), FORMS)
+def test_no_two_albums_have_one_name_in_two_forms(
+    catalog: Catalog, first: str, second: str
+) -> None:
+    create_album(catalog, first)
+    with pytest.raises(AlreadyExists):
+        create_album(catalog, second)
+    other = create_album(catalog, "other")
+    with catalog.session() as session, pytest.raises(AlbumExists):
+        rename_album(session, session.get_one(Album, other.id), second)
+    with catalog.session() as session:  # as an earlier version kept it
+        album_named(session, first).name = DECOMPOSED
+    assert album_id_of(catalog, COMPOSED) == album_id_of(catalog, DECOMPOSED)
+
+
+@pytest.mark.parametrize(("written", "asked"), FORMS)
+def test_a_search_s_glob_matches_either_form_and_any_case(written: str, asked: str) -> None:
+    path = f"{written}/IMG_0001.HEIC"
+    for glob in ("*.heic", "img_*", f"{asked}/*.Heic", f"**/{asked.lower()}/**", "ÉTÉ*/**"):
+        assert compile_glob(glob)(path), glob
+    assert not compile_glob("*.jpg")(path)
+    assert not compile_glob("Ete*/**")(path)

@@ -1,0 +1,147 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from model import checkpoint
+from model.network.config import ReLAConfig, SwinConfig
+from model.network.preprocess import to_pixels
+from model.network.rela import RelaNetwork
+from model.network.stem import EfficientLite, TrunkWords, stem_channels
+from tests.support.photo_pack import write_pack
+from training.learning.losses import box_losses
+from training.learning.train import Trainer
+from training.photos.batches import PhotoSampler
+from training.photos.data import PhotoData
+from training.photos.maps import MapError, dump_maps, open_maps
+from training.photos.scenes import Album, read_album
+from training.recipes.photo import PHOTO
+
+STEM = "efficientnet-lite0"
+CONFIG = ReLAConfig(
+    name="photo-test",
+    swin=SwinConfig(stem=STEM, depths=(0, 0, 1, 1), num_heads=(0, 0, 4, 8), window_size=4),
+    input_size=64, pixel_decoder="fpn", channels=32, mask_stride=8, mask_channels=8,
+    regions_per_side=4, ria_layers=3, ria_hidden=64, ria_seeded=True, rla_layers=1,
+    word_heads=2, rla_hidden=64, text="minilm", text_channels=384, vectors=4, vector_channels=32,
+)  # fmt: skip
+RECIPE = replace(
+    PHOTO, model=CONFIG, batch=3, steps=4, warmup=1, positives=2, false_ones=1, crossed=1,
+    bf16=False, slips=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PhotoData:
+    folder = tmp_path_factory.mktemp("photos")
+    album = read_album(write_pack(folder / "own"), folder / "cache", CONFIG.mask_side)
+    return PhotoData(album, open_maps(_dumped(album, folder / "maps")))
+
+
+def _pixels(album: Album, at: int) -> NDArray[np.uint8]:
+    with Image.open(album.told[at].photo.path) as image:
+        return to_pixels(image.convert("RGB"), CONFIG.input_size)
+
+
+def _trunk() -> tuple[EfficientLite, TrunkWords]:
+    torch.manual_seed(3)
+    words = TrunkWords(stem_channels(STEM)[-1], 384)
+    words.names.normal_(std=0.05)
+    return EfficientLite(STEM), words
+
+
+def _dumped(album: Album, path: Path, until: int | None = None) -> Path:
+    keys = [told.photo.key for told in album.told]
+    looked = 0
+
+    def pixels(at: int) -> NDArray[np.uint8]:
+        nonlocal looked
+        looked += 1
+        return _pixels(album, at)
+
+    dump_maps(
+        *_trunk(), STEM, CONFIG.input_size, keys, pixels, path,
+        should_stop=lambda: until is not None and looked >= until,
+    )  # fmt: skip
+    return path
+
+
+def _sampler(data: PhotoData, rank: int = 0, world: int = 1) -> PhotoSampler:
+    rows = range(len(data.album))
+    return PhotoSampler(data.album, data.dump, rows, RECIPE, CONFIG.regions_per_side, rank, world)
+
+
+def test_a_dump_of_other_photos_is_refused(data: PhotoData, tmp_path: Path) -> None:
+    path = _dumped(data.album, tmp_path)
+    with pytest.raises(MapError, match="other photos or another trunk"):
+        dump_maps(*_trunk(), STEM, 64, ["another"], lambda at: _pixels(data.album, at), path)
+
+
+def test_the_same_batch_is_drawn_again_and_shared_out_between_processes(data: PhotoData) -> None:
+    whole, again = _sampler(data).batch(5), _sampler(data).batch(5)
+    assert whole.texts == again.texts
+    assert torch.equal(whole.masks, again.masks)
+    parts = [_sampler(data, rank, 3).batch(5) for rank in range(3)]
+    assert torch.equal(torch.cat([part.origin for part in parts]), whole.origin)
+    texts = [part.texts[t] for part in parts for t in part.text.tolist()]
+    assert texts == [whole.texts[t] for t in whole.text.tolist()]
+    assert torch.equal(torch.cat([part.masks for part in parts]), whole.masks)
+
+
+def test_a_mirrored_photo_has_mirrored_maps_and_masks(data: PhotoData) -> None:
+    sampler = _sampler(data)
+    batch = next(b for b in map(sampler.batch, range(30)) if bool(b.flipped.any()))
+    assert batch.maps is not None
+    at = int(torch.nonzero(batch.flipped)[0])
+    kept = torch.from_numpy(np.array(data.dump.maps["res3"][int(batch.origin[at])])).float()
+    assert torch.equal(batch.maps["res3"][at], kept.flip(-1))
+
+
+def test_what_is_there_without_a_known_mask_teaches_presence_alone(data: PhotoData) -> None:
+    for step in range(12):
+        batch = _sampler(data).batch(step)
+        assert batch.by_box is not None
+        assert batch.maskless is not None
+        empty = batch.masks.flatten(1).amax(1) == 0
+        assert bool((batch.no_target[empty & ~batch.maskless] == 1).all())
+        assert bool((batch.no_target[batch.maskless] == 0).all())
+        assert bool((batch.no_target[batch.by_box] == 0).all())
+
+
+def test_a_run_learns_behind_the_stem_and_leaves_the_stem_as_it_is(
+    data: PhotoData, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(RelaNetwork(CONFIG), start)
+    trainer = Trainer(RECIPE, data, tmp_path / "run", "cpu", start, _sampler(data))
+    before = {n: v.clone() for n, v in trainer.module.network.state_dict().items()}
+    losses = [trainer.advance() for _ in range(4)]
+    assert all(np.isfinite(list(each.values())).all() for each in losses)
+    assert {"no_target", "mask", "dice", "minimap", "regions"} <= set(losses[0])
+    after = trainer.module.network.state_dict()
+    frozen = [n for n in before if n.startswith("backbone.")]
+    assert frozen
+    assert all(torch.equal(before[n], after[n]) for n in frozen)
+    assert not torch.equal(before["head.minimap.weight"], after["head.minimap.weight"])
+
+
+def test_a_box_says_where_nothing_is_and_how_wide_and_high_a_thing_is() -> None:
+    box = torch.zeros(1, 8, 8)
+    box[0, 2:6, 1:5] = 1.0
+    cross = torch.full((1, 8, 8), -9.0)
+    cross[0, 3, 1:5] = 9.0
+    cross[0, 2:6, 2] = 9.0
+    outside, projected = box_losses(cross, box)
+    assert float(outside) < 1e-3  # a thing need not fill its box
+    assert float(projected) < 0.01
+    narrow = torch.full((1, 8, 8), -9.0)
+    narrow[0, 2:6, 2] = 9.0
+    assert float(box_losses(narrow, box)[1]) > 0.1
+    beyond = cross.clone()
+    beyond[0, 7, 7] = 9.0
+    assert float(box_losses(beyond, box)[0]) > 0.1

@@ -1,0 +1,157 @@
+"""Figures of a model on real photographs; keys as in `training.measuring.evaluate`.
+
+Beside those: ``nouns.map`` (one search a COCO kind over the whole album), ``nouns.flooding``
+(nouns that return over twice what is there and 2 % of the album), ``iou.people``, ``iou.things``,
+``pointing`` (the mask's peak lies on the one thing meant), ``unnamed.map``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.calibration import Calibration
+from model.packing import unpack_masks
+from model.predictor import Predictor
+from training.measuring import photo_sets
+from training.measuring.evaluate import (
+    Figures,
+    absent_figures,
+    album_figures,
+    choose_calibration,
+    pair_figures,
+    prefilter_figures,
+)
+from training.measuring.judging import (
+    AlbumScores,
+    AlbumSet,
+    PairScores,
+    PairSet,
+    encode_album,
+    judge_album,
+    judge_pairs,
+)
+from training.measuring.retrieval import mean_average_precision
+from training.photos.scenes import Album
+
+
+@dataclass(frozen=True)
+class PhotoScores:
+    """What a model said of the held-out photos."""
+
+    pairs: tuple[PairSet, PairScores]
+    album: tuple[AlbumSet, AlbumScores]
+    absent: tuple[AlbumSet, AlbumScores]
+    unnamed: tuple[AlbumSet, AlbumScores]
+    pointed: NDArray[np.bool_]
+
+
+def judge_photos(predictor: Predictor, album: Album, *, quiet: bool = False) -> PhotoScores:
+    """Encode and judge the held-out fifth of a pack."""
+    pairs = photo_sets.pairs(album)
+    asked, absent = photo_sets.nouns_and_expressions(album), photo_sets.absent(album)
+    unnamed = photo_sets.unnamed(album)
+    encoded = encode_album(predictor, asked.photos, name=asked.name, quiet=quiet)
+    others = encode_album(predictor, unnamed.photos, name=unnamed.name, quiet=quiet)
+    return PhotoScores(
+        (pairs, judge_pairs(predictor, pairs, quiet=quiet)),
+        (asked, judge_album(predictor, asked, encoded, quiet=quiet)),
+        (absent, judge_album(predictor, absent, encoded, quiet=quiet)),
+        (unnamed, judge_album(predictor, unnamed, others, quiet=quiet)),
+        pointing(predictor, pairs),
+    )
+
+
+def calibrate_on_photos(
+    predictor: Predictor, scores: PhotoScores, *, precision: float | None = None
+) -> Calibration:
+    """Temperature, bias, prior and threshold from real photographs."""
+    return choose_calibration(
+        scores.pairs,
+        scores.album,
+        scores.absent[1],
+        fitted_to=predictor.fingerprints["head"],
+        precision=precision,
+    )
+
+
+def photo_figures(scores: PhotoScores, calibrated: Calibration) -> Figures:
+    """All figures, from scores that were collected once."""
+    start = time.monotonic()
+    pairs, of_pairs = scores.pairs
+    album, of_album = scores.album
+    figures = pair_figures(pairs, of_pairs, calibrated)
+    figures |= album_figures(album, of_album, calibrated)
+    figures |= prefilter_figures(album, of_album, calibrated)
+    figures |= absent_figures(*scores.absent, calibrated)
+    nouns = np.array([kind == "category" for kind in album.kinds])
+    figures["nouns.map"], figures["nouns.searches"] = mean_average_precision(
+        -of_album.no_target_logit[nouns], album.truth[nouns]
+    )
+    accepted = calibrated.accepts(of_album.no_target_logit)
+    there = (album.truth == 1).sum(1)
+    floods = accepted.sum(1) > 2 * there + 0.02 * album.truth.shape[1]
+    figures["nouns.flooding"] = [album.expressions[k] for k in np.nonzero(floods & nouns)[0]]
+    for name in ("people", "things"):
+        rows = np.array([pair.kind == name for pair in pairs.pairs])
+        figures[f"iou.{name}"] = _mean_iou(of_pairs, rows)
+        figures[f"iou.{name}_pairs"] = int(rows.sum())
+    figures["pointing"] = float(scores.pointed.mean()) if len(scores.pointed) else None
+    figures["pointing_pairs"] = len(scores.pointed)
+    other, of_other = scores.unnamed
+    figures["unnamed.map"], figures["unnamed.searches"] = mean_average_precision(
+        -of_other.no_target_logit, other.truth
+    )
+    figures["seconds_counting"] = round(time.monotonic() - start, 1)
+    return figures
+
+
+def _mean_iou(scores: PairScores, rows: NDArray[np.bool_]) -> float | None:
+    """Mean IoU of masks that the no-target decision does not empty."""
+    union = scores.predicted_area + scores.truth_area - scores.intersection
+    each = scores.intersection[rows] / np.maximum(union[rows], 1)
+    return float(each.mean()) if rows.any() else None
+
+
+def pointing(predictor: Predictor, data: PairSet) -> NDArray[np.bool_]:
+    """For each pair of kind "pointing", whether the largest mask logit lies on the one thing."""
+    hits = []
+    rows = [pair for pair in data.pairs if pair.kind == "pointing"]
+    for photo in dict.fromkeys(pair.photo for pair in rows):
+        mine = [pair for pair in rows if pair.photo == photo]
+        image = data.photos.image(photo)
+        record = encode_album(predictor, _One(image), quiet=True)
+        features = unpack_masks(record.masks, predictor.device)[0]  # (C_m, h, w)
+        words = predictor.read([pair.expression for pair in mine])
+        for at, pair in enumerate(mine):
+            verdict = predictor.judge(record.tokens, words[at])
+            weights = torch.from_numpy(np.asarray(verdict.coefficients[0])).to(features)
+            logits = torch.einsum("c,chw->hw", weights, features)
+            y, x = divmod(int(logits.argmax()), logits.shape[1])
+            truth = data.photos.mask(photo, pair.targets)
+            height, width = truth.shape
+            row = min(height - 1, int((y + 0.5) * height / logits.shape[0]))
+            column = min(width - 1, int((x + 0.5) * width / logits.shape[1]))
+            hits.append(bool(truth[row, column]))
+    return np.array(hits, bool)
+
+
+@dataclass(frozen=True)
+class _One:
+    """A single photo as a set."""
+
+    picture: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return 1
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        del index
+        return self.picture
+
+    def mask(self, index: int, targets: object) -> NDArray[np.bool_]:
+        raise IndexError(f"photo {index} has no marks ({targets})")

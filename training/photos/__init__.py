@@ -1,0 +1,1 @@
+"""Real photographs for training: annotated folders read, looked at once by the trunk, told."""
