@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,27 +124,25 @@ class Prefilter:
         Returns:
             snapshot indices (K,) int64 and scores (K,) float32, best first; equal scores by index.
         """
+        if rerank is not None:
+            return search_together([(self, k, among)], query, rerank)[0]
         count = len(self._row_of) if among is None else len(among)
         k = min(int(k), count)
         if k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         query = np.ascontiguousarray(query, np.float32)
-        if rerank is None:
-            return _best(self._scores(query, k, k, among), k, among)
+        return _best(self._scores(query, k, k, among), k, among)
+
+    def _likely(self, query: np.ndarray, k: int, among: np.ndarray | None) -> _Likely:
+        """The photos whose records are to be scored, so that the k best of them can be told."""
+        count = len(self._row_of) if among is None else len(among)
         depth = max(DEPTH * k, RERANKED_MIN)
-        if depth >= count:
+        if k <= 0:
+            chosen = np.zeros(0, np.int64)
+        elif depth >= count:
             chosen = np.arange(count) if among is None else np.sort(among)
         else:
             chosen = np.sort(_best(self._scores(query, k, depth, among), depth, among)[0])
-        return _best(self._finer(query, chosen, rerank), k, chosen)
-
-    def _finer(self, query: np.ndarray, chosen: np.ndarray, rerank: Reranker) -> np.ndarray:
-        """Score snapshot indices (B,) by their records.
-
-        Where records are damaged, inner products must do: a photo gets the score that others have
-        who stand as high by these. Without any it comes last.
-        """
-        scores = np.zeros(len(chosen), np.float32)
         segment = self._snapshot.places("vectors").segment[chosen]
         lost = segment < 0
         parts = []
@@ -154,13 +153,22 @@ class Prefilter:
             except DamagedSegment as error:
                 log.warning("%s", error)
                 lost[mine] = True
-        if parts:
-            at = np.concatenate([mine for mine, _ in parts])
-            scores[at] = rerank(np.concatenate([records for _, records in parts]))
+        at = np.concatenate([mine for mine, _ in parts]) if parts else np.zeros(0, np.int64)
+        return _Likely(chosen, lost, at, [records for _, records in parts])
+
+    def _finer(self, query: np.ndarray, likely: _Likely, finer: np.ndarray) -> np.ndarray:
+        """Scores (B,) of chosen photos, from those of their records in the order of ``at``.
+
+        Where records are damaged, inner products must do: a photo gets the score that others have
+        who stand as high by these. Without any it comes last.
+        """
+        scores = np.zeros(len(likely.chosen), np.float32)
+        scores[likely.at] = finer
+        lost = likely.lost
         if lost.any():
-            rough = self._scores(query, len(chosen), len(chosen), chosen)
+            rough = self._scores(query, len(lost), len(lost), likely.chosen)
             level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max((~lost).sum(), 1)
-            alike = np.quantile(scores[~lost], level) if parts else rough[lost]
+            alike = np.quantile(scores[~lost], level) if len(likely.at) else rough[lost]
             scores[lost] = np.where(np.isfinite(rough[lost]), alike, -np.inf)
         return scores
 
@@ -338,6 +346,45 @@ class Prefilter:
         scores = flat.reshape(manifest.rows, manifest.vectors).max(1)
         scores[~wanted] = -np.inf
         return scores
+
+
+@dataclass(frozen=True)
+class _Likely:
+    """Photos of one snapshot whose records decide."""
+
+    chosen: np.ndarray
+    """Snapshot indices (B,) int64, ascending."""
+    lost: np.ndarray
+    """(B,) bool: there is no record, or it cannot be read."""
+    at: np.ndarray
+    """Places in ``chosen`` (R,) of the records, in their order."""
+    records: list[np.ndarray]
+    """Blocks of the R records."""
+
+
+def search_together(
+    searches: Sequence[tuple[Prefilter, int, np.ndarray | None]],
+    query: np.ndarray,
+    rerank: Reranker,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """As `Prefilter.search` of each, with the records of all of them scored at once.
+
+    A small album fills no batch of the network's; three hundred of them together fill a few.
+
+    Args:
+        searches: prefilters of one model's vectors, with k and among of each.
+    """
+    query = np.ascontiguousarray(query, np.float32)
+    likely = [prefilter._likely(query, k, among) for prefilter, k, among in searches]
+    records = [block for each in likely for block in each.records]
+    scores = rerank(np.concatenate(records)) if records else np.zeros(0, np.float32)
+    found = []
+    end = 0
+    for (prefilter, k, _), each in zip(searches, likely, strict=True):
+        start, end = end, end + len(each.at)
+        finer = prefilter._finer(query, each, scores[start:end])
+        found.append(_best(finer, min(int(k), len(each.chosen)), each.chosen))
+    return found
 
 
 def _best(scores: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

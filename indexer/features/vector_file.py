@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import faiss as _faiss
 import numpy as np
@@ -87,14 +88,24 @@ def _why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
+# By file as it was when it was mapped.
+_mapped: WeakValueDictionary[tuple[str, int, int, int], Any] = WeakValueDictionary()
+
+
 def read_index(path: Path, manifest: Manifest) -> Any:
-    """Map a FAISS index read-only.
+    """Map a FAISS index read-only; while somebody holds it, others get the same one.
+
+    Albums of one model share its file, so that three hundred of them map and check it once.
 
     Raises:
         VectorFileDamaged: the file is missing, cut short, changed, or no index.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
+        key = (str(path), status.st_mtime_ns, status.st_ino, size)
+        if size == manifest.bytes and (known := _mapped.get(key)) is not None:
+            return known
         if size != manifest.bytes:
             raise VectorFileDamaged(f"it holds {size:,} bytes instead of {manifest.bytes:,}")
         if size <= CHECK_BYTES_MAX and checksum_of(path) != manifest.checksum:
@@ -104,6 +115,7 @@ def read_index(path: Path, manifest: Manifest) -> Any:
         raise VectorFileDamaged(f"it cannot be read ({_why(error)})") from error
     if index.ntotal != manifest.rows * manifest.vectors or index.d != manifest.dimensions:
         raise VectorFileDamaged("it does not hold what its manifest says")
+    _mapped[key] = index
     return index
 
 

@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 from indexer.db.catalog import Catalog, album_named, count_by_status
 from indexer.db.tables import Album, CalibrationRow, IndexVersion, Photo
 from indexer.features import versions
-from indexer.features.prefilter import Prefilter
+from indexer.features.prefilter import Prefilter, search_together
 from indexer.features.snapshot import Snapshot, open_snapshot
 from indexer.features.store import FeatureStore
 from indexer.settings import Settings
@@ -75,8 +76,22 @@ class View:
             words: one expression.
             among: rows to choose from; None means all.
         """
-        rerank = partial(self.predictor.rerank, words=words) if self.predictor.reranks else None
-        return self.prefilter.search(words.sentence[0], k, among, rerank)
+        return candidates([self], words, [k], [among])[0]
+
+
+def candidates(
+    views: Sequence[View],
+    words: Words,
+    ks: Sequence[int],
+    among: Sequence[np.ndarray | None],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """As `View.candidates` of each of several views of one network, ranked in common batches."""
+    sentence = words.sentence[0]
+    searches = [(view.prefilter, k, rows) for view, k, rows in zip(views, ks, among, strict=True)]
+    predictor = views[0].predictor
+    if predictor.reranks:
+        return search_together(searches, sentence, partial(predictor.rerank, words=words))
+    return [prefilter.search(sentence, k, rows) for prefilter, k, rows in searches]
 
 
 class Engine:

@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from model.predictor import JUDGE_BATCH, Words
+from model.predictor import JUDGE_BATCH, Judgement, Words
 from search_api.errors import NotIndexed, SearchError, UnknownRun
 from search_api.search import runs, verifier
 from search_api.search.coverage import Coverage, Note, Stopwatch, photos, reading_notes
 from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
-from search_api.search.engine import Engine, View
+from search_api.search.engine import Engine, View, candidates
 from search_api.search.fingerprints import of_views
 from search_api.search.photos import by_id
 from search_api.search.query import WHOLE_SET, Query
@@ -87,6 +87,10 @@ class _Plan:
     words: Words
     rows: np.ndarray
     filtered: int
+
+
+_Share = tuple[_Plan, np.ndarray]
+"""Rows (n,) of one album's snapshot within a batch."""
 
 
 def _never() -> bool:
@@ -191,7 +195,7 @@ def search(
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
-        for number, (plan, rows) in enumerate(_interleaved(plans, batch, later)):
+        for number, shares in enumerate(_interleaved(plans, batch, later)):
             if stopping():
                 tally.stop(
                     f"The search was stopped with its server; it verified {tally.verified:,} of "
@@ -204,7 +208,7 @@ def search(
                     f"{tally.verified:,} of {planned.prefiltered:,} photos."
                 )
                 break
-            found = tally.judge(plan, rows, keep=streaming)
+            found = tally.judge(shares, keep=streaming)
             yield from (Found(run_id, decision) for decision in found)
             yield Progress(run_id, tally.coverage)
         yield tally.finish("stopped" if tally.stopped else "done")
@@ -261,41 +265,52 @@ class _Tally:
         self.stopped = True
         self.notes = (*self.notes, Note("stopped", text))
 
-    def judge(self, plan: _Plan, rows: np.ndarray, *, keep: bool) -> list[Decision]:
-        """Judge some photos and return the matching ones, most confident first."""
+    def judge(self, shares: Sequence[_Share], *, keep: bool) -> list[Decision]:
+        """Judge some photos of one network and return the matching ones, most confident first."""
         if self.verification is not None:
-            return self._take(self._verify(plan, rows), keep=keep)
-        view = plan.view
+            decisions = [each for plan, rows in shares for each in self._verify(plan, rows)]
+            return self._take(decisions, keep=keep)
         with self.watch.stage("gather"):
-            tokens, readable = view.snapshot.gather_readable("tokens", rows)
-            self.damaged += len(rows) - len(readable)
-            rows = readable
-        if not len(rows):
-            return []
+            read = [plan.view.snapshot.gather_readable("tokens", rows) for plan, rows in shares]
+            blocks = [tokens for tokens, rows in read if len(rows)]
+            asked, whole = (sum(len(rows) for _, rows in each) for each in (shares, read))
+            self.damaged += asked - whole
+            if not blocks:
+                return []
+            tokens = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        plan = shares[0][0]
         with self.watch.stage("judge"):
-            judgement = view.predictor.judge(tokens, plan.words)
+            judgement = plan.view.predictor.judge(tokens, plan.words)
+        decisions = []
         with self.watch.stage("decide"):
-            confidence = np.round(
-                view.calibration.confidence(judgement.no_target_logit), CONFIDENCE_DIGITS
-            )
-            accepted = confidence >= _threshold(view, self.query)
-            wanted = accepted.copy()
-            if self.query.rejected:
-                wanted[:] = True
-            ids = view.snapshot.photo_ids[rows]
-            decisions = [
-                Decision(
-                    photo_id=int(ids[i]),
-                    confidence=float(confidence[i]),
-                    accepted=bool(accepted[i]),
-                    no_target_logit=float(judgement.no_target_logit[i]),
-                    minimap=np.array(judgement.minimap[i], np.float32),
-                    coefficients=np.array(judgement.coefficients[i], np.float32),
-                )
-                for i in np.flatnonzero(wanted)
-            ]
-        self.verified += len(rows)
+            end = 0
+            for (plan, _), (_, rows) in zip(shares, read, strict=True):
+                start, end = end, end + len(rows)
+                decisions += self._decide(plan.view, rows, judgement[start:end])
+        self.verified += len(tokens)
         return self._take(decisions, keep=keep)
+
+    def _decide(self, view: View, rows: np.ndarray, judgement: Judgement) -> list[Decision]:
+        """One album's decisions that are kept: what matches, and the nearest others."""
+        confidence = np.round(
+            view.calibration.confidence(judgement.no_target_logit), CONFIDENCE_DIGITS
+        )
+        accepted = confidence >= _threshold(view, self.query)
+        wanted = accepted.copy()
+        if self.query.rejected:
+            wanted[:] = True
+        ids = view.snapshot.photo_ids[rows]
+        return [
+            Decision(
+                photo_id=int(ids[i]),
+                confidence=float(confidence[i]),
+                accepted=bool(accepted[i]),
+                no_target_logit=float(judgement.no_target_logit[i]),
+                minimap=np.array(judgement.minimap[i], np.float32),
+                coefficients=np.array(judgement.coefficients[i], np.float32),
+            )
+            for i in np.flatnonzero(wanted)
+        ]
 
     def _verify(self, plan: _Plan, rows: np.ndarray) -> list[Decision]:
         """Let the verifier look at the photos themselves."""
@@ -371,13 +386,17 @@ def _plan(
     # A verifier takes seconds a photo, so it never looks at more than was asked for.
     small = query.candidates if query.verifier else max(query.candidates, WHOLE_SET)
     whole = query.mode == "exhaustive" or sum(counts) <= small
-    ranked: list[tuple[np.ndarray, np.ndarray]] = []
-    for view, subset, count, read in zip(views, subsets, counts, words, strict=True):
-        k = min(count, HEAD_START if whole else query.candidates)
-        if k == 0:
-            ranked.append((np.empty(0, np.int64), np.empty(0, np.float32)))
-        else:
-            ranked.append(view.candidates(read, k, subset))
+    ks = [min(count, HEAD_START if whole else query.candidates) for count in counts]
+    ranked = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(views)
+    for members in _by_network(views):
+        found = candidates(
+            [views[i] for i in members],
+            words[members[0]],
+            [ks[i] for i in members],
+            [subsets[i] for i in members],
+        )
+        for i, each in zip(members, found, strict=True):
+            ranked[i] = each
     prints = [view.predictor.fingerprints for view in views]
     if len({(each["vectors"], each["head"]) for each in prints}) > 1:
         # Scores of different networks say nothing about each other; ranks do.
@@ -395,6 +414,14 @@ def _plan(
     return plans
 
 
+def _by_network(views: Sequence[View]) -> list[list[int]]:
+    """Places of the views, those of one network together."""
+    groups: dict[int, list[int]] = {}
+    for place, view in enumerate(views):
+        groups.setdefault(id(view.predictor), []).append(place)
+    return list(groups.values())
+
+
 def _best_of_all(
     ranked: list[tuple[np.ndarray, np.ndarray]], k: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -406,16 +433,30 @@ def _best_of_all(
     return [(rows[scores >= cut], scores[scores >= cut]) for rows, scores in ranked]
 
 
-def _interleaved(plans: list[_Plan], batch: int, later: int) -> Iterator[tuple[_Plan, np.ndarray]]:
-    """Batches in turns, so that every album's best come early; after them ``later`` at once."""
+def _interleaved(plans: list[_Plan], batch: int, later: int) -> Iterator[list[_Share]]:
+    """Batches of one network's photos, every album's best early; then ``later`` times as large.
+
+    Albums share them, so that three hundred small ones take no more batches than one large.
+    """
     longest = max((len(plan.rows) for plan in plans), default=0)
+    groups = [[plans[i] for i in members] for members in _by_network([p.view for p in plans])]
     start = 0
     while start < longest:
-        end = start + (batch if start < HEAD_START else batch * later)
-        for plan in plans:
-            if start < len(plan.rows):
-                yield plan, plan.rows[start:end]
-        start = end
+        size = batch if start < HEAD_START else batch * later
+        for group in groups:
+            filling: list[_Share] = []
+            room = size
+            for plan in group:
+                rows = plan.rows[start : start + size]
+                while len(rows):
+                    filling.append((plan, rows[:room]))
+                    room, rows = room - len(rows[:room]), rows[room:]
+                    if not room:
+                        yield filling
+                        filling, room = [], size
+            if filling:
+                yield filling
+        start += size
 
 
 def _notes(views: list[View], query: Query) -> tuple[Note, ...]:

@@ -470,18 +470,19 @@ def test_albums_share_candidates_by_score_of_one_network_and_by_rank_of_two(
     monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
 
     def view(network: str, best: float) -> SimpleNamespace:
-        def ranked(words: object, k: int, among: None) -> tuple[np.ndarray, np.ndarray]:
+        def ranked(sentence: object, k: int, among: None) -> tuple[np.ndarray, np.ndarray]:
             return np.arange(k), np.linspace(best, best - 1, k, dtype=np.float32)
 
         return SimpleNamespace(
             snapshot=SimpleNamespace(photo_ids=np.arange(100)),
             predictor=SimpleNamespace(
-                fingerprints=dict(zip(("vectors", "head"), network.split(), strict=True))
+                fingerprints=dict(zip(("vectors", "head"), network.split(), strict=True)),
+                reranks=False,
             ),
-            candidates=ranked,
+            prefilter=SimpleNamespace(search=ranked),
         )
 
-    words = SimpleNamespace()
+    words = SimpleNamespace(sentence=np.zeros((1, 2), np.float32))
     query = Query(expression=EXPRESSION, candidates=10)
     views = [view("v h", 9.0), view(second, 1.0)]
     plans = pipeline._plan(views, [None, None], [words, words], query)  # type: ignore[arg-type]

@@ -1,0 +1,92 @@
+"""A search over all albums costs batches by photos, not by albums, and answers as each alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from model.predictor import Predictor
+from search_api.search import pipeline
+from search_api.search.pipeline import collect
+from search_api.search.query import Query
+from tests.support.library import EXPRESSION, Library, make_library, paint
+
+ALBUMS = 5
+PHOTOS = 3
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """A library of several small albums."""
+    folder = tmp_path_factory.mktemp("albums")
+    made = make_library(folder, PHOTOS)
+    for number in range(1, ALBUMS):
+        for photo in range(PHOTOS):
+            paint(folder / f"album{number}" / f"{photo}.png", 100 * number + photo)
+        made.add_album(folder / f"album{number}", f"album{number}")
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture
+def calls(library: Library, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """How many records the network was given at each call."""
+    seen: dict[str, list[int]] = {"judge": [], "rerank": []}
+    for name in seen:
+        real = getattr(Predictor, name)
+
+        def counted(self: Predictor, records: Any, words: Any, real=real, name=name) -> Any:  # type: ignore[no-untyped-def]
+            seen[name].append(len(records))
+            return real(self, records, words)
+
+        monkeypatch.setattr(Predictor, name, counted)
+    return seen
+
+
+def asked(mode: str = "exhaustive", album: str | None = None) -> Query:
+    return Query(expression=EXPRESSION, mode=mode, album=album, threshold=0.0)
+
+
+@pytest.mark.parametrize("mode", ["exhaustive", "fast"])
+def test_small_albums_share_the_networks_batches(
+    library: Library, calls: dict[str, list[int]], mode: str
+) -> None:
+    done = collect(library.engine, asked(mode))
+    assert done.coverage.verified == ALBUMS * PHOTOS
+    assert calls["judge"] == [ALBUMS * PHOTOS]
+    assert len(calls["rerank"]) <= 1
+
+
+def test_photo_in_a_common_batch_gets_the_answer_that_it_gets_alone(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [view.album for view in library.engine.views(None)]
+    alone = {
+        photo: confidence
+        for name in names
+        for photo, confidence in collect(library.engine, asked(album=name)).matched_pairs()
+    }
+    assert len(alone) == ALBUMS * PHOTOS
+    together = collect(library.engine, asked())
+    assert dict(together.matched_pairs()) == alone
+    monkeypatch.setattr(pipeline, "BATCH", 4)
+    assert dict(collect(library.engine, asked()).matched_pairs()) == alone
+
+
+def test_batches_are_full_whatever_the_albums_sizes(
+    library: Library, calls: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BATCH", 4)
+    collect(library.engine, asked())
+    total = ALBUMS * PHOTOS
+    assert sum(calls["judge"]) == total
+    assert len(calls["judge"]) == math.ceil(total / 4)
+
+
+def test_albums_of_one_model_map_its_vectors_once(library: Library) -> None:
+    views = library.engine.views(None)
+    indexes = {id(view.prefilter._index) for view in views if view.prefilter._index is not None}
+    assert len(indexes) <= 1
