@@ -152,7 +152,7 @@ def fast_searches(
 ) -> tuple[list[Done], list[float]]:
     """Warm searches, and the milliseconds of each with the masks of its first page."""
     fast, shown_ms = [], []
-    fingerprint = engine.views(album)[0].predictor.fingerprints["masks"]
+    fingerprint = engine.views(album)[0].predictor.fingerprints
     for _ in range(count):
         begun = time.perf_counter()
         query = Query(expression=next(expressions), album=album, candidates=candidates)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
@@ -26,14 +26,15 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         validate_default=True,
+        hide_input_in_errors=True,
     )
 
     home: Path = Field(
         default_factory=lambda: user_data_path("referent"),
         description="The library folder: database, features and exports live below it.",
     )
-    database_url: str = Field(
-        default="",
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
         description="SQLAlchemy URL of the catalog; empty means SQLite in HOME/catalog.sqlite.",
     )
     database_timeout_s: float = Field(
@@ -48,8 +49,8 @@ class Settings(BaseSettings):
     exports_dir: Path = Field(
         default=Path(), description="Cut-outs and zips; empty means HOME/exports."
     )
-    redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0",
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
         description="Broker of the Celery workers; unused while jobs run in-process.",
     )
     model: str = Field(
@@ -169,6 +170,12 @@ class Settings(BaseSettings):
         for name, below in (("features_dir", "features"), ("exports_dir", "exports")):
             given = str(filled.get(name) or "")
             filled[name] = Path(given).expanduser() if given else home / below
-        if not filled.get("database_url"):
+        given_url = filled.get("database_url")
+        if not (given_url.get_secret_value() if isinstance(given_url, SecretStr) else given_url):
             filled["database_url"] = f"sqlite:///{home / 'catalog.sqlite'}"
         return filled
+
+    @property
+    def log_file(self) -> Path:
+        """Where commands write what is too long for a terminal."""
+        return self.home / "logs" / "referent.log"

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from referent.terminal import say
+
 
 def albums(
     name: Annotated[
@@ -43,7 +45,11 @@ def albums(
     ] = None,
     rename: Annotated[str | None, typer.Option(help="Give the album another name.")] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Forget the album; no photo file is touched.")
+        bool,
+        typer.Option(
+            "--delete",
+            help="Forget the album and delete what was uploaded to it; no file in your folders.",
+        ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -53,21 +59,37 @@ def albums(
     Changes of folders and globs take effect with the next `referent index`.
     """
     from indexer.db.catalog import Catalog
-    from indexer.folders.albums import change_album, delete_album, list_albums, what_goes_with
+    from indexer.folders import own_folders
+    from indexer.folders.albums import (
+        change_album,
+        delete_album,
+        list_albums,
+        uploaded_photos,
+        what_goes_with,
+    )
     from indexer.settings import Settings
 
     changes = bool(add or drop or moved or include or exclude or drop_glob or rename)
     changes = changes or everything is not None
     if name is None and (changes or delete):
         raise typer.BadParameter("name the album that is to be changed", param_hint="NAME")
-    with Catalog.open(Settings()) as catalog:
+    settings = Settings()
+    with Catalog.open(settings) as catalog:
         if name is not None and delete:
+            with catalog.reading() as session:
+                uploaded = uploaded_photos(session, name)
+            taken = f"{uploaded:,} photos that were uploaded to it are deleted; " * bool(uploaded)
             if not yes:
-                typer.confirm(f"Forget the album {name!r}? Its photo files stay.", abort=True)
+                typer.confirm(
+                    f"Forget the album {name!r}? {taken}files in your folders stay.", abort=True
+                )
             with catalog.session() as session:
                 photos = delete_album(session, name)
-            typer.echo(
-                f"forgot the album {name!r} ({photos} photos); no file was touched", err=True
+            own_folders.sweep(catalog, settings)
+            say(
+                f"forgot the album {name!r} ({photos} photos); {taken}"
+                "no file in your folders was touched",
+                err=True,
             )
             return
         for folder in drop or () if name is not None and not yes else ():
@@ -102,7 +124,8 @@ def albums(
         typer.echo("no albums yet; make one with: referent index FOLDER")
         return
     for summary in summaries:
-        typer.echo(_described(summary))
+        for line in _described(summary):
+            say(line)
 
 
 albums.epilog = (  # type: ignore[attr-defined]
@@ -112,7 +135,7 @@ albums.epilog = (  # type: ignore[attr-defined]
 )
 
 
-def _described(summary: object) -> str:
+def _described(summary: object) -> list[str]:
     from indexer.folders.albums import AlbumSummary
 
     assert isinstance(summary, AlbumSummary)
@@ -133,4 +156,4 @@ def _described(summary: object) -> str:
     if summary.scanned_at is not None:
         when = datetime.fromtimestamp(summary.scanned_at).strftime("%Y-%m-%d %H:%M")
     lines.append(f"  scanned  {when}")
-    return "\n".join(lines)
+    return lines

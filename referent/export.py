@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from referent.terminal import say
+
 
 def export(
     run: Annotated[str, typer.Argument(help="The search run's id, from `referent search --json`.")],
@@ -31,7 +33,7 @@ def export(
             told = write_export(engine, run, chosen, out)
         except OSError as error:
             raise SearchError(f"cannot write {out}: {error.strerror or error}") from error
-    typer.echo(f"{out}: {told}")
+    say(f"{out}: {told}")
 
 
 export.epilog = (  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
@@ -15,6 +16,8 @@ from indexer.encoding.ingest import IndexReport, Progress
 from indexer.features.stats import Stats
 from indexer.features.verify import Verified
 from indexer.folders.offline import sentence
+from indexer.folders.printable import printable
+from referent.terminal import say
 
 FAILURES_SHOWN = 20
 # How often a line is written where stderr is no terminal.
@@ -61,7 +64,7 @@ class ProgressLine:
         """Tell how many are done."""
         self._bar.update(
             self._task,
-            description=f"{self.name}: {doing}",
+            description=escape(printable(f"{self.name}: {doing}")),
             completed=done,
             total=total,
             speed=more,
@@ -70,7 +73,7 @@ class ProgressLine:
         if self._plain and done and now - self._told_at >= LINE_S:
             self._told_at = now
             of = "" if total is None else f" of {total:,}"
-            sys.stderr.write(f"{self.name}: {doing}, {done:,}{of}{', ' * bool(more)}{more}\n")
+            say(f"{self.name}: {doing}, {done:,}{of}{', ' * bool(more)}{more}", err=True)
 
 
 def duration(seconds: float) -> str:

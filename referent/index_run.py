@@ -20,6 +20,7 @@ from indexer.features import maintenance, versions
 from indexer.features.stats import library_stats
 from indexer.features.store import FeatureStore
 from indexer.features.verify import verify
+from indexer.folders import own_folders
 from indexer.folders.albums import check_folder, ensure_album, find_album, list_albums
 from indexer.folders.watch import Only, watch_albums
 from indexer.settings import Settings
@@ -29,6 +30,7 @@ from model.predictor import Predictor
 from referent import index_output
 from referent.index_output import ProgressLine
 from referent.stopping import Stop
+from referent.terminal import say
 
 
 @dataclass
@@ -111,7 +113,7 @@ class Run:
 
     def watch(self, albums: Sequence[str]) -> None:
         """Index what changes, until stopped; with --json, a line of JSON for each look."""
-        sys.stderr.write(f"watching {', '.join(albums)}; Ctrl-C ends it\n")
+        say(f"watching {', '.join(albums)}; Ctrl-C ends it", err=True)
         for album, only in watch_albums(self.catalog, albums, stop=self.stop.event):
             report = self.index(album, only)
             if self.quiet:
@@ -171,14 +173,17 @@ class Run:
         store = FeatureStore.open(self.settings, self.catalog)
         forgotten = maintenance.forget_unneeded(self.catalog)
         removed = maintenance.collect(self.catalog, store)
+        swept = own_folders.sweep(self.catalog, self.settings)
         kept = f", {removed.kept_for_readers} kept for readers" * bool(removed.kept_for_readers)
         self._say(
             [
                 f"removed {removed.files:,} files ({removed.bytes / 1e6:,.1f} MB){kept}, "
                 f"forgot {forgotten:,} rows that no photo needs"
+                + f", removed {swept:,} folders of deleted albums and jobs"
+                * bool(swept)
             ]
         )
-        return {**removed.__dict__, "rows": forgotten}
+        return {**removed.__dict__, "rows": forgotten, "folders": swept}
 
     def stats(self) -> dict[str, Any]:
         """Count what the library holds."""
@@ -193,7 +198,8 @@ class Run:
 
     def _say(self, lines: Any) -> None:
         if not self.quiet:
-            typer.echo("\n".join(lines))
+            for line in lines:
+                say(line)
 
 
 def _changes(report: IndexReport) -> int:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from referent.terminal import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,9 +49,9 @@ def list_(
         typer.echo(json.dumps([job.as_json() for job in found]))
         return
     if not found:
-        typer.echo("no job is waiting or running" if not everything else "no jobs yet")
+        say("no job is waiting or running" if not everything else "no jobs yet")
     for job in found:
-        typer.echo(line_of(job))
+        say(line_of(job))
 
 
 @app.command(epilog="Example: `referent jobs show 3 --watch`")
@@ -65,7 +67,7 @@ def show(
     with _open() as catalog:
         job = jobs.get(catalog, job_id)
         while watch and not job.finished:
-            typer.echo(line_of(job), err=True)
+            say(line_of(job), err=True)
             time.sleep(1)
             job = jobs.get(catalog, job_id)
         failed = jobs.failures(catalog, job_id, limit=failures) if failures else []
@@ -75,11 +77,11 @@ def show(
         ]
         typer.echo(json.dumps({**job.as_json(), "failures": listed}))
     else:
-        typer.echo(line_of(job))
+        say(line_of(job))
         for one in failed:
-            typer.echo(f"  {one.path or 'photo that is gone'}: {one.reason}")
+            say(f"  {one.path or 'photo that is gone'}: {one.reason}")
         if job.failed > len(failed):
-            typer.echo(f"  and {job.failed - len(failed)} more (--failures {job.failed})")
+            say(f"  and {job.failed - len(failed)} more (--failures {job.failed})")
     if job.state == "failed":
         raise typer.Exit(1)
 
@@ -147,14 +149,14 @@ def start(
             from workers.inprocess import run_job
             from workers.logging import configure_logging
 
-            configure_logging(log_format="console", level="WARNING")  # stdout is the result
+            configure_logging(log_format="console", level="WARNING", file=settings.log_file)
             job = run_job(
                 settings,
                 catalog,
                 job.id,
-                on_progress=lambda now: typer.echo(line_of(now), err=True),
+                on_progress=lambda now: say(line_of(now), err=True),
             )
-    typer.echo(json.dumps(job.as_json()) if as_json else line_of(job))
+    _answer(job, as_json)
     if job.state == "failed":
         raise typer.Exit(1)
 
@@ -162,7 +164,7 @@ def start(
 def _change(job_id: int, as_json: bool, act: Callable[[Catalog, int], JobView]) -> None:
     with _open() as catalog:
         job = act(catalog, job_id)
-    typer.echo(json.dumps(job.as_json()) if as_json else line_of(job))
+    _answer(job, as_json)
 
 
 @app.command(epilog="Example: `referent jobs pause 3`")
@@ -195,6 +197,13 @@ def retry(job_id: Number, as_json: Json = False) -> None:
     from indexer.jobs import jobs
 
     _change(job_id, as_json, jobs.retry)
+
+
+def _answer(job: JobView, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(job.as_json()))
+    else:
+        say(line_of(job))
 
 
 def line_of(job: JobView) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from referent.terminal import say
+
 app = typer.Typer(
     help="Make, list and revoke keys of the HTTP API.",
     epilog="Example: `referent keys create phone --scope read`, `referent keys list`, "
@@ -32,8 +34,8 @@ def create(
 
     with Catalog.open(Settings()) as catalog:
         key = create_key(catalog, name, scope or ["read"])
-    typer.echo(key)
-    typer.echo("keep it: only a hash of it is stored", err=True)
+    say(key)
+    say("keep it: only a hash of it is stored", err=True)
 
 
 @app.command("list", epilog="Example: `referent keys list --json`")
@@ -49,11 +51,11 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         typer.echo(json.dumps([asdict(key) for key in found], indent=2))
         return
     if not found:
-        typer.echo("no keys yet; make one with: referent keys create NAME --scope read")
+        say("no keys yet; make one with: referent keys create NAME --scope read")
     for key in found:
         used = f"used {_day(key.last_used_at)}" if key.last_used_at else "never used"
         state = f"revoked {_day(key.revoked_at)}" if key.revoked_at else used
-        typer.echo(f"{key.id:>4}  {key.name:<24} {','.join(key.scopes):<12} {state}")
+        say(f"{key.id:>4}  {key.name:<24} {','.join(key.scopes):<12} {state}")
 
 
 @app.command(epilog="Example: `referent keys revoke 3`")
@@ -65,7 +67,7 @@ def revoke(key_id: Annotated[int, typer.Argument(help="Its number, from the list
 
     with Catalog.open(Settings()) as catalog:
         key = revoke_key(catalog, key_id)
-    typer.echo(f"revoked key {key.id} ({key.name})")
+    say(f"revoked key {key.id} ({key.name})")
 
 
 def _day(when: float | None) -> str:

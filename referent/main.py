@@ -12,6 +12,7 @@ from importlib import import_module
 import typer
 
 from model.errors import ReferentError
+from referent.terminal import say
 
 # (command, module, function); a module may instead hold a typer app, registered as a group.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -57,15 +58,24 @@ _register()
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on stderr and exit status 2."""
+    """Run the command line; a user's error is one line on stderr and exit status 2.
+
+    A fault that nobody foresaw is one line as well, with status 70; its trace goes to a file.
+    """
     try:
         app()
     except ReferentError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept\n")
         sys.exit(130)
+    except Exception as error:
+        from referent.faults import told
+
+        status, line = told(error)
+        say(f"error: {line}", err=True)
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.terminal import say
+
 if TYPE_CHECKING:
     from indexer.jobs.jobs import JobView
 
@@ -59,7 +61,6 @@ def matte(
     from workers.inprocess import run_job
     from workers.logging import configure_logging
 
-    configure_logging(log_format="console", level="ERROR")  # stdout is the command's result
     given = Path(background) if background is not None and background != BLUR else None
     picture = str(given.resolve()) if given is not None and given.is_file() else None
     options = Options(
@@ -83,6 +84,7 @@ def matte(
     if zipped:
         _unpack(out, folder, None if overwrite else expression)
     settings = Settings()
+    configure_logging(log_format="console", level="ERROR", file=settings.log_file)
     with Catalog.open(settings) as catalog:
         job = jobs.create(
             catalog,
@@ -131,13 +133,15 @@ matte.epilog = (  # type: ignore[attr-defined]
 
 def _bar(*, quiet: bool) -> Any:
     """Shows a job's progress on stderr where a person looks."""
+    from indexer.folders.printable import printable
+
     shown = [""]
 
     def tell(job: JobView) -> None:
         line = f"{job.done + job.failed:,} of {job.total:,} photos" if job.total is not None else ""
         line = line or job.message or "reading the index"
         if not quiet and sys.stderr.isatty() and line != shown[0]:
-            sys.stderr.write("\r\x1b[K" + ("" if job.finished else line))
+            sys.stderr.write("\r\x1b[K" + ("" if job.finished else printable(line)))
             sys.stderr.flush()
             shown[0] = line
 
@@ -157,15 +161,15 @@ def _check(job: JobView) -> None:
 
 
 def _tell(result: dict[str, Any], failures: list[Any]) -> None:
-    typer.echo(str(result["sentence"]))
+    say(str(result["sentence"]))
     for note in result["notes"]:
-        typer.echo(note, err=True)
+        say(note, err=True)
     if result["matched"]:
         parts = [f"{result['written']:,} cut-outs in {result['out']}"]
         parts += [f"{result[name]:,} {name}" for name in ("failed", "skipped") if result[name]]
-        typer.echo(", ".join(parts))
+        say(", ".join(parts))
     for one in failures:
-        typer.echo(f"{one.path or 'a photo that is gone'}: {one.reason}", err=True)
+        say(f"{one.path or 'a photo that is gone'}: {one.reason}", err=True)
 
 
 def _unpack(archive: Path, folder: Path, expression: str | None) -> None:

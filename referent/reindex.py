@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.terminal import say
+
 if TYPE_CHECKING:
     from indexer.db.catalog import Catalog
     from indexer.jobs.jobs import JobView
@@ -48,7 +50,7 @@ def reindex(
     if not (model or rollback or drop_old):
         raise ReindexRefused("name the model to change to (--model NAME), or use --rollback")
     settings = Settings()
-    configure_logging(log_format="console", level="WARNING")  # stdout is the command's result
+    configure_logging(log_format="console", level="WARNING", file=settings.log_file)
     stop = Stop()
     results: list[dict[str, Any]] = []
     failed = False
@@ -87,7 +89,7 @@ def reindex(
     if as_json:
         typer.echo(json.dumps(results))
     for result in [] if as_json else results:
-        typer.echo(_line(result))
+        say(_line(result))
     if stop.asked():
         raise typer.Exit(130)
     if failed:
@@ -115,7 +117,7 @@ def _albums(catalog: Catalog, name: str) -> list[tuple[str, int]]:
 def _tell(job: JobView) -> None:
     from referent.jobs import line_of
 
-    typer.echo(line_of(job), err=True)
+    say(line_of(job), err=True)
 
 
 def _line(result: dict[str, Any]) -> str:

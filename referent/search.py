@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.terminal import say, write_paths
+
 if TYPE_CHECKING:
     from search_api.search.decisions import Decision
     from search_api.search.engine import Engine
@@ -32,6 +34,10 @@ def search(
     ] = DEFAULT_TOP,
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the files' paths, one a line.")
+    ] = False,
+    print0: Annotated[
+        bool,
+        typer.Option("--print0", "-0", help="Print only the paths, each ended by NUL (xargs -0)."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
     out: Annotated[
@@ -112,28 +118,28 @@ def search(
             "run": run,
         },
     )
+    paths = paths or print0
     engine = Engine.open(Settings())
     try:
         done = _run(engine, query, quiet=as_json or paths)
         wanted = [*done.matched[: top or None], *done.rejected]
         watch = Stopwatch()
         with watch.stage("render"):
-            fingerprint = _masks_fingerprint(engine, done)
+            fingerprints = _fingerprints(engine, done)
             shown = show(
-                engine, wanted, fingerprint, max_side_px=None, masks=not paths or out is not None
+                engine, wanted, fingerprints, max_side_px=None, masks=not paths or out is not None
             )
         timings = {**done.timings, "render": watch.as_json()["render"]}
         by_photo = {decision.photo_id: decision for decision in wanted}
         failed = 0
         pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
         if out is not None:
-            failed = _write(engine, out, query, done, pairs, fingerprint)
+            failed = _write(engine, out, query, done, pairs, fingerprints)
         if as_json:
             typer.echo(json.dumps(_as_json(query, done, pairs, timings), ensure_ascii=True))
         elif paths:
-            for hit in shown:
-                if hit.accepted:
-                    typer.echo(_shown_file(hit))
+            files = [hit.photo.file for hit in shown if hit.accepted]
+            write_paths(files, end=b"\0" if print0 else b"\n")
         else:
             _print_table(query, done, shown)
         if paths:
@@ -151,7 +157,7 @@ def search(
 search.epilog = (  # type: ignore[attr-defined]
     'Example: `referent search "kid in blue"`, '
     '`referent search "everyone except the man in white" --mode exhaustive --out found`, '
-    '`referent search "dog" --path "2024/**" --paths`'
+    '`referent search "dog" --path "2024/**" -0 | xargs -0 ls`'
 )
 
 
@@ -225,10 +231,10 @@ def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
     raise AssertionError("a search ends with Done")
 
 
-def _masks_fingerprint(engine: Engine, done: Done) -> str:
+def _fingerprints(engine: Engine, done: Done) -> dict[str, str]:
     from search_api.search import runs
 
-    return runs.load(engine.catalog, done.run_id).fingerprints.get("masks", "")
+    return runs.load(engine.catalog, done.run_id).fingerprints
 
 
 def _write(
@@ -237,23 +243,19 @@ def _write(
     query: Query,
     done: Done,
     pairs: list[tuple[ShownHit, Decision]],
-    fingerprint: str,
+    fingerprints: dict[str, str],
 ) -> int:
     """Write the folder; how many photos could not be drawn."""
     from search_api.show.folder import write_folder
 
-    written = write_folder(engine, folder, query.expression, done.coverage, pairs, fingerprint)
+    written = write_folder(engine, folder, query.expression, done.coverage, pairs, fingerprints)
     typer.echo(
         f"wrote {len(written.overlays)} overlays, {len(written.masks)} masks and {written.sheet}",
         err=True,
     )
     for path, reason in written.failures:
-        typer.echo(f"not drawn: {path}: {reason}", err=True)
+        say(f"not drawn: {path}: {reason}", err=True)
     return len(written.failures)
-
-
-def _shown_file(hit: ShownHit) -> str:
-    return str(hit.photo.file).encode("utf-8", "backslashreplace").decode()
 
 
 def _as_json(
@@ -262,9 +264,11 @@ def _as_json(
     pairs: list[tuple[ShownHit, Decision]],
     timings: dict[str, float],
 ) -> dict[str, Any]:
+    from indexer.folders.printable import shown_file
+
     def out(hit: ShownHit) -> dict[str, Any]:
         return {
-            "path": _shown_file(hit),
+            "path": shown_file(hit.photo.file),
             "album": hit.photo.album,
             "photo": hit.photo.id,
             "width": hit.photo.width,
@@ -296,6 +300,8 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from indexer.folders.printable import printable
+
     console = Console()
     several = len({hit.photo.album for hit in shown}) > 1
     for accepted in (True, False):
@@ -312,7 +318,7 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
             if hit.vanished:
                 name += " (file is gone)"
             box = ", ".join(str(v) for v in hit.box) if hit.box else "" if accepted else "rejected"
-            table.add_row(escape(name), f"{hit.confidence:.3f}", box)
+            table.add_row(escape(printable(name)), f"{hit.confidence:.3f}", box)
         console.print(table)
     more = len(done.matched) - sum(hit.accepted for hit in shown)
     if more > 0:
@@ -321,4 +327,4 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     took = f"[dim]{judge}{done.timings['total']:,.0f} ms[/]"
     console.print(f"{escape(done.coverage.sentence())} {took}")
     for note in done.notes:
-        console.print(f"[yellow]{escape(note.text)}[/]")
+        console.print(f"[yellow]{escape(printable(note.text))}[/]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -102,13 +103,16 @@ def referent(
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Terminal:
+) -> Iterator[Terminal]:
     """The command line over the `library` of the test's own module."""
     settings: Settings = request.getfixturevalue("library").settings
     monkeypatch.setenv("REFERENT_HOME", str(settings.home))
     monkeypatch.setenv("REFERENT_MODEL", settings.model)
     monkeypatch.setenv("COLUMNS", "120")
-    return Terminal(capsys, monkeypatch)
+    log = logging.getLogger()
+    before = log.handlers[:], log.level
+    yield Terminal(capsys, monkeypatch)
+    log.handlers[:], log.level = before  # a command's own would write to this test's stderr
 
 
 @contextmanager
@@ -143,7 +147,7 @@ def database_url(
         url: str = request.getfixturevalue("postgres_url")
         monkeypatch.setenv("REFERENT_DATABASE_URL", url)
         return url
-    return settings.database_url
+    return settings.database_url.get_secret_value()
 
 
 @pytest.fixture(scope="session")

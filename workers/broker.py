@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 def connect(settings: Settings) -> redis.Redis:
     """A client with short timeouts; it connects when it is first used."""
     return redis.Redis.from_url(
-        settings.redis_url,
+        settings.redis_url.get_secret_value(),
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         health_check_interval=30,
@@ -51,7 +51,7 @@ def queue_lengths(settings: Settings) -> Mapping[str, int]:
 
 def unreachable(settings: Settings, error: Exception) -> BrokerUnreachable:
     """The error for a broker that does not answer; a password in its URL is not shown."""
-    place = settings.redis_url.rpartition("@")[2]
+    place = settings.redis_url.get_secret_value().rpartition("@")[2]
     return BrokerUnreachable(
         f"Redis at {place} does not answer ({error}): start it, or set REFERENT_REDIS_URL"
     )

@@ -26,7 +26,7 @@ def make_app(settings: Settings) -> Celery:
     """
     app = Celery("referent", set_as_current=False)
     app.conf.update(
-        broker_url=settings.redis_url,
+        broker_url=settings.redis_url.get_secret_value(),
         task_serializer="json",
         accept_content=["json"],
         result_serializer="json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from indexer.errors import JobParametersInvalid
 from indexer.features.store import FeatureStore
+from indexer.folders.own_folders import made_folder
 from indexer.folders.own_output import make_room
 from search_api.search.engine import Engine
 from search_api.show.exports import FORMS, write_export
@@ -24,7 +25,7 @@ def export_run(turn: Turn) -> Outcome:
         )
     store = FeatureStore.open(turn.settings, turn.catalog)
     engine = Engine(turn.settings, turn.catalog, store, turn.models.get(turn.settings.model))
-    folder = turn.settings.exports_dir / f"export-{turn.job.id}"
+    folder = made_folder(turn.catalog, turn.settings, "export", turn.job.id)
     make_room(turn.settings.exports_dir, folder / NAMES[form])
     told = write_export(engine, str(run_id), str(form), folder / NAMES[form])
     return Outcome("done", {"run": run_id, "folder": folder.name, "written": told})

@@ -15,6 +15,7 @@ from search_api.search.engine import Engine
 from search_api.search.query import Query
 from search_api.show import manifest, matte
 from search_api.show.archive import folder_of_job
+from search_api.show.chosen import Chosen
 from workers.logging import logger
 from workers.work import MORE, WAIT, Outcome, Turn
 
@@ -26,12 +27,13 @@ STATE = ".run.json"
 def cut_out_matches(turn: Turn) -> Outcome:
     """Cut out the matches of a run, or of an exhaustive search that the job makes first.
 
-    Parameters of the job: ``run`` (an ended search run) or ``query`` (as `query.Query`), ``photos``
-    (ids, a selection), ``options`` (as `matte.Options`), ``out`` (a folder of this machine, by
-    default the job's own below the exports folder).
+    Parameters of the job: ``run`` (an ended search run) or ``query`` (as `query.Query`), which of
+    its matches (``photos``, ``least``, ``wrong``, as `chosen.Chosen`), ``options`` (as
+    `matte.Options`), ``out`` (a folder of this machine, by default the job's own below the exports
+    folder).
     """
     parameters = turn.job.parameters
-    folder = folder_of_job(turn.settings, turn.job)
+    folder = folder_of_job(turn.catalog, turn.settings, turn.job)
     options = matte.Options(**parameters.get("options", {}))
     options.look()  # a background that cannot be used ends the job before its work
     if turn.job.expression and not options.overwrite:
@@ -42,7 +44,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
     if run_id is None:
         return _ended_early(turn)
     run = runs.load(turn.catalog, run_id)
-    items = matte.plan(engine, run, options, parameters.get("photos"))
+    items = matte.plan(engine, run, options, _chosen(parameters))
     # With --overwrite only what this job itself wrote before a break need not be written again.
     before = manifest.read_entries(folder, journal_only=options.overwrite)
     # What failed in an earlier turn of this job is not tried again in each of the next ones.
@@ -66,6 +68,15 @@ def cut_out_matches(turn: Turn) -> Outcome:
         manifest.write_manifest(folder, run, asdict(options), entries)
     (folder / STATE).unlink(missing_ok=True)
     return Outcome("done", _result(run, folder, entries))
+
+
+def _chosen(parameters: dict[str, Any]) -> Chosen:
+    photos = parameters.get("photos")
+    return Chosen(
+        least=parameters.get("least"),
+        photos=None if photos is None else frozenset(photos),
+        wrong=bool(parameters.get("wrong", False)),
+    )
 
 
 def _note_failure(turn: Turn, entry: manifest.Entry) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from indexer.features import maintenance
 from indexer.features import verify as verification
 from indexer.features.store import FeatureStore
+from indexer.folders import own_folders
 from indexer.jobs import jobs
 from workers.work import WAIT, Outcome, Turn
 
@@ -18,6 +19,7 @@ def compact(turn: Turn) -> Outcome:
     if turn.should_stop():
         return WAIT
     removed = maintenance.collect(turn.catalog, store)
+    own_folders.sweep(turn.catalog, turn.settings)
     return Outcome("done", {"merged": asdict(merged), "removed": asdict(removed)})
 
 

@@ -159,7 +159,8 @@ def _end(
 def _broken(catalog: Catalog, place: slots.Place, error: Exception) -> Step:
     """A fault that nobody foresaw: write it down, and give the job up after some of them."""
     log.exception("turn broke")
-    reason = f"{type(error).__name__}: {error}"
+    # Only its kind: a client reads the message, and a fault's own words may hold anything.
+    reason = f"something unexpected happened ({type(error).__name__})"
     try:
         attempts = slots.count_attempt(catalog, place, reason)
         if attempts >= ATTEMPTS_MAX:

@@ -34,7 +34,7 @@ from indexer.db.clock import clock
 from indexer.db.dberrors import explain
 from indexer.db.migrate import migrate
 from indexer.db.names import comparable
-from indexer.db.tables import Album, ModelVersion, Photo
+from indexer.db.tables import Album, ModelVersion, Photo, revision_step
 from indexer.errors import CatalogReadOnly, UnknownAlbum
 from indexer.settings import Settings
 
@@ -56,7 +56,7 @@ class Catalog:
             where: the settings, or an SQLAlchemy URL.
             timeout_s: wait for another writer's lock; default `Settings.database_timeout_s`.
         """
-        address = where.database_url if isinstance(where, Settings) else where
+        address = where.database_url.get_secret_value() if isinstance(where, Settings) else where
         if timeout_s is None:
             timeout_s = where.database_timeout_s if isinstance(where, Settings) else 30.0
         self.url: URL = _with_driver(make_url(address))
@@ -213,7 +213,8 @@ def album_named(session: Session, name: str) -> Album:
 
 def touch(session: Session, album_id: int) -> None:
     """Count up an album's revision: its photos or features changed, caches must look again."""
-    session.execute(update(Album).where(Album.id == album_id).values(revision=Album.revision + 1))
+    grown = Album.revision + revision_step()
+    session.execute(update(Album).where(Album.id == album_id).values(revision=grown))
 
 
 def model_version(

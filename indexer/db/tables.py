@@ -11,6 +11,7 @@ blake2b-160 over a file's bytes, 40 hexadecimal digits.
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,19 @@ from indexer.db.clock import clock
 
 # SQLite numbers rows by itself only when the column is exactly INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
+# Without it SQLite gives a deleted row's number to the next one, and whatever still goes by that
+# number (a browser's picture, a folder of cut-outs) would be taken for the new row's.
+_NEVER_AGAIN = {"sqlite_autoincrement": True}
+_REVISION_STEP = 1 << 20
+
+
+def revision_step() -> int:
+    """By how much an album's revision grows.
+
+    At random: a catalog brought back from a backup counts on from where it was, and must not meet
+    what was cached under the numbers of its lost future.
+    """
+    return 1 + secrets.randbelow(_REVISION_STEP)
 
 
 class Base(DeclarativeBase):
@@ -69,12 +83,13 @@ class Album(Base):
     """The photos that one search runs over; ``settings`` holds include and exclude globs."""
 
     __tablename__ = "albums"
+    __table_args__ = (_NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(255), unique=True)
     created_at: Mapped[float] = mapped_column(default=clock())
     settings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    # Counts up with every change of the album's photos or features: caches compare it.
-    revision: Mapped[int] = mapped_column(default=0, server_default="0")
+    # Grows with every change of the album's photos or features; caches compare it.
+    revision: Mapped[int] = mapped_column(default=revision_step, server_default="0")
 
 
 class Root(Base):
@@ -85,7 +100,7 @@ class Root(Base):
     """
 
     __tablename__ = "roots"
-    __table_args__ = (UniqueConstraint("album_id", "path"),)
+    __table_args__ = (UniqueConstraint("album_id", "path"), _NEVER_AGAIN)
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     album_id: Mapped[int] = _owner("albums.id")
     path: Mapped[bytes]  # absolute
@@ -109,6 +124,7 @@ class Photo(Base):
         Index("ix_photos_album_id_taken_at_id", "album_id", "taken_at", "id"),
         Index("ix_photos_album_id_status_id", "album_id", "status", "id"),
         Index("ix_photos_content_hash", "content_hash"),
+        _NEVER_AGAIN,
     )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     album_id: Mapped[int] = _owner("albums.id")
@@ -140,6 +156,7 @@ class ModelVersion(Base):
     """A model by its tiers' chained fingerprints; ``key`` is their digest, for uniqueness."""
 
     __tablename__ = "model_versions"
+    __table_args__ = (_NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     key: Mapped[str] = mapped_column(String(40), unique=True)
@@ -164,6 +181,7 @@ class IndexVersion(Base):
             sqlite_where=text("state = 'serving'"),
             postgresql_where=text("state = 'serving'"),
         ),
+        _NEVER_AGAIN,
     )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     album_id: Mapped[int] = _owner("albums.id")
@@ -180,6 +198,7 @@ class Segment(Base):
     __table_args__ = (
         Index("ix_segments_fingerprint_state", "fingerprint", "state"),
         Index("ix_segments_state_lease_until", "state", "lease_until"),
+        _NEVER_AGAIN,
     )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     tier: Mapped[str] = mapped_column(String(32))
@@ -230,6 +249,7 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_state_id", "state", "id"),
         Index("ix_jobs_album_id_id", "album_id", "id"),
+        _NEVER_AGAIN,
     )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
@@ -284,12 +304,35 @@ class JobFailure(Base):
     __table_args__ = (
         UniqueConstraint("job_id", "photo_id"),
         Index("ix_job_failures_job_id_id", "job_id", "id"),
+        _NEVER_AGAIN,
     )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     job_id: Mapped[int] = _owner("jobs.id")
     photo_id: Mapped[int | None] = _owner("photos.id", nullable=True, index=True)
     reason: Mapped[str]
     attempts: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class OwnFolder(Base):
+    """A folder that the library made: an album's uploads, or what a job wrote.
+
+    ``kind`` is uploads, matte or export; ``owner_id`` the album's or the job's number, None when it
+    is nobody's any more. No foreign key: the row outlives its owner, so that what a crash or an
+    absent disk left is swept (`indexer.folders.own_folders`). ``name`` holds a random part.
+    """
+
+    __tablename__ = "own_folders"
+    __table_args__ = (
+        UniqueConstraint("kind", "owner_id"),
+        UniqueConstraint("kind", "name"),
+        _NEVER_AGAIN,
+    )
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str]
+    owner_id: Mapped[int | None]
+    created_at: Mapped[float] = mapped_column(default=clock())
+    swept_at: Mapped[float | None]
 
 
 class SearchRun(Base):
@@ -338,7 +381,7 @@ class Mark(Base):
     """A user's verdict on a photo for an expression: right, wrong, wrong_mask or missed."""
 
     __tablename__ = "marks"
-    __table_args__ = (UniqueConstraint("photo_id", "expression"),)
+    __table_args__ = (UniqueConstraint("photo_id", "expression"), _NEVER_AGAIN)
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     photo_id: Mapped[int] = _owner("photos.id")
     expression: Mapped[str] = mapped_column(String(500))
@@ -360,6 +403,7 @@ class ApiKey(Base):
     """A key of the HTTP API; only its hash is kept."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (_NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     hash: Mapped[str] = mapped_column(String(128), unique=True)

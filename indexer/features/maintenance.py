@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.owner import is_gone, new_owner
-from indexer.db.tables import Album, FeatureRow, Photo, Segment
+from indexer.db.tables import Album, FeatureRow, Photo, Segment, revision_step
 from indexer.features import vector_file
 from indexer.features.segment import read_header
 from indexer.features.store import FeatureStore, Part, Written, insert_missing, temporary_of
@@ -183,7 +183,7 @@ def _retire(session: Session, segment_ids: Sequence[int] | dict[int, str]) -> No
 
 def touch_all(session: Session) -> None:
     """Let every album's caches look again: rows have moved."""
-    session.execute(update(Album).values(revision=Album.revision + 1))
+    session.execute(update(Album).values(revision=Album.revision + revision_step()))
 
 
 def _blocks(

@@ -80,7 +80,12 @@ def read_manifest(path: Path) -> Manifest:
     except FileNotFoundError as error:
         raise VectorFileDamaged("there is none yet") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VectorFileDamaged(f"its manifest cannot be read ({error})") from error
+        raise VectorFileDamaged(f"its manifest cannot be read ({_why(error)})") from error
+
+
+def _why(error: Exception) -> str:
+    """Without the file's path, which the words of the system and of FAISS hold: clients read it."""
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 # By file as it was when it was mapped.
@@ -107,7 +112,7 @@ def read_index(path: Path, manifest: Manifest) -> Any:
             raise VectorFileDamaged("its bytes have changed")
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     except (OSError, RuntimeError) as error:
-        raise VectorFileDamaged(f"it cannot be read ({error})") from error
+        raise VectorFileDamaged(f"it cannot be read ({_why(error)})") from error
     if index.ntotal != manifest.rows * manifest.vectors or index.d != manifest.dimensions:
         raise VectorFileDamaged("it does not hold what its manifest says")
     _mapped[key] = index

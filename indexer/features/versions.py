@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog, model_version, touch
 from indexer.db.clock import clock
-from indexer.db.tables import Album, FeatureRow, IndexVersion, ModelVersion, Segment
+from indexer.db.tables import Album, FeatureRow, IndexVersion, ModelVersion, Segment, revision_step
 from indexer.errors import VersionConflict
 
 # Tiers that are cached; "head" has a fingerprint but no data.
@@ -226,7 +226,7 @@ def drop(catalog: Catalog, version_id: int) -> int:
             .where(Segment.fingerprint.in_(mine), Segment.state == "live")
             .values(state="retired", retired_at=clock())
         )
-        session.execute(update(Album).values(revision=Album.revision + 1))
+        session.execute(update(Album).values(revision=Album.revision + revision_step()))
         return int(forgotten or 0)
 
 

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session, aliased
 from indexer.db import catalog
 from indexer.db.catalog import album_named, count_by_status
 from indexer.db.names import comparable, comparable_path
-from indexer.db.tables import Album, Mark, Photo, Root
+from indexer.db.tables import Album, Mark, OwnFolder, Photo, Root, revision_step
 from indexer.errors import AlbumExists, FolderError, UnknownGlob
+from indexer.folders import own_folders
 from indexer.folders.moved import carry_from, move_root
 
 
@@ -69,13 +70,8 @@ def ensure_album(
         if not places:
             return album_named(session, name or "")
         album = _new_album(session, name or _free_name(session, places[0]))
-    roots = session.scalars(select(Root).where(Root.album_id == album.id))
-    known = {root.path: root for root in roots}
-    for place in dict.fromkeys(places):
-        if place in known:
-            known[place].follow_links = True
-        else:
-            session.add(Root(album_id=album.id, path=place, mounts=[], follow_links=True))
+    for place in places:
+        ensure_root(session, album.id, place, follow_links=True)
     _add_globs(album, include, exclude)
     if everything is not None:
         album.settings = {**album.settings, "everything": everything}
@@ -89,18 +85,38 @@ def find_album(session: Session, places: Sequence[bytes], name: str | None) -> A
         return catalog.find_album(session, name)
     if not places:
         return None
-    query = select(Album).join(Root).where(Root.path == places[0]).order_by(Album.id)
-    return session.scalars(query).first()
+    roots = session.execute(select(Root.path, Root.album_id).order_by(Root.album_id)).all()
+    owner = next((album for path, album in roots if _is_same(path, places[0])), None)
+    return None if owner is None else session.get(Album, owner)
+
+
+def ensure_root(session: Session, album_id: int, place: bytes, *, follow_links: bool) -> Root:
+    """The album's root of a folder, whichever links it was named by; made if need be.
+
+    Args:
+        follow_links: whether links in it may lead out of it, from now on.
+    """
+    for root in session.scalars(select(Root).where(Root.album_id == album_id).order_by(Root.id)):
+        if _is_same(root.path, place):
+            if root.follow_links != follow_links:
+                root.follow_links = follow_links
+            return root
+    root = Root(album_id=album_id, path=place, mounts=[], follow_links=follow_links)
+    session.add(root)
+    session.flush()
+    return root
 
 
 def check_folder(folder: Path | bytes) -> bytes:
-    """A folder's absolute path as bytes, when it is one that can be listed.
+    """A folder's own path as bytes, links resolved, when it is one that can be listed.
+
+    The same folder by two names would be two roots, and its photos doubled.
 
     Raises:
         FolderError: it is not; the message says why.
     """
-    place = as_on_disk(os.path.abspath(os.fsencode(folder)))  # noqa: PTH100 - bytes; links are kept
-    shown = _shown(place)
+    place = as_on_disk(os.path.realpath(os.fsencode(folder)))
+    shown = _shown(os.fsencode(folder))
     try:
         with os.scandir(place):
             return place
@@ -151,7 +167,7 @@ def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
     photos = session.scalar(select(func.count()).select_from(Photo).where(Photo.root_id == root.id))
     carry_from(session, root)
     session.delete(root)
-    album.revision += 1
+    album.revision += revision_step()
     return photos or 0
 
 
@@ -187,15 +203,15 @@ def folder_moved(session: Session, album: Album, old: Path | bytes, new: Path | 
     """
     root = _root_at(session, album, old)
     moved = move_root(session, root, check_folder(new))
-    album.revision += 1
+    album.revision += revision_step()
     return moved
 
 
 def _root_at(session: Session, album: Album, folder: Path | bytes) -> Root:
-    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes
+    place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes; it may be gone
     roots = session.scalars(select(Root).where(Root.album_id == album.id)).all()
     for root in roots:
-        if comparable_path(root.path) == comparable_path(place):
+        if _is_same(root.path, place):
             return root
     names = ", ".join(_shown(root.path) for root in roots)
     raise FolderError(f"{_shown(place)} is no folder of the album {album.name!r} ({names})")
@@ -249,8 +265,11 @@ def change_album(
 
 
 def delete_album(session: Session, name: str) -> int:
-    """Forget an album with its rows, jobs and searches; files stay, and so do features that other
-    albums share (``referent index --gc`` collects what none needs).
+    """Forget an album with its rows, jobs and searches, and leave what the library made for it
+    (uploads, cut-outs, exports) to `own_folders.sweep`, which the caller runs after the commit.
+
+    The user's folders stay, and so do features until ``referent index --gc`` collects what none
+    needs.
 
     Returns:
         How many photos it had.
@@ -258,6 +277,7 @@ def delete_album(session: Session, name: str) -> int:
         UnknownAlbum.
     """
     album = album_named(session, name)
+    own_folders.let_go(session, album.id)
     photos = session.scalar(
         select(func.count())
         .select_from(Photo)
@@ -265,6 +285,30 @@ def delete_album(session: Session, name: str) -> int:
     )
     session.execute(delete(Album).where(Album.id == album.id))
     return photos or 0
+
+
+def uploaded_photos(session: Session, name: str) -> int:
+    """How many photos lie in the album's own folder, and go with the album.
+
+    Raises:
+        UnknownAlbum.
+    """
+    album = album_named(session, name)
+    uploads = session.scalar(
+        select(OwnFolder.name).where(OwnFolder.kind == "uploads", OwnFolder.owner_id == album.id)
+    )
+    if uploads is None:
+        return 0
+    roots = session.execute(select(Root.id, Root.path).where(Root.album_id == album.id))
+    own = [number for number, path in roots if path.endswith(os.fsencode(f"/uploads/{uploads}"))]
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(Photo)
+            .where(Photo.root_id.in_(own), Photo.deleted_at.is_(None))
+        )
+        or 0
+    )
 
 
 def list_albums(session: Session, name: str | None = None) -> list[AlbumSummary]:
@@ -305,6 +349,11 @@ def summarise(session: Session, album: Album) -> AlbumSummary:
         if None not in scans
         else None,
     )
+
+
+def _is_same(path: bytes, place: bytes) -> bool:
+    paths = (path, place), (os.path.realpath(path), os.path.realpath(place))
+    return any(comparable_path(one) == comparable_path(other) for one, other in paths)
 
 
 def _new_album(session: Session, name: str) -> Album:

@@ -71,7 +71,7 @@ def hits_out(
     server: Server, run: Run, decisions: Sequence[Decision], first_rank: int
 ) -> list[HitOut]:
     """Decisions of a run, ready for the API."""
-    shown = show(server.engine, decisions, run.fingerprints.get("masks", ""), first_rank=first_rank)
+    shown = show(server.engine, decisions, run.fingerprints, first_rank=first_rank)
     return [HitOut.of(hit) for hit in shown]
 
 
@@ -83,7 +83,7 @@ def mask_of(server: Server, run_id: str, photo_id: int, side: int | None) -> Mas
     """
     run, hit = runs.one_hit(server.engine.catalog, run_id, photo_id)
     photo = one_photo(server.engine.catalog, photo_id)
-    mask, scale = render(server.engine, photo, hit.decision, run.fingerprints["masks"], side)
+    mask, scale = render(server.engine, photo, hit.decision, run.fingerprints, side)
     height, width = mask.array.shape
     return MaskOut(
         width=width,

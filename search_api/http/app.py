@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +20,7 @@ from indexer.settings import Settings
 from search_api.errors import RefusedToStart
 from search_api.http import keys
 from search_api.http.conditional import Conditional
+from search_api.http.deps import known_parameters
 from search_api.http.forwarded import Forwarded
 from search_api.http.guard import Guard
 from search_api.http.limits import BodyLimit, Slots
@@ -36,6 +37,9 @@ from search_api.search.engine import Engine
 STATIC = Path(__file__).parent / "static"
 # Thumbnails, masks and uploads wait for each other, not for searches.
 PICTURES_WAITING = 512
+# Zips and exports that are made at once; a slow client holds one for as long as it takes.
+DOWNLOADS = 8
+DOWNLOADS_WAITING = 64
 
 
 def create_app(
@@ -113,8 +117,8 @@ def create_app(
     )
     app.state.server = server
     for module in (search, photos, albums, matte, jobs, exports, marks):
-        app.include_router(module.router, prefix="/v1")
-    app.include_router(system.router)
+        app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])
+    app.include_router(system.router, dependencies=[Depends(known_parameters)])
     app.include_router(system.health)
     _mount_page(app)
     install(app)
@@ -140,11 +144,14 @@ def _server(
     return Server(
         engine=engine,
         limits=limits,
-        sessions=Sessions.open(settings.home, limits.session_secret, limits.session_hours * 3600),
+        sessions=Sessions.open(
+            settings.home, limits.session_secret.get_secret_value(), limits.session_hours * 3600
+        ),
         trust=trust,
         wake=wake,
         searches=searches,
         pictures=Slots(max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s),
+        downloads=Slots(DOWNLOADS, DOWNLOADS_WAITING, limits.search_wait_s),
         metrics=Metrics(engine.catalog, searches),
     )
 

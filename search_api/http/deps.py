@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, APIKeyHeader
 
-from search_api.errors import Forbidden, Unauthenticated
+from search_api.errors import BadQuery, Forbidden, Unauthenticated
 from search_api.http.keys import LOOPBACK, Principal, Scope, authenticate, principal_of
 from search_api.http.sessions import COOKIE
 from search_api.http.state import Server
@@ -58,6 +59,33 @@ def principal(
 
 
 PrincipalDep = Annotated[Principal, Depends(principal)]
+
+
+def known_parameters(request: Request) -> None:
+    """Refuse what a path does not take: a parameter that is ignored looks as if it had worked.
+
+    Raises:
+        BadQuery: names it, and those that there are.
+    """
+    if not request.query_params:
+        return
+    known = _parameters_of(request.scope["route"])
+    for name in request.query_params:
+        if name not in known:
+            takes = ", ".join(sorted(known)) or "none"
+            raise BadQuery(
+                f"There is no parameter {name!r} here (those that there are: {takes}).",
+                field=f"query.{name}",
+            )
+
+
+def _parameters_of(route: APIRoute) -> frozenset[str]:
+    waiting, names = [route.dependant], set[str]()
+    while waiting:
+        part = waiting.pop()
+        names |= {each.alias for each in part.query_params}
+        waiting += part.dependencies
+    return frozenset(names)
 
 
 def _having(scope: Scope) -> Callable[[Principal], Principal]:

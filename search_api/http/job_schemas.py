@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.jobs.jobs import JobView
+from search_api.http.hiding import PathHider
 from search_api.http.schemas import AlbumName
 
 
@@ -51,6 +53,13 @@ class JobOut(BaseModel):
     started_at: float | None
     finished_at: float | None
     result: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, job: JobView, hide: PathHider) -> JobOut:
+        """From the job table's form, without paths of the server."""
+        values = job.as_json()
+        told = {name: values[name] for name in cls.model_fields}
+        return cls(**told | {name: hide.within(told[name]) for name in ("message", "result")})
 
 
 class JobPage(BaseModel):

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from indexer import errors as indexer_errors
 from model import errors as model_errors
 from search_api import errors
+from search_api.http.hiding import PathHider
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -151,10 +152,25 @@ async def _on_referent_error(request: Request, error: Exception) -> JSONResponse
     name = getattr(error, "field", None) or next(
         (field for kind, field in FIELD if isinstance(error, kind)), None
     )
-    fields = [FieldProblem(field=name, message=str(error))] if name else None
+    detail = told_to_client(request.app.state.server.hide, error)
+    fields = [FieldProblem(field=name, message=detail)] if name else None
     return problem_response(
-        request, status, _kebab(type(error).__name__), str(error), fields=fields, headers=headers
+        request, status, _kebab(type(error).__name__), detail, fields=fields, headers=headers
     )
+
+
+def told_to_client(hide: PathHider, error: Exception) -> str:
+    """An error's sentence without paths of the server; where it held one, the log has it whole.
+
+    What is said of a folder that an admin named is said in full.
+    """
+    whole = str(error)
+    if isinstance(error, indexer_errors.FolderError):
+        return whole
+    told = hide(whole)
+    if told != whole:
+        log.warning("told a client without its paths: %s", whole)
+    return told
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:

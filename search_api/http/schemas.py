@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.folders.printable import shown_file
 from search_api.search.coverage import Coverage, Note
 from search_api.search.filters import Filters, PlainText
 from search_api.search.photos import PhotoInfo
@@ -76,6 +77,10 @@ class PhotoOut(BaseModel):
     status: Literal["new", "indexed", "failed", "missing"]
     error: str | None = Field(description="Why it could not be indexed.")
     note: str | None = Field(description="What to know of it: its file is cut short.")
+    version: str = Field(
+        description="Changes with the file's content: with `v` of this value, a thumbnail's "
+        "address never shows another picture."
+    )
     server_path: str | None = Field(
         default=None, description="Where the file lies on the server; only for admins who ask."
     )
@@ -98,9 +103,8 @@ class PhotoOut(BaseModel):
             status=photo.status,  # type: ignore[arg-type]  # the catalog holds only these
             error=photo.error,
             note=photo.note,
-            server_path=str(photo.file).encode("utf-8", "backslashreplace").decode()
-            if server_path
-            else None,
+            version=photo.version,
+            server_path=shown_file(photo.file) if server_path else None,
         )
 
 

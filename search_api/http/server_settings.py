@@ -8,7 +8,7 @@ import re
 from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from search_api.http.forwarded import prefix_of
@@ -20,7 +20,9 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]")
 class ServerSettings(BaseSettings):
     """Limits of the HTTP API, read from ``REFERENT_<NAME>`` and validated when made."""
 
-    model_config = SettingsConfigDict(env_prefix="REFERENT_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="REFERENT_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
 
     require_keys: bool = Field(
         default=False,
@@ -61,11 +63,10 @@ class ServerSettings(BaseSettings):
         description="Mark the session cookie Secure also where no trusted proxy says (by "
         "X-Forwarded-Proto) that the page is served by HTTPS.",
     )
-    session_secret: str = Field(
-        default="",
+    session_secret: SecretStr = Field(
+        default=SecretStr(""),
         description="Signs session cookies; empty means a file of random bytes in HOME. Several "
         "server machines must share one.",
-        repr=False,
     )
     session_hours: float = Field(
         default=12.0, gt=0, le=24 * 365, description="How long the page's session lasts."

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
+from indexer.folders import own_folders
 from indexer.photos.decode import Decoder
+from model.errors import ReferentError
 from search_api.errors import Stopping
+from search_api.http.hiding import PathHider
 from search_api.http.limits import Slots
 from search_api.http.metrics import Metrics
 from search_api.http.readiness import Readiness
@@ -43,6 +46,7 @@ class Server:
     wake: Callable[[], None]
     searches: Slots
     pictures: Slots
+    downloads: Slots
     metrics: Metrics
     ready: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -50,10 +54,12 @@ class Server:
     readiness: Readiness = field(init=False)
     thumbnails: ByteCache = field(init=False)
     decoder: Decoder = field(init=False)
+    hide: PathHider = field(init=False)
     _searches_done: int = 0
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.engine.catalog)
+        self.hide = PathHider(self.engine.settings, self.engine.catalog)
         self.thumbnails = ByteCache(self.limits.thumbnail_cache_mib * MEBIBYTE)
         self.open()
 
@@ -101,6 +107,14 @@ class Server:
             # The first request meets the same error and shows it to someone who can mend it.
             log.exception("warm-up failed")
         self.ready.set()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what deleted albums and jobs left when a process was killed."""
+        try:
+            own_folders.sweep(self.engine.catalog, self.engine.settings)
+        except ReferentError as error:  # a library that is read-only or locked serves all the same
+            log.warning("nothing was swept: %s", error)
 
 
 class ByteCache:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from model.errors import ReferentError
 from search_api.http.answers import query_of
-from search_api.http.problems import documented_events, status_of
+from search_api.http.problems import documented_events, status_of, told_to_client
 from search_api.http.schemas import CoverageOut, HitOut, NoteOut, RunOut, SearchRequest
 from search_api.http.state import Server
 from search_api.search import runs
@@ -68,7 +68,10 @@ class EventStream(StreamingResponse):
                     lambda: _next(self._server, events, self._request)
                 )
             except ReferentError as error:
-                detail = {"status": status_of(error), "detail": str(error)}
+                detail = {
+                    "status": status_of(error),
+                    "detail": told_to_client(self._server.hide, error),
+                }
                 yield _block("problem", detail)
                 return
 

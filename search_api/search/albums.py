@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from indexer.db.names import comparable
 from indexer.db.tables import Album, Photo, Root
 from indexer.errors import FolderError
 from indexer.features import versions
+from indexer.folders import own_folders
+from indexer.folders.albums import check_folder, delete_album, ensure_root
 from indexer.settings import Settings
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 from search_api.search.album_decisions import own_calibrations
@@ -98,20 +99,16 @@ def add_folder(
     """
     if not folder.is_absolute():
         raise FolderError(f"{folder} is not an absolute path")
-    try:
-        real = folder.resolve(strict=True)
-        next(iter(os.scandir(real)), None)
-    except (OSError, RuntimeError) as error:
-        raise FolderError(f"{folder} is no folder that can be read") from error
+    place = check_folder(folder)
     with catalog.session() as session:
         if session.get(Album, album_id) is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        root_of(session, album_id, real, follow_links=follow_links)
+        ensure_root(session, album_id, place, follow_links=follow_links)
     return album_info(catalog, album_id)
 
 
 def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
-    """Remove an album from the catalog, and the files that were uploaded to it.
+    """Remove an album from the catalog, with what was uploaded to it, cut out of it and exported.
 
     Photos in folders of the machine are left alone; features go with the next compaction.
 
@@ -122,28 +119,8 @@ def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
         album = session.get(Album, album_id)
         if album is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        session.delete(album)
-    shutil.rmtree(uploads_folder(settings, album_id), ignore_errors=True)
-
-
-def uploads_folder(settings: Settings, album_id: int) -> Path:
-    """Where an album's uploads lie."""
-    return settings.home / "uploads" / str(album_id)
-
-
-def root_of(session: Session, album_id: int, folder: Path, *, follow_links: bool) -> Root:
-    """The album's root of this folder, made if need be; it follows links from now on, or not."""
-    path = os.fsencode(folder)
-    known = session.scalars(
-        select(Root).where(Root.album_id == album_id, Root.path == path)
-    ).one_or_none()
-    if known is None:
-        known = Root(album_id=album_id, path=path, follow_links=follow_links)
-        session.add(known)
-        session.flush()
-    elif known.follow_links != follow_links:
-        known.follow_links = follow_links
-    return known
+        delete_album(session, album.name)
+    own_folders.sweep(catalog, settings)
 
 
 def _infos(session: Session, album_id: int | None = None) -> list[AlbumInfo]:

@@ -9,32 +9,60 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from indexer.db.names import comparable
-from indexer.db.tables import Hit, Photo, SearchRun
+from indexer.db.tables import Hit, Mark, Photo, SearchRun
+from indexer.folders.globs import EXTENSION_OF
 from search_api.errors import UnknownRun
 
 MAX_GLOB_CHARS = 200
 
 
-def _wall_clock(value: datetime | None) -> datetime | None:
-    """A photo's clock time has no zone; an offset that is given is dropped, not converted."""
-    return value.replace(tzinfo=None) if value is not None else None
+def _kept(info: ValidationInfo) -> bool:
+    """Whether the filters are those of an earlier run, which are read as they were taken then."""
+    return bool(info.context and info.context.get("kept"))
+
+
+def _wall_clock(value: datetime | None, info: ValidationInfo) -> datetime | None:
+    """A photo's clock time has no zone, so that one with a zone cannot be compared with it."""
+    if value is not None and value.tzinfo is not None:
+        if not _kept(info):
+            raise ValueError(
+                "must be the clock time that the camera showed, as in 2024-05-01T12:30:00, "
+                "without Z or an offset"
+            )
+        return value.replace(tzinfo=None)
+    return value
+
+
+def _known_format(value: str, info: ValidationInfo) -> str:
+    if not _kept(info) and value.lower().lstrip(".") not in _KNOWN_FORMATS:
+        known = ", ".join(sorted(EXTENSION_OF))
+        raise ValueError(f"{value!r} is no file type that is read; those are {known}")
+    return value
 
 
 # No NUL; lone surrogates are refused by pydantic itself.
 PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 WallClock = Annotated[datetime | None, AfterValidator(_wall_clock)]
+FileType = Annotated[PlainText, Field(min_length=1, max_length=16), AfterValidator(_known_format)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 
@@ -47,6 +75,14 @@ class GpsBox(BaseModel):
     south: Latitude
     east: Longitude
     north: Latitude
+
+    @field_validator("north")
+    @classmethod
+    def _not_below_south(cls, north: float, info: ValidationInfo) -> float:
+        south = info.data.get("south")
+        if south is not None and north < south and not _kept(info):
+            raise ValueError(f"must not lie south of the southern border, {south:g}")
+        return north
 
 
 class Filters(BaseModel):
@@ -77,15 +113,35 @@ class Filters(BaseModel):
         default=None, description="Shape of the upright photo."
     )
     gps: GpsBox | None = Field(default=None, description="Taken inside this box.")
-    formats: tuple[Annotated[PlainText, Field(min_length=1, max_length=16)], ...] = Field(
+    formats: tuple[FileType, ...] = Field(
         default=(),
         max_length=16,
         description="File types, as decoded.",
         examples=[["JPEG", "HEIF"]],
     )
     run: UUID | None = Field(
-        default=None, description="Photos that this earlier search run matched."
+        default=None,
+        description="Photos that this earlier search run matched and nobody marked as wrong.",
     )
+    run_least: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="With `run`: from this confidence on."
+    )
+    run_photos: tuple[Annotated[int, Field(ge=1, le=2**53)], ...] | None = Field(
+        default=None, max_length=1000, description="With `run`: only these of its matches."
+    )
+
+    @field_validator("taken_before")
+    @classmethod
+    def _after_taken_from(cls, before: datetime | None, info: ValidationInfo) -> datetime | None:
+        start = info.data.get("taken_from")
+        if before is not None and start is not None and before <= start and not _kept(info):
+            raise ValueError(f"must be later than taken_from, {start.isoformat()}")
+        return before
+
+    @classmethod
+    def kept(cls, values: Mapping[str, Any]) -> Self:
+        """The filters of an earlier run, such as one from before a value was refused."""
+        return cls.model_validate(values, context={"kept": True})
 
     @property
     def active(self) -> bool:
@@ -112,12 +168,23 @@ class Filters(BaseModel):
         if self.formats:
             clauses.append(func.lower(Photo.format).in_(_formats(self.formats)))
         if self.run is not None:
-            clauses.append(
-                Photo.id.in_(
-                    select(Hit.photo_id).where(Hit.run_id == str(self.run), Hit.accepted.is_(True))
-                )
-            )
+            clauses.append(Photo.id.in_(self._of_run()))
         return clauses
+
+    def _of_run(self) -> Select[int]:
+        """What exports and cut-outs of the run hold as well (`search_api.show.chosen`)."""
+        run = str(self.run)
+        wrong = (
+            select(Mark.photo_id)
+            .join(SearchRun, SearchRun.expression == Mark.expression)
+            .where(SearchRun.id == run, Mark.verdict == "wrong")
+        )
+        found = select(Hit.photo_id).where(
+            Hit.run_id == run, Hit.accepted.is_(True), Hit.photo_id.not_in(wrong)
+        )
+        if self.run_least is not None:
+            found = found.where(Hit.confidence >= self.run_least)
+        return found if self.run_photos is None else found.where(Hit.photo_id.in_(self.run_photos))
 
     def photo_ids(self, session: Session, scope: Iterable[ColumnElement[bool]]) -> np.ndarray:
         """Ids of the photos within ``scope`` that pass, ascending.
@@ -159,6 +226,9 @@ _ALSO = {
     "tif": ("tiff",),
     "jp2": ("jpeg2000",),
 }
+
+
+_KNOWN_FORMATS = {*_ALSO, *map(str.lower, EXTENSION_OF), *EXTENSION_OF.values()}
 
 
 def _formats(names: Iterable[str]) -> list[str]:

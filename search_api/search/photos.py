@@ -52,6 +52,11 @@ class PhotoInfo:
         return self.root / self.relative
 
     @property
+    def version(self) -> str:
+        """Another one for each content of the file: what is kept of a picture goes by it."""
+        return self.content_hash[:16] if self.content_hash else f"{self.mtime_ns:x}-{self.size:x}"
+
+    @property
     def vanished(self) -> bool:
         """Whether the file is gone."""
         return self.status == "missing" or not os.path.lexists(self.file)

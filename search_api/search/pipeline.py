@@ -17,8 +17,10 @@ from search_api.search import runs, verifier
 from search_api.search.coverage import Coverage, Note, Stopwatch, photos, reading_notes
 from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.search.engine import Engine, View, candidates
+from search_api.search.fingerprints import of_views
 from search_api.search.photos import by_id
 from search_api.search.query import WHOLE_SET, Query
+from search_api.search.twins import Twins
 from search_api.search.verifier import Verification
 
 BATCH = 2 * JUDGE_BATCH
@@ -168,7 +170,7 @@ def search(
         prefiltered=sum(len(plan.rows) for plan in plans),
     )
     threshold = min(_threshold(view, query) for view in views)
-    fingerprints = views[0].predictor.fingerprints
+    fingerprints = of_views(views)
     revisions = {v.calibration.revision for v in views}
     if verification is not None:
         threshold = verification.threshold
@@ -188,7 +190,8 @@ def search(
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
         )
-    tally = _Tally(engine, query, run_id, planned, watch, notes, verification)
+    twins = Twins(engine.catalog, views, subsets)
+    tally = _Tally(engine, query, run_id, planned, watch, notes, twins, verification)
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
@@ -234,9 +237,10 @@ class _Tally:
         planned: Coverage,
         watch: Stopwatch,
         notes: tuple[Note, ...],
+        twins: Twins,
         verification: Verification | None = None,
     ) -> None:
-        self.verification = verification
+        self.twins, self.verification = twins, verification
         self.engine, self.query, self.run_id = engine, query, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
         self.matched: list[Decision] = []
@@ -320,7 +324,8 @@ class _Tally:
 
     def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
         """Add decisions to the run's; return the matching ones, most confident first."""
-        found = sorted((d for d in decisions if d.accepted), key=lambda d: d.order)
+        found = self.twins.once(d for d in decisions if d.accepted)
+        found.sort(key=lambda d: d.order)
         self.rejected += [d for d in decisions if not d.accepted]
         self.rejected.sort(key=lambda d: d.order)
         del self.rejected[self.query.rejected :]
@@ -340,6 +345,7 @@ class _Tally:
         if self.damaged:
             self.notes = (*self.notes, _damaged(self.damaged, "could not be judged"))
         self.matched.sort(key=lambda d: d.order)
+        self.rejected = self.twins.once(self.rejected)
         with self.watch.stage("keep"):
             runs.finish(
                 self.engine.catalog,

@@ -360,7 +360,7 @@ def _run(row: SearchRun, album: str | None) -> Run:
         album=album,
         album_id=row.album_id,
         mode=row.mode,
-        filters=Filters.model_validate(row.filters),
+        filters=Filters.kept(row.filters),
         fingerprints={str(k): str(v) for k, v in row.fingerprints.items()},
         calibration_revision=row.calibration_revision,
         index_version_id=row.index_version_id,

@@ -20,6 +20,8 @@ from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog, touch
 from indexer.db.tables import Album, Photo, Root
+from indexer.folders import own_folders
+from indexer.folders.albums import ensure_root
 from indexer.folders.content import HashedFile
 from indexer.folders.globs import EXTENSION_OF, Globs, is_photo_name
 from indexer.folders.own_output import ALL, mark
@@ -27,11 +29,10 @@ from indexer.folders.scan_changes import NewFile, add_files, lock_album
 from indexer.folders.walk import found_file
 from indexer.photos.decode import Decoded, Decoder
 from indexer.settings import Settings
-from search_api.search.albums import album_info, root_of, uploads_folder
+from search_api.search.albums import album_info
 
 _UNSAFE = re.compile(r"[^\w.\- ()+,=@~]", re.UNICODE)
 _CHUNK = 1 << 20
-_INCOMING = ".incoming"
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,8 @@ def take_upload(
         NotFound: no such album.
     """
     album_info(catalog, album_id)
-    folder = uploads_folder(settings, album_id)
-    incoming = folder.parent / _INCOMING
-    for each in (folder, incoming):
-        each.mkdir(parents=True, exist_ok=True)
+    folder = own_folders.made_folder(catalog, settings, "uploads", album_id)
+    incoming = own_folders.incoming(settings)
     mark(folder.parent, ALL)  # an album around the library would take these for its own
     taken = []
     limit = settings.max_file_mib * 2**20
@@ -143,7 +142,7 @@ def _keep(
         if there is not None:
             path = there.path.decode(errors="backslashreplace")
             return Upload(name, path, photo=there.id, known=True)
-        root = root_of(session, album_id, folder, follow_links=False)
+        root = ensure_root(session, album_id, os.fsencode(folder), follow_links=False)
         placed = _place(session, root.id, partial, folder, wanted)
         file = NewFile(
             found_file(os.fsencode(placed), (folder / placed).stat()),

@@ -7,15 +7,37 @@ from pathlib import Path
 
 from zipstream import ZIP_STORED, ZipStream
 
+from indexer.db.catalog import Catalog
+from indexer.folders.own_folders import known_folder, made_folder
 from indexer.jobs.jobs import JobView
 from indexer.settings import Settings
+from search_api.errors import NotFound
 from search_api.show.manifest import MANIFEST, read_entries
 
 
-def folder_of_job(settings: Settings, job: JobView) -> Path:
-    """Where a job's cut-outs lie: where its parameters say, else below the exports folder."""
+def folder_of_job(catalog: Catalog, settings: Settings, job: JobView) -> Path:
+    """Where a job's cut-outs go: where its parameters say, else a folder of its own.
+
+    Raises:
+        OSError: its own cannot be made.
+    """
     given = job.parameters.get("out")
-    return Path(given) if given else settings.exports_dir / f"matte-{job.id}"
+    return Path(given) if given else made_folder(catalog, settings, "matte", job.id)
+
+
+def kept_cut_outs(catalog: Catalog, settings: Settings, job: JobView) -> Path:
+    """Where the cut-outs of an ended job lie.
+
+    Raises:
+        NotFound: it is no such job, or they are gone.
+    """
+    if job.kind != "matte":
+        raise NotFound(f"Job {job.id} cuts nothing out.", field="job_id")
+    given = job.parameters.get("out")
+    folder = Path(given) if given else known_folder(catalog, settings, "matte", job.id)
+    if folder is None or not (folder / MANIFEST).is_file():
+        raise NotFound(f"There are no cut-outs of job {job.id} (any more).", field="job_id")
+    return folder
 
 
 def members(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -26,9 +26,10 @@ from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.photos import PhotoInfo, by_id
 from search_api.search.runs import Run
+from search_api.show.chosen import EVERY, Chosen, matches
+from search_api.show.file_names import Address, FileNames, on_this_machine
 from search_api.show.folder import SHEET_TILES, TILE_SIDE_PX
 from search_api.show.images import jpeg
-from search_api.show.matte import matches
 from search_api.show.overlay import Tile, contact_sheet
 from search_api.show.shown import overlay, render
 
@@ -39,6 +40,8 @@ CSV_COLUMNS = (
     "x", "y", "width", "height", "area", "photo_width", "photo_height", "taken_at",
 )  # fmt: skip
 _BATCH = 200
+# What a spreadsheet takes for a formula, wide forms included.
+_COMPUTED = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,11 @@ def ended_run(engine: Engine, run_id: str) -> Run:
     return run
 
 
-def exported(engine: Engine, run: Run) -> Iterator[Exported]:
-    """Every match of a run, best first, one mask in memory at a time."""
+def exported(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Iterator[Exported]:
+    """The chosen matches of a run, best first, one mask in memory at a time."""
     batch: list[Decision] = []
     rank = 0
-    for decision in [*matches(engine, run.id), None]:
+    for decision in [*matches(engine, run, chosen), None]:
         if decision is not None:
             batch.append(decision)
         if batch and (decision is None or len(batch) == _BATCH):
@@ -79,26 +82,39 @@ def exported(engine: Engine, run: Run) -> Iterator[Exported]:
             batch = []
 
 
-def coco_json(engine: Engine, run: Run) -> Iterator[str]:
-    """The run as COCO's instances file, in pieces: one category, the expression; scores beside."""
+def coco_json(
+    engine: Engine, run: Run, chosen: Chosen = EVERY, *, address: Address = on_this_machine
+) -> Iterator[str]:
+    """The run as COCO's instances file, in pieces: one category, the expression; scores beside.
+
+    ``without_mask`` at its end lists matches whose features are gone, so that they have no mask.
+
+    Args:
+        address: where a reader finds each photo's file (``coco_url``).
+    """
     info = {"description": f"Referent: {run.expression}", "run": run.id,
             "sentence": run.coverage.sentence(), "verifier": run.verifier}  # fmt: skip
     categories = [{"id": CATEGORY, "name": run.expression, "supercategory": "referent"}]
     yield f'{{"info": {json.dumps(info)}, "licenses": [], "categories": {json.dumps(categories)}'
     images: list[dict[str, Any]] = []
+    lost: list[int] = []
+    names = FileNames()
     yield ', "annotations": ['
     comma = ""
-    for each in exported(engine, run):
-        images.append(image_row(each.photo))
-        if each.mask is not None and each.mask.box is not None:
+    for each in exported(engine, run, chosen):
+        images.append(image_row(each.photo, names.of(each.photo), address(each.photo)))
+        if each.mask is None:
+            lost.append(each.photo.id)
+        elif each.mask.box is not None:
             yield comma + json.dumps(annotation_row(each, number=each.rank + 1))
             comma = ","
-    yield f'], "images": {json.dumps(images)}}}'
+    yield f'], "images": {json.dumps(images)}, "without_mask": {json.dumps(lost)}}}'
 
 
-def image_row(photo: PhotoInfo) -> dict[str, Any]:
+def image_row(photo: PhotoInfo, name: str, address: str) -> dict[str, Any]:
     """A photo as COCO tells of it."""
-    row: dict[str, Any] = {"id": photo.id, "file_name": photo.path, "album": photo.album}
+    row: dict[str, Any] = {"id": photo.id, "file_name": name, "coco_url": address}
+    row |= {"album": photo.album, "path": photo.path}
     row |= {"width": photo.width, "height": photo.height}
     return row | ({"date_captured": photo.taken_at.isoformat(" ")} if photo.taken_at else {})
 
@@ -119,10 +135,10 @@ def annotation_row(each: Exported, *, number: int) -> dict[str, Any]:
     }
 
 
-def csv_lines(engine: Engine, run: Run) -> Iterator[str]:
-    """The run as CSV with a header (RFC 4180), one line a match."""
+def csv_lines(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Iterator[str]:
+    """The chosen matches as CSV with a header (RFC 4180), one line a match."""
     yield _csv_line(CSV_COLUMNS)
-    for each in exported(engine, run):
+    for each in exported(engine, run, chosen):
         photo = each.photo
         box = each.mask.box if each.mask is not None and each.mask.box is not None else ("",) * 4
         area = "" if each.mask is None else each.mask.area
@@ -133,18 +149,17 @@ def csv_lines(engine: Engine, run: Run) -> Iterator[str]:
         )  # fmt: skip
 
 
-def sheet(engine: Engine, run: Run) -> Image.Image:
+def sheet(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Image.Image:
     """The best matches with their masks drawn, on one picture; unreadable ones are left out."""
     tiles: list[Tile] = []
-    for decision in matches(engine, run.id):
+    for decision in matches(engine, run, chosen):
         if len(tiles) == SHEET_TILES:
             break
         photo = by_id(engine.catalog, [decision.photo_id]).get(decision.photo_id)
         if photo is None:
             continue
         try:
-            masks = run.fingerprints.get("masks", "")
-            drawn = overlay(engine, photo, decision, masks, TILE_SIDE_PX)
+            drawn = overlay(engine, photo, decision, run.fingerprints, TILE_SIDE_PX)
         except ReferentError:
             continue
         tiles.append(Tile(drawn, f"{decision.confidence:.2f}  {photo.path}", faint=False))
@@ -152,11 +167,17 @@ def sheet(engine: Engine, run: Run) -> Image.Image:
 
 
 def grefcoco(
-    engine: Engine, found: Iterable[tuple[str, Exported]], folder: Path, *, split: str = "train"
+    engine: Engine,
+    found: Iterable[tuple[str, Exported]],
+    folder: Path,
+    *,
+    split: str = "train",
+    address: Address = on_this_machine,
 ) -> int:
     """Write (expression, match) pairs as a folder in gRefCOCO's form.
 
-    A rejected decision, or an empty mask, is written as a no-target reference.
+    A rejected decision, or an empty mask, is written as a no-target reference; a match whose mask
+    is gone with its features is left out, since it says neither.
 
     Returns:
         how many references were written.
@@ -164,8 +185,15 @@ def grefcoco(
     images: dict[int, dict[str, Any]] = {}
     annotations: list[dict[str, Any]] = []
     references: list[grefcoco_form.Reference] = []
-    for number, (expression, each) in enumerate(found, 1):
-        images.setdefault(each.photo.id, image_row(each.photo))
+    names = FileNames()
+    told = (
+        (words, each)
+        for words, each in found
+        if each.mask is not None or not each.decision.accepted
+    )
+    for number, (expression, each) in enumerate(told, 1):
+        name = names.of(each.photo)
+        images.setdefault(each.photo.id, image_row(each.photo, name, address(each.photo)))
         target = each.decision.accepted and each.mask is not None and each.mask.box is not None
         if target:
             annotations.append(annotation_row(each, number=number))
@@ -173,7 +201,7 @@ def grefcoco(
             grefcoco_form.Reference(
                 ref_id=number,
                 image_id=each.photo.id,
-                file_name=each.photo.path,
+                file_name=name,
                 split=split,
                 annotation_ids=(number,) if target else (),
                 category_ids=(CATEGORY,) if target else (),
@@ -209,17 +237,22 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
-    return f"{run.coverage.matched:,} matches"
+    return f"{sum(1 for _ in matches(engine, run)):,} matches"
 
 
 def _mask(engine: Engine, run: Run, photo: PhotoInfo, decision: Decision) -> Mask | None:
     try:
-        return render(engine, photo, decision, run.fingerprints.get("masks", ""))[0]
+        return render(engine, photo, decision, run.fingerprints)[0]
     except NotIndexed:
         return None
 
 
 def _csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow([_plain(each) if isinstance(each, str) else each for each in values])
     return line.getvalue()
+
+
+def _plain(text: str) -> str:
+    """A text that a spreadsheet shows: one that it would compute gets an apostrophe before it."""
+    return f"'{text}" if text.lstrip(" \t\r\n").startswith(_COMPUTED) else text

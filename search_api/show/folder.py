@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def write_folder(
     expression: str,
     coverage: Coverage,
     hits: Sequence[tuple[ShownHit, Decision]],
-    masks_fingerprint: str,
+    fingerprints: Mapping[str, str],
     *,
     progress: Callable[[], None] = lambda: None,
 ) -> Written:
@@ -73,11 +73,11 @@ def write_folder(
     for hit, decision in hits:
         try:
             if hit.accepted:  # its mask needs no pixels, so it is written of a lost photo too
-                mask, _ = render(engine, hit.photo, decision, masks_fingerprint)
+                mask, _ = render(engine, hit.photo, decision, fingerprints)
                 with writing(folder / "masks" / mask_names[hit.photo.id], folder) as target:
                     target.write_bytes(mask_png(mask.array))
                 masks.append(target)
-            drawn = overlay(engine, hit.photo, decision, masks_fingerprint, OVERLAY_SIDE_PX)
+            drawn = overlay(engine, hit.photo, decision, fingerprints, OVERLAY_SIDE_PX)
             if hit.accepted:
                 with writing(folder / "overlays" / overlay_names[hit.photo.id], folder) as target:
                     drawn.save(target, "JPEG", quality=JPEG_QUALITY + 6)

@@ -10,7 +10,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -25,17 +25,16 @@ from model.matting.cutout import BackgroundError, Look, draw
 from model.matting.matte import matte
 from model.sharpen import sharpen
 from search_api.errors import PhotoVanished, SearchError
-from search_api.search import runs
 from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.photos import PhotoInfo, by_id, checked_file
 from search_api.search.runs import Run
+from search_api.show.chosen import EVERY, Chosen, matches
 from search_api.show.manifest import JOURNAL, MANIFEST, Entry, note, read_entries, writing
 from search_api.show.names import name_files
 from search_api.show.shown import LIST_SIDE_PX, full_size_box, render
 
 log = logging.getLogger(__name__)
-_PAGE = 500
 
 
 class OutputExists(SearchError):
@@ -80,16 +79,9 @@ class Item:
     key: str
 
 
-def plan(
-    engine: Engine, run: Run, options: Options, photo_ids: Sequence[int] | None = None
-) -> list[Item]:
-    """What is to be cut out, best first, each under a name of its own.
-
-    Args:
-        photo_ids: only these of the matches.
-    """
-    wanted = None if photo_ids is None else set(photo_ids)
-    decisions = [d for d in matches(engine, run.id) if wanted is None or d.photo_id in wanted]
+def plan(engine: Engine, run: Run, options: Options, chosen: Chosen = EVERY) -> list[Item]:
+    """What is to be cut out, best first, each under a name of its own."""
+    decisions = list(matches(engine, run, chosen))
     photos = by_id(engine.catalog, [each.photo_id for each in decisions])
     present = [each for each in decisions if each.photo_id in photos]
     names = name_files(
@@ -106,16 +98,6 @@ def plan(
         )
         for each in present
     ]
-
-
-def matches(engine: Engine, run_id: str) -> Iterator[Decision]:
-    """Every match of an ended run, best first."""
-    cursor = None
-    while True:
-        _, page = runs.page(engine.catalog, run_id, cursor=cursor, size=_PAGE)
-        yield from (hit.decision for hit in page.hits)
-        if (cursor := page.next_cursor) is None:
-            return
 
 
 def refuse_other_expression(folder: Path, expression: str, *, shown: Path | None = None) -> None:
@@ -213,8 +195,7 @@ def _picture(
     engine: Engine, run: Run, item: Item, options: Options
 ) -> tuple[Image.Image | None, tuple[int, int, int, int] | None, int]:
     photo = original(engine, item.photo)
-    fingerprint = run.fingerprints.get("masks", "")
-    mask, scale = render(engine, item.photo, item.decision, fingerprint, LIST_SIDE_PX)
+    mask, scale = render(engine, item.photo, item.decision, run.fingerprints, LIST_SIDE_PX)
     probability, region = mask.probability, (0, 0, photo.width, photo.height)
     view = engine.view(item.photo.album_id)
     if view is not None and item.decision.mask_logit is None:

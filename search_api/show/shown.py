@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from model.masks import Mask, empty, from_logits
 from search_api.errors import NotIndexed
 from search_api.search.decisions import Decision, mask_logits
 from search_api.search.engine import Engine, View
+from search_api.search.fingerprints import masks_of
 from search_api.search.photos import PhotoInfo, by_id, checked_file
 from search_api.show.overlay import draw_mask, outlines
 
@@ -47,7 +48,7 @@ class ShownHit:
 def show(
     engine: Engine,
     decisions: Iterable[Decision],
-    masks_fingerprint: str,
+    fingerprints: Mapping[str, str],
     *,
     first_rank: int = 0,
     max_side_px: int | None = LIST_SIDE_PX,
@@ -58,6 +59,7 @@ def show(
     Photos that are not in the catalog any more are left out.
 
     Args:
+        fingerprints: of the run, as it keeps them.
         max_side_px: render masks at most this large; None renders them at the photo's size.
         masks: False leaves them and the boxes out.
     """
@@ -75,7 +77,7 @@ def show(
                 if photo.album_id not in views:
                     views[photo.album_id] = engine.view(photo.album_id)
                 view = views[photo.album_id]
-                mask, scale = _rendered(view, photo, decision, masks_fingerprint, max_side_px)
+                mask, scale = _rendered(view, photo, decision, fingerprints, max_side_px)
             except NotIndexed:
                 pass
             else:
@@ -99,7 +101,7 @@ def render(
     engine: Engine,
     photo: PhotoInfo,
     decision: Decision,
-    masks_fingerprint: str,
+    fingerprints: Mapping[str, str],
     max_side_px: int | None = None,
 ) -> tuple[Mask, float]:
     """The mask of a decision, at the photo's upright size or shrunk to ``max_side_px``.
@@ -112,14 +114,14 @@ def render(
         NotIndexed: the photo's features are gone or come from another model by now.
     """
     view = engine.view(photo.album_id)
-    return _rendered(view, photo, decision, masks_fingerprint, max_side_px)
+    return _rendered(view, photo, decision, fingerprints, max_side_px)
 
 
 def _rendered(
     view: View | None,
     photo: PhotoInfo,
     decision: Decision,
-    masks_fingerprint: str,
+    fingerprints: Mapping[str, str],
     max_side_px: int | None,
 ) -> tuple[Mask, float]:
     """As `render`, with the album's view."""
@@ -134,7 +136,7 @@ def _rendered(
         raise NotIndexed(
             f"Photo {photo.id} has no features any more; index its album again.", field="photo_id"
         )
-    if view.predictor.fingerprints["masks"] != masks_fingerprint:
+    if view.predictor.fingerprints["masks"] != masks_of(fingerprints, photo.album_id):
         raise NotIndexed(
             "The album was indexed with another model since this search; search again.",
             field="run_id",
@@ -188,12 +190,12 @@ def overlay(
     engine: Engine,
     photo: PhotoInfo,
     decision: Decision,
-    masks_fingerprint: str,
+    fingerprints: Mapping[str, str],
     side_px: int,
 ) -> Image.Image:
     """The photo with its mask drawn on it, its longer side at most ``side_px``."""
     image = picture(engine.settings, photo, side_px)
-    mask, _ = render(engine, photo, decision, masks_fingerprint, max(image.size))
+    mask, _ = render(engine, photo, decision, fingerprints, max(image.size))
     array = mask.array
     if array.shape != (image.height, image.width):
         same_size = Image.fromarray(array).resize(image.size, Image.Resampling.NEAREST)

@@ -25,7 +25,7 @@ def test_memory_stays_flat_over_ten_thousand_searches(tmp_path: Path) -> None:
     library = make_library(tmp_path, 24)
     me = psutil.Process()
     threshold = library.threshold()
-    fingerprint = library.predictor.fingerprints["masks"]
+    fingerprint = library.predictor.fingerprints
     settled = 0
     peaks = []
     for number in range(SEARCHES):

@@ -64,7 +64,7 @@ def test_search_returns_the_photos_whose_masks_are_large_enough(
     assert [areas[each.photo_id] for each in done.matched] == sorted(
         (areas[photo] for photo in large), reverse=True
     )
-    fingerprint = library.predictor.fingerprints["masks"]
+    fingerprint = library.predictor.fingerprints
     for decision in (*done.matched, *done.rejected):
         photo = one_photo(library.engine.catalog, decision.photo_id)
         mask, _ = render(library.engine, photo, decision, fingerprint)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select, update
 
 from indexer.db.catalog import Catalog
@@ -459,7 +460,7 @@ def test_sweeper_sends_once_for_what_is_free_and_not_while_nobody_reads(
 def test_broker_that_is_away_is_named_without_its_password(settings: Settings) -> None:
     from workers.broker import ping
 
-    away = settings.model_copy(update={"redis_url": "redis://:secret@127.0.0.1:1/0"})
+    away = settings.model_copy(update={"redis_url": SecretStr("redis://:secret@127.0.0.1:1/0")})
     with pytest.raises(ReferentError, match=r"127\.0\.0\.1:1") as caught:
         ping(away)
     assert "secret" not in str(caught.value)

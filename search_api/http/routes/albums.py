@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Path, Query, UploadFile
 
 from indexer.encoding.failed import retry_failed
+from indexer.folders.printable import shown_file
 from indexer.jobs import jobs
 from search_api.errors import BadQuery, Forbidden
 from search_api.http.deps import Admin, PrincipalDep, Reader, ServerDep, Writer
@@ -42,9 +43,7 @@ def _out(info: AlbumInfo, who: PrincipalDep, roots: bool = False) -> AlbumOut:
         by_status=info.by_status,
         model=info.model,
         threshold=info.threshold,
-        roots=[str(root).encode("utf-8", "backslashreplace").decode() for root in info.roots]
-        if roots
-        else None,
+        roots=[shown_file(root) for root in info.roots] if roots else None,
     )
 
 

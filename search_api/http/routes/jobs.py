@@ -16,6 +16,7 @@ from indexer.errors import UnknownJob
 from indexer.jobs import jobs
 from indexer.jobs.jobs import JobView
 from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.hiding import PathHider
 from search_api.http.job_schemas import FailureOut, FailurePage, JobIn, JobOut, JobPage
 from search_api.http.problems import documented, documented_events
 from search_api.http.schemas import AlbumName, Cursor, PageSize
@@ -43,11 +44,6 @@ JOB_EVENTS = documented_events(
 )
 
 
-def _out(job: JobView) -> JobOut:
-    values = job.as_json()
-    return JobOut(**{name: values[name] for name in JobOut.model_fields})
-
-
 @router.get("", response_model=JobPage, responses=documented(400, 401, 403, 404, 422))
 def get_jobs(
     server: ServerDep,
@@ -68,7 +64,7 @@ def get_jobs(
     )
     more = len(found) > size
     return JobPage(
-        jobs=[_out(job) for job in found[:size]],
+        jobs=[JobOut.of(job, server.hide) for job in found[:size]],
         next_cursor=make_cursor("jobs", found[size - 1].id) if more else None,
     )
 
@@ -99,13 +95,13 @@ def start_job(job: JobIn, server: ServerDep, who: Writer) -> JobOut:
         width=server.engine.settings.job_width,
     )
     server.wake()
-    return _out(started)
+    return JobOut.of(started, server.hide)
 
 
 @router.get("/{job_id}", response_model=JobOut, responses=documented(401, 403, 404, 422))
 def get_job(job_id: JobId, server: ServerDep, who: Reader) -> JobOut:
     """One job and its progress."""
-    return _out(jobs.get(server.engine.catalog, job_id))
+    return JobOut.of(jobs.get(server.engine.catalog, job_id), server.hide)
 
 
 @router.get(
@@ -126,13 +122,18 @@ def watch_job(job_id: JobId, server: ServerDep, who: Reader) -> StreamingRespons
     )
 
 
+def _inside(hide: PathHider, path: str | None) -> str | None:
+    """A failure's file without its folder on the server."""
+    return None if path is None else hide(path).removeprefix("…/")
+
+
 async def _changes(server: Server, job: JobView) -> AsyncIterator[str]:
     until = time.monotonic() + server.limits.job_stream_s
     shown: JobView | None = None
     while True:
         if job != shown:
             name = "done" if job.finished else "job"
-            yield f"event: {name}\ndata: {_out(job).model_dump_json()}\n\n"
+            yield f"event: {name}\ndata: {JobOut.of(job, server.hide).model_dump_json()}\n\n"
             shown = job
         if job.finished or time.monotonic() >= until or server.stopping.is_set():
             return
@@ -161,7 +162,12 @@ def get_failures(
     more = len(found) > size
     return FailurePage(
         failures=[
-            FailureOut(photo=f.photo_id, path=f.path, reason=f.reason, attempts=f.attempts)
+            FailureOut(
+                photo=f.photo_id,
+                path=_inside(server.hide, f.path),
+                reason=server.hide(f.reason),
+                attempts=f.attempts,
+            )
             for f in found[:size]
         ],
         next_cursor=make_cursor(listing, found[size - 1].id) if more else None,
@@ -177,4 +183,4 @@ def act_on_job(job_id: JobId, action: Action, server: ServerDep, who: Writer) ->
     """Pause, resume, cancel or retry a job."""
     changed = _ACTIONS[action](server.engine.catalog, job_id)
     server.wake()
-    return _out(changed)
+    return JobOut.of(changed, server.hide)

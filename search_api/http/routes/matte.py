@@ -11,14 +11,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.jobs import jobs
-from search_api.errors import NotFound, StillRunning
+from search_api.errors import StillRunning
 from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.downloads import Download
 from search_api.http.job_schemas import JobOut
 from search_api.http.problems import documented
 from search_api.http.schemas import Id
-from search_api.show.archive import folder_of_job, zip_of
+from search_api.show.archive import kept_cut_outs, zip_of
 from search_api.show.exports import ended_run
-from search_api.show.manifest import MANIFEST
 from search_api.show.matte import Options
 
 router = APIRouter(tags=["matte"])
@@ -40,8 +40,13 @@ class MatteIn(BaseModel):
     )
     run: UUID = Field(description="An ended search run.")
     photos: Annotated[list[Id], Field(min_length=1, max_length=SELECTED_MAX)] | None = Field(
-        default=None, description="A selection of its matches; every match if left out."
+        default=None,
+        description="A selection of its matches; if left out, every match but those marked wrong.",
     )
+    least: float | None = Field(
+        default=None, ge=0, le=1, description="Only matches from this confidence on."
+    )
+    wrong: bool = Field(default=False, description="Matches too that were marked as wrong.")
     format: Literal["png", "webp"] = "png"
     background: Annotated[str, Field(pattern=BACKGROUNDS)] | None = Field(
         default=None,
@@ -74,10 +79,13 @@ def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
     }
     if request.photos is not None:
         parameters["photos"] = sorted(set(request.photos))
+    if request.least is not None:
+        parameters["least"] = request.least
+    if request.wrong:
+        parameters["wrong"] = True
     job = jobs.create(server.engine.catalog, "matte", album_id=run.album_id, parameters=parameters)
     server.wake()
-    values = job.as_json()
-    return JobOut(**{name: values[name] for name in JobOut.model_fields})
+    return JobOut.of(job, server.hide)
 
 
 @router.get(
@@ -90,23 +98,17 @@ def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
 )
 def get_cutouts(
     job_id: Annotated[int, Path(ge=1, le=2**53)], server: ServerDep, who: Reader
-) -> StreamingResponse:
+) -> Download:
     """The cut-outs of a job that has ended, with their manifest, as a zip."""
     job = jobs.get(server.engine.catalog, job_id)
-    if job.kind != "matte":
-        raise NotFound(f"Job {job_id} cuts nothing out.", field="job_id")
-    if not job.finished:
+    if job.kind == "matte" and not job.finished:
         raise StillRunning("The job still cuts out; take the zip when it has ended.")
-    folder = folder_of_job(server.engine.settings, job)
-    if not (folder / MANIFEST).is_file():
-        raise NotFound(f"There are no cut-outs of job {job_id} (any more).", field="job_id")
+    folder = kept_cut_outs(server.engine.catalog, server.engine.settings, job)
     stream = zip_of(folder)
-    return StreamingResponse(
-        iter(stream),
+    return Download(
+        server.downloads,
+        lambda: iter(stream),
+        name=f"cutouts-{job_id}.zip",
         media_type="application/zip",
-        headers={
-            "Content-Length": str(len(stream)),
-            "Content-Disposition": f'attachment; filename="cutouts-{job_id}.zip"',
-            "Cache-Control": "private, no-cache",
-        },
+        length=len(stream),
     )

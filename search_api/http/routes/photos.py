@@ -106,19 +106,25 @@ async def get_thumbnail(
     server: ServerDep,
     who: Reader,
     size: Annotated[int, Query(ge=16, le=2048, description="Longer side in pixels.")] = 384,
+    v: Annotated[
+        str | None, Query(max_length=64, description="The photo's `version`: keep it for good.")
+    ] = None,
 ) -> Response:
     """The photo upright and shrunk, as a JPEG without metadata."""
 
-    def work() -> bytes:
+    def work() -> tuple[bytes, bool]:
         photo = one_photo(server.engine.catalog, photo_id)
-        checked_file(photo)
-        key = (photo.id, photo.mtime_ns, photo.size, size)
-        return server.thumbnails.get(
+        here = checked_file(photo).stat()
+        key = (here.st_dev, here.st_ino, here.st_mtime_ns, here.st_size, size)
+        content = server.thumbnails.get(
             key, lambda: jpeg(picture(server.engine.settings, photo, size))
         )
+        indexed = (here.st_mtime_ns, here.st_size) == (photo.mtime_ns, photo.size)
+        return content, indexed and v == photo.version
 
     async with server.pictures.one():
-        return image_response(await server.pictures.compute(work), "image/jpeg")
+        content, for_good = await server.pictures.compute(work)
+    return image_response(content, "image/jpeg", for_good=for_good)
 
 
 @router.get(

@@ -145,7 +145,7 @@ async def get_mask_png(
     def work() -> bytes:
         run, hit = runs.one_hit(server.engine.catalog, str(run_id), photo_id)
         photo = one_photo(server.engine.catalog, photo_id)
-        mask, _ = render(server.engine, photo, hit.decision, run.fingerprints["masks"])
+        mask, _ = render(server.engine, photo, hit.decision, run.fingerprints)
         return mask_png(mask.array)
 
     async with server.pictures.one():
@@ -165,7 +165,7 @@ async def get_overlay(
     def work() -> bytes:
         run, hit = runs.one_hit(server.engine.catalog, str(run_id), photo_id)
         photo = one_photo(server.engine.catalog, photo_id)
-        drawn = overlay(server.engine, photo, hit.decision, run.fingerprints["masks"], side)
+        drawn = overlay(server.engine, photo, hit.decision, run.fingerprints, side)
         return jpeg(drawn)
 
     async with server.pictures.one():

@@ -230,6 +230,31 @@ def test_search_within_looks_only_at_what_was_found(page: Page) -> None:
     expect(page.locator("#live")).to_contain_text(f"verified {before} of")
 
 
+def test_exports_and_search_within_mean_what_the_slider_shows(page: Page) -> None:
+    search(page)
+    everything = matched(page)
+    for least in range(100):  # the random network's confidences lie close together
+        page.locator("#minimum").fill(str(least))
+        shown = page.locator("#grid .tile").count()
+        if shown < everything:
+            break
+    if not shown:
+        page.locator("#minimum").fill(str(least - 1))
+        shown = everything
+        page.locator("#grid .pick").first.dispatch_event("click")
+        shown = 1
+    told = "the 1 selected" if shown == 1 else f"what is shown: {shown}"
+    page.click("#exports summary")
+    expect(page.locator("#export-list")).to_contain_text(told)
+    csv = page.locator("#export-list a", has_text="CSV").get_attribute("href") or ""
+    text = page.request.get(page.evaluate("(href) => new URL(href, location).href", csv)).text()
+    assert len(text.strip().splitlines()) == shown + 1
+    page.keyboard.press("Escape")
+    page.click("#within")
+    search(page)
+    expect(page.locator("#live")).to_contain_text(f"verified {shown} of")
+
+
 def test_history_opens_an_earlier_search_and_the_back_button_works(page: Page) -> None:
     search(page, "the green circle")
     search(page)
@@ -239,6 +264,32 @@ def test_history_opens_an_earlier_search_and_the_back_button_works(page: Page) -
     page.locator(".run .whole", has_text=EXPRESSION).first.click()
     expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
     expect(page.locator("#grid .tile")).to_have_count(matched(page))
+
+
+def test_back_with_a_photo_open_leaves_it_with_its_search(page: Page, address: str) -> None:
+    search(page, "the green circle")
+    search(page)
+    page.locator("#grid .open").first.click()
+    expect(page.locator("#lightbox")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#asked")).to_have_text("“the green circle”")
+    expect(page.locator("#lightbox")).to_be_hidden()
+    page.keyboard.press("n")  # "wrong", were a photo still open
+    run = page.evaluate("new URLSearchParams(location.search).get('run')")
+    assert page.request.get(f"{address}/v1/search/{run}/marks").json()["marks"] == []
+
+
+def test_more_like_this_has_an_address_that_opens_again(page: Page) -> None:
+    search(page)
+    page.locator("#grid .tile").first.hover()
+    page.locator("#grid .like").first.click()
+    expect(page.locator("#grid .tile")).to_have_count(PHOTOS - 1)
+    first = page.locator("#grid .open").first.get_attribute("aria-label")
+    page.reload()
+    expect(page.locator("#live")).to_contain_text("nothing was verified")
+    expect(page.locator("#grid .open").first).to_have_attribute("aria-label", first or "")
+    page.go_back()
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
 
 
 def test_more_like_this_ranks_and_says_that_nothing_was_verified(page: Page) -> None:

@@ -273,12 +273,8 @@ def test_run_opened_again_holds_the_same_decisions_and_masks(library: Library) -
     photos = by_id(library.engine.catalog, ids(done))
     for hit, decision in zip(page.hits, done.matched, strict=True):
         assert hit.decision.confidence == decision.confidence
-        again, _ = render(
-            library.engine, photos[decision.photo_id], hit.decision, run.fingerprints["masks"]
-        )
-        first, _ = render(
-            library.engine, photos[decision.photo_id], decision, run.fingerprints["masks"]
-        )
+        again, _ = render(library.engine, photos[decision.photo_id], hit.decision, run.fingerprints)
+        first, _ = render(library.engine, photos[decision.photo_id], decision, run.fingerprints)
         assert np.array_equal(again.array, first.array)
     _, nearest = runs.page(
         library.engine.catalog, done.run_id, cursor=None, size=100, accepted=False
@@ -304,7 +300,7 @@ def test_pruning_keeps_the_newest_runs(own_library: Library) -> None:
 
 def test_hit_shows_where_the_referent_is_in_upright_pixels(library: Library) -> None:
     done = ask(library)
-    fingerprint = library.predictor.fingerprints["masks"]
+    fingerprint = library.predictor.fingerprints
     for hit in show(library.engine, done.matched, fingerprint, max_side_px=None):
         assert hit.mask is not None
         assert hit.mask.array.shape == (hit.photo.height, hit.photo.width)
@@ -394,7 +390,7 @@ def test_photo_that_vanished_since_indexing_is_kept_and_marked(own_library: Libr
     gone = by_id(own_library.engine.catalog, [1])[1]
     gone.file.unlink()
     done = ask(own_library, threshold=0.0)
-    hits = show(own_library.engine, done.matched, own_library.predictor.fingerprints["masks"])
+    hits = show(own_library.engine, done.matched, own_library.predictor.fingerprints)
     assert {hit.photo.id: hit.vanished for hit in hits} == {i: i == 1 for i in range(1, 7)}
 
 

@@ -97,5 +97,5 @@ def test_export_job_writes_the_run_below_the_exports_folder(library: Library, do
     job = jobs.create(catalog, "export", parameters=parameters)
     ended = run_job(library.settings, catalog, job.id, Models(load=lambda name: library.predictor))
     assert ended.state == "done"
-    written = library.settings.exports_dir / f"export-{job.id}" / "coco.json"
+    written = library.settings.exports_dir / (ended.result or {})["folder"] / "coco.json"
     assert len(json.loads(written.read_text())["images"]) == len(done.matched)

@@ -171,7 +171,7 @@ def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Pa
         assert {line["photo_id"] for line in logged} == {one.photo_id for one in told}
         assert {line["job_id"] for line in logged} == {job.id}
         items = json.loads(
-            (library.settings.exports_dir / f"matte-{job.id}" / MANIFEST).read_text()
+            (library.settings.exports_dir / (job.result or {})["folder"] / MANIFEST).read_text()
         )["items"]
         reasons = {Path(item["path"]).name: item["reason"] or "" for item in items}
         assert "changed since it was indexed" in reasons[files[0].name]

@@ -92,7 +92,8 @@ export function query(values) {
   return kept.length ? `?${new URLSearchParams(kept)}` : "";
 }
 
-export const thumbnail = (photoId, size) => here(`/v1/photos/${photoId}/thumbnail?size=${size}`);
+/** Addressed by the content as well, so that no browser shows a picture that it kept of another file. */
+export const thumbnail = (photo, size) => here(`/v1/photos/${photo.id}/thumbnail?size=${size}&v=${photo.version}`);
 export const original = (photoId) => here(`/v1/photos/${photoId}/original`);
 export const cutOuts = (jobId) => here(`/v1/jobs/${jobId}/cutouts.zip`);
 export const ofHit = (runId, photoId, what) => here(`/v1/search/${runId}/hits/${photoId}/${what}`);

@@ -22,9 +22,9 @@ export class Cutouts {
   }
 
   /** Ask how to cut `photos` of an ended run out (null: every match, `number` of them). */
-  async open(run, { photos, number, sample }) {
+  async open(run, { photos, least, number, sample }) {
     this.leave();
-    Object.assign(this, { run, photos, number, sample, mask: null });
+    Object.assign(this, { run, photos, least, number, sample, mask: null });
     const what = plural(number, "photo");
     $("cutouts-title").replaceChildren("Cut out ", h("em", {}, `“${run.expression}”`));
     $("cutouts-start").textContent = `Cut out ${what}`;
@@ -62,6 +62,7 @@ export class Cutouts {
   async start() {
     const body = { run: this.run.id, ...this.choices() };
     if (this.photos) body.photos = this.photos;
+    if (this.least != null) body.least = this.least;
     $("cutouts-start").disabled = true;
     try {
       const job = await api.post("/v1/matte", body);
@@ -108,7 +109,7 @@ function picture(photo, mask, { background, crop, mask_only: maskOnly }) {
   const { photo_width: width, photo_height: height } = mask;
   const [x, y, w, h_] = crop && mask.box ? mask.box : [0, 0, width, height];
   const d = pathOf(mask.polygons);
-  const source = { href: api.thumbnail(photo.id, SIDE), width, height, preserveAspectRatio: "none" };
+  const source = { href: api.thumbnail(photo, SIDE), width, height, preserveAspectRatio: "none" };
   const plain = maskOnly ? "#000000" : background;
   return s("svg", { class: plain ? "" : "transparent", viewBox: `${x} ${y} ${w} ${h_}`, vars: { "--ratio": w / h_ }, role: "img", "aria-label": "Preview" },
     s("clipPath", { id: "cut-shape" }, s("path", { d, "clip-rule": "evenodd" })),

@@ -24,14 +24,18 @@ export function installExports() {
   $("export-list").addEventListener("click", close);
 }
 
-/** Offer an ended run's exports; verdicts of its album too, once there are some. */
-export function drawExports(run, marked) {
-  const key = `${run.id} ${marked}`;
+/** Offer exports of what is shown or selected of an ended run; verdicts of its album too, once there are some. */
+export function drawExports(run, marked, chosen) {
+  const narrowed = new URLSearchParams();
+  if (chosen.least !== null) narrowed.set("least", chosen.least);
+  for (const photo of chosen.photos ?? []) narrowed.append("photo", photo);
+  const which = narrowed.size ? `?${narrowed}` : "";
+  const key = `${run.id} ${marked} ${which} ${chosen.text}`;
   if ($("exports").dataset.of === key) return;
   $("exports").dataset.of = key;
   const item = (href, name, label, text) => h("li", {}, h("a", { href: api.here(href), download: name }, h("b", {}, label), h("span", {}, text)));
   const stem = run.expression.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
-  const items = FORMS.map(([file, label, text]) => item(`/v1/search/${run.id}/${file}`, `${stem}-${file}`, label, text));
+  const items = FORMS.map(([file, label, text]) => item(`/v1/search/${run.id}/${file}${which}`, `${stem}-${file}`, label, text));
   if (marked && run.album) items.push(item(`/v1/marks/grefcoco.zip${api.query({ album: run.album })}`, `${run.album}-marks.zip`, "Marks of the album", "right and wrong ones, gRefCOCO zip"));
-  $("export-list").replaceChildren(...items);
+  $("export-list").replaceChildren(h("li", { class: "hint" }, chosen.text), ...items);
 }

@@ -4,7 +4,7 @@ import { $, h } from "./dom.js";
 
 const FORMATS = [["jpeg", "JPEG"], ["heif", "HEIC"], ["png", "PNG"], ["webp", "WebP"], ["tiff", "TIFF"], ["avif", "AVIF"]];
 const PLACE = ["west", "south", "east", "north"];
-let run = null;
+let run = null; // { run, run_least?, run_photos? }, as the API takes them
 
 /** Build the form; `changed` runs after every change. */
 export function installFilters(changed) {
@@ -43,10 +43,12 @@ export function installFilters(changed) {
   label();
 }
 
-/** Look only at what an earlier search matched; null takes that back. */
-export function within(runId) {
-  run = runId;
-  $("f-run").hidden = runId === null;
+/** Look only at what an earlier search shows, as `chosen` tells; null takes that back. */
+export function within(runId, chosen = {}) {
+  run = runId === null ? null : { run: runId };
+  if (run && chosen.least != null) run.run_least = chosen.least;
+  if (run && chosen.photos) run.run_photos = chosen.photos;
+  $("f-run").hidden = run === null;
   label();
 }
 
@@ -64,10 +66,10 @@ export function filters() {
   if ($("f-orientation").value) chosen.orientation = $("f-orientation").value;
   const formats = [...document.querySelectorAll("[name=format]:checked")].map((box) => box.value);
   if (formats.length) chosen.formats = formats;
-  if (PLACE.every((side) => $(`f-${side}`).value !== "")) {
-    chosen.gps = Object.fromEntries(PLACE.map((side) => [side, Number($(`f-${side}`).value)]));
-  }
-  if (run) chosen.run = run;
+  // A box with a side missing is sent as it is, so that the answer names the side.
+  const sides = PLACE.filter((side) => $(`f-${side}`).value !== "");
+  if (sides.length) chosen.gps = Object.fromEntries(sides.map((side) => [side, Number($(`f-${side}`).value)]));
+  Object.assign(chosen, run);
   return chosen;
 }
 
@@ -85,7 +87,7 @@ export function setFilters(chosen) {
   $("f-orientation").value = chosen.orientation ?? "";
   for (const box of document.querySelectorAll("[name=format]")) box.checked = (chosen.formats ?? []).includes(box.value);
   for (const side of PLACE) $(`f-${side}`).value = chosen.gps?.[side] ?? "";
-  within(chosen.run ?? null);
+  within(chosen.run ?? null, { least: chosen.run_least, photos: chosen.run_photos });
 }
 
 function clear() {
@@ -97,7 +99,7 @@ function clear() {
 }
 
 function label() {
-  const n = Object.keys(filters()).length;
+  const n = Object.keys(filters()).filter((name) => !name.startsWith("run_")).length;
   $("filters-label").textContent = n ? `Filters · ${n}` : "Filters";
   $("filters-toggle").classList.toggle("on", n > 0);
   $("f-clear").hidden = n === 0;

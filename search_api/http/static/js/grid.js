@@ -91,7 +91,7 @@ export class Grid {
     const spoken = isHit
       ? `${name}, ${item.accepted ? "confidence" : "rejected, confidence"} ${score}`
       : `${name}, similarity ${score}`;
-    const image = h("img", { src: api.thumbnail(photo.id, TILE_SIDE), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+    const image = h("img", { src: api.thumbnail(photo, TILE_SIDE), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
     const frame = h("button", { class: "open", type: "button", "aria-label": spoken, onclick: () => this.open(item) },
       image,
       h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? h("span", { class: "word" }, "rejected · ") : null, score));

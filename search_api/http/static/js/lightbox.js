@@ -54,6 +54,11 @@ export class Lightbox {
     this.turnTo(item);
   }
 
+  /** Go, as when its search makes way for another: a verdict given here is one on this search. */
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
   step(by) {
     const next = this.items[this.items.indexOf(this.item) + by];
     if (next) this.turnTo(next);
@@ -71,9 +76,9 @@ export class Lightbox {
     this.dialog.setAttribute("aria-label", photo.path);
     const ratio = photo.width && photo.height ? photo.width / photo.height : 1.5;
     this.paper.style.setProperty("--ratio", String(ratio));
-    this.image = h("img", { class: "picture", src: api.thumbnail(photo.id, SIDE), alt: photo.path, draggable: "false" });
+    this.image = h("img", { class: "picture", src: api.thumbnail(photo, SIDE), alt: photo.path, draggable: "false" });
     // The grid's small picture, which the browser has, until the large one is there.
-    this.image.style.backgroundImage = `url("${api.thumbnail(photo.id, TILE_SIDE)}")`;
+    this.image.style.backgroundImage = `url("${api.thumbnail(photo, TILE_SIDE)}")`;
     this.image.addEventListener("error", () => this.paper.replaceChildren(h("p", { class: "gone-text" }, "The photo cannot be shown: its file is gone or damaged.")), { once: true });
     this.paper.replaceChildren(this.image);
     this.sharp = false;
@@ -87,7 +92,7 @@ export class Lightbox {
     this.show(this.view);
     this.drawAbout();
     for (const neighbour of [this.items[at + 1], this.items[at - 1]]) {
-      if (neighbour) new Image().src = api.thumbnail(neighbour.photo.id, SIDE);
+      if (neighbour) new Image().src = api.thumbnail(neighbour.photo, SIDE);
     }
   }
 

@@ -33,6 +33,7 @@ const search = new Search({
   similar: (item) => moreLike(item, { region: item.confidence !== undefined && item.accepted }),
   changed: remember,
   marked: () => lightbox.drawMarks(),
+  left: () => lightbox.close(),
 });
 
 function ask() {
@@ -48,10 +49,29 @@ function ask() {
   search.start(request);
 }
 
-function moreLike(item, options) {
-  history.pushState({}, "", "./");
+/** More like a photo, or like what the search shown now found in it; it has an address, so that Back and links lead there. */
+function moreLike(item, { region = false, duplicates = false }) {
+  const view = { runId: region ? search.runId : null, duplicates, album: $("album").value || null };
+  const where = new URLSearchParams({ like: item.photo.id });
+  if (view.runId) where.set("in", view.runId);
+  if (duplicates) where.set("same", "1");
+  if (view.album) where.set("album", view.album);
+  history.pushState({}, "", `./?${where}`);
   scrollTo({ top: 0 });
-  search.similar(item, { ...options, album: $("album").value || null });
+  search.similar(item, view);
+}
+
+/** Open the address of a `moreLike` again. */
+async function openLike(asked) {
+  search.reset();
+  search.draw();
+  try {
+    const photo = await api.get(`/v1/photos/${encodeURIComponent(asked.get("like"))}`);
+    $("album").value = asked.get("album") ?? "";
+    await search.similar({ photo }, { runId: asked.get("in"), duplicates: asked.has("same"), album: asked.get("album") });
+  } catch (error) {
+    toast(error.message, "bad");
+  }
 }
 
 /** Keep the run in the address, so that it can be opened again, shared and gone back to. */
@@ -62,7 +82,9 @@ function remember(runId) {
 }
 
 async function openAddress() {
-  const runId = new URLSearchParams(location.search).get("run");
+  const asked = new URLSearchParams(location.search);
+  if (asked.has("like")) return openLike(asked);
+  const runId = asked.get("run");
   if (!runId) {
     search.reset();
     search.draw();
@@ -164,13 +186,13 @@ function install() {
   $("masks").addEventListener("click", toggleMasks);
   $("cut").addEventListener("click", async () => {
     try {
-      cutouts.open(search.run, await search.chosen());
+      cutouts.open(search.run, await search.chosenWhole());
     } catch (error) {
       toast(error.message, "bad");
     }
   });
   $("within").addEventListener("click", () => {
-    within(search.runId);
+    within(search.runId, search.chosen());
     $("filters").hidden = false;
     $("filters-toggle").setAttribute("aria-expanded", "true");
     $("expression").focus();

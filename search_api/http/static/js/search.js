@@ -23,7 +23,8 @@ const NEAR_PX = 900;
 const ENDS_WITHIN_MS = 20000;
 
 export class Search {
-  constructor({ open, similar, changed, marked }) {
+  /** `left` runs whenever its photos make way for others: what shows one of them must go with them. */
+  constructor({ open, similar, changed, marked, left }) {
     this.marks = new Marks(() => {
       for (const grid of [this.grid, this.near]) grid.drawStates();
       this.drawActions();
@@ -36,7 +37,7 @@ export class Search {
     const { marks, selection } = this;
     this.grid = new Grid($("grid"), { open: (item) => open(item, this.visible()), similar, marks, selection });
     this.near = new Grid($("near-grid"), { open: (item) => open(item, this.nearest()), similar, marks });
-    this.changed = changed;
+    Object.assign(this, { changed, left });
     this.minimum = null;
     this.reset();
     $("stop").addEventListener("click", () => this.stop());
@@ -47,6 +48,7 @@ export class Search {
   }
 
   reset() {
+    this.left();
     this.abort?.abort();
     this.abort = null;
     clearInterval(this.ticking);
@@ -160,8 +162,7 @@ export class Search {
   }
 
   /** Rank photos by how much they resemble one; nothing is verified. */
-  async similar(item, { region, duplicates = false, album = null }) {
-    const runId = region ? this.runId : null;
+  async similar(item, { runId = null, duplicates = false, album = null }) {
     this.reset();
     const { pages } = this;
     this.kind = duplicates ? "duplicates" : "similar";
@@ -279,20 +280,34 @@ export class Search {
     return this.askedForNear ? this.rejected : [];
   }
 
-  /** What is to be cut out: `photos` null is every match; `sample` is one of them. */
-  async chosen() {
+  /**
+   * The matches that every button means: the selected ones, or those from the slider on; never those marked wrong.
+   * `least` and `photos` are null where they narrow nothing; `text` says it beside the buttons.
+   */
+  chosen() {
     const { selection } = this;
+    const right = (hit) => this.marks.of(hit) !== "wrong";
     if (selection.size) {
-      const photos = [...selection.photos];
-      return { photos, number: photos.length, sample: this.hits.find((hit) => selection.has(hit.photo.id)) };
+      const photos = this.hits.filter((hit) => selection.has(hit.photo.id) && right(hit)).map((hit) => hit.photo.id);
+      return { photos, least: null, number: photos.length, text: `the ${count(photos.length)} selected` };
     }
-    if (this.minimum === null || this.minimum <= this.threshold) {
-      return { photos: null, number: this.coverage.matched, sample: this.hits[0] };
+    const fewer = this.minimum !== null && this.minimum > this.threshold;
+    const wrong = this.hits.filter((hit) => !right(hit) && (!fewer || hit.confidence >= this.minimum)).length;
+    const all = fewer ? this.hits.filter((hit) => hit.confidence >= this.minimum).length : this.coverage.matched;
+    const without = wrong ? `, without ${count(wrong)} marked wrong` : "";
+    return { photos: null, least: fewer ? this.minimum : null, number: all - wrong,
+      text: `${fewer ? "what is shown" : "every match"}: ${count(all - wrong)}${without}` };
+  }
+
+  /** The same, after every hit that it counts has been fetched; `sample` is one of them. */
+  async chosenWhole() {
+    if (this.chosen().least !== null) {
+      // Hits come best first: beyond the first that is too low there is none to be had.
+      while (this.hasMore && this.hits.at(-1).confidence >= this.minimum) await this.page();
     }
-    // Hits come best first: beyond the first that is too low there is none to be had.
-    while (this.hasMore && this.hits.at(-1).confidence >= this.minimum) await this.page();
-    const shown = this.visible();
-    return { photos: shown.map((hit) => hit.photo.id), number: shown.length, sample: shown[0] };
+    const chosen = this.chosen();
+    const sample = this.hits.find((hit) => this.marks.of(hit) !== "wrong" && (!chosen.photos || chosen.photos.includes(hit.photo.id)));
+    return { ...chosen, sample };
   }
 
   /** Show hits from this confidence on; null goes back to the calibrated decision. */
@@ -334,13 +349,15 @@ export class Search {
   drawActions() {
     const ended = this.run !== null && this.run.state !== "running" && this.kind === "search" && this.state !== "failed";
     const { size } = this.selection;
-    const fewer = this.minimum !== null && this.minimum > this.threshold;
-    $("bar-actions").hidden = !ended || !(fewer ? this.visible() : this.hits).length;
+    const chosen = this.chosen();
+    const fewer = chosen.least !== null;
+    $("bar-actions").hidden = !ended || chosen.number < 1;
     document.body.classList.toggle("selecting", size > 0);
     $("unselect").hidden = !size;
     $("cut").hidden = !may("write");
-    $("cut-label").textContent = size ? `Cut out ${count(size)} selected` : fewer ? "Cut out what is shown" : this.coverage.matched === 1 ? "Cut out the match" : `Cut out all ${count(this.coverage.matched)}`;
-    if (ended) drawExports(this.run, this.marks.size > 0);
+    $("cut-label").textContent = size ? `Cut out ${count(chosen.number)} selected` : fewer ? "Cut out what is shown" : chosen.number === 1 ? "Cut out the match" : `Cut out all ${count(chosen.number)}`;
+    if (ended) drawExports(this.run, this.marks.size > 0, chosen);
+    $("within").title = `The next search looks only at ${chosen.text}`;
   }
 
   drawNotes() {

@@ -1,0 +1,34 @@
+"""Lines for a person's terminal: nothing in a name or a message is taken for a command by it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line; what a terminal would act upon is written out."""
+    from indexer.folders.printable import printable
+
+    typer.echo(printable(line), err=err)
+
+
+def write_paths(files: Iterable[Path], *, end: bytes) -> None:
+    """Write paths to stdout byte for byte, as other programs want them.
+
+    Args:
+        end: after each: a newline, or NUL where names may hold a newline.
+    """
+    sys.stdout.flush()
+    out = getattr(sys.stdout, "buffer", None)
+    for file in files:
+        if out is None:  # stdout was replaced by something that takes text alone
+            sys.stdout.write((os.fsencode(file) + end).decode("utf-8", "surrogateescape"))
+        else:
+            out.write(os.fsencode(file) + end)
+    if out is not None:
+        out.flush()

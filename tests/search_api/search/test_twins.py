@@ -1,0 +1,69 @@
+"""One file in two albums, one folder by two names: shown once, indexed once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from indexer.folders.albums import ensure_album, list_albums
+from search_api.search import albums, runs
+from search_api.search.pipeline import collect
+from search_api.search.query import Query
+from tests.support.library import EXPRESSION, Library, make_library
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """Six photos; another album holds copies of four of them, under other names."""
+    folder = tmp_path_factory.mktemp("twins")
+    made = make_library(folder, 6)
+    (folder / "copies").mkdir()
+    for number, file in enumerate(sorted(made.photos.rglob("*.*"))[:4]):
+        shutil.copy(file, folder / "copies" / f"copy{number}{file.suffix}")
+    made.add_album(folder / "copies", "copies")
+    yield made
+    made.engine.close()
+
+
+def found(library: Library, **values: object) -> list[int]:
+    query = Query(expression=EXPRESSION, threshold=0.0, **values)  # type: ignore[arg-type]
+    done = collect(library.engine, query)
+    ids = [each.photo_id for each in done.matched]
+    assert len(set(ids)) == len(ids) == done.coverage.matched
+    _, page = runs.page(library.engine.catalog, done.run_id, cursor=None, size=100)
+    assert [hit.decision.photo_id for hit in page.hits] == ids
+    return ids
+
+
+@pytest.mark.parametrize("mode", ["fast", "exhaustive"])
+def test_a_file_in_two_albums_is_one_match_of_a_search_over_all(
+    library: Library, mode: str
+) -> None:
+    assert sorted(found(library, mode=mode)) == sorted(found(library, mode=mode, album="small"))
+    assert len(found(library, mode=mode, album="copies")) == 4  # each album still shows its own
+
+
+def test_a_filter_that_only_the_copy_passes_finds_the_copy(library: Library) -> None:
+    copies = found(library, filters={"path": "copy*"})
+    assert sorted(copies) == sorted(found(library, album="copies"))
+
+
+def test_a_folder_by_a_link_is_the_folder(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(library.photos)
+    (tmp_path / "year").symlink_to(library.photos / "2020")
+    catalog = library.engine.catalog
+    with catalog.session() as session:
+        album = ensure_album(session, [tmp_path / "link"])  # as the command line names it
+        assert album.name == "small"
+        album_id = album.id
+    albums.add_folder(catalog, album_id, tmp_path / "link")  # as the API does
+    albums.add_folder(catalog, album_id, tmp_path / "year")
+    library.index("small")
+    with catalog.reading() as session:
+        summary = list_albums(session, "small")[0]
+    assert str(library.photos) in summary.folders
+    assert len(summary.folders) == 2  # the album's folder, and one inside it
+    assert (summary.photos, summary.duplicates) == (6, 0)
