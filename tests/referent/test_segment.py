@@ -26,7 +26,7 @@ def test_segment_writes_pictures_and_prints_the_answer(tmp_path: Path) -> None:
     assert 0 <= answer["p_no_target"] <= 1
     assert from_rle(answer["rle"]).shape == (240, 320)
     assert {p.name for p in out.iterdir()} == {
-        "overlay.jpg", "mask.png", "minimap.png", "regions.png",
+        ".referent-output", "overlay.jpg", "mask.png", "minimap.png", "regions.png",
     }  # fmt: skip
     assert Image.open(out / "mask.png").size == (320, 240)
 

@@ -267,7 +267,7 @@ def test_fault_that_nobody_foresaw_is_tried_three_times(
         turn_at(catalog, quick(), job)
         states.append(jobs.get(catalog, job).state)
     assert states == ["running", "running", "failed"]
-    assert "ZeroDivisionError: by zero" in (jobs.get(catalog, job).message or "")
+    assert "(ZeroDivisionError)" in (jobs.get(catalog, job).message or "")
 
 
 def test_catalog_that_does_not_answer_leaves_the_job_for_later(

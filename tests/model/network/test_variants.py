@@ -97,7 +97,7 @@ def test_nothing_before_region_word_attention_sees_the_expression(ria: str) -> N
 
 
 def test_named_sizes_have_the_shapes_of_the_design() -> None:
-    assert set(SIZES) == {"rela-mini", "rela-tiny", "rela-small", "rela-base"}
+    assert set(SIZES) == {"rela-mini", "rela-photo", "rela-tiny", "rela-small", "rela-base"}
     base = SIZES["rela-base"]
     assert (base.input_size, base.regions_per_side, base.channels) == (480, 10, 256)
     assert base.swin.depths == (2, 2, 18, 2) and base.ria_layers == 9

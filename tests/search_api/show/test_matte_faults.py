@@ -102,7 +102,7 @@ def test_full_disk_ends_with_a_sentence_and_the_same_command_goes_on(
     out = tmp_path / "disk" / "out"
     out.parent.mkdir()
     script = f"""
-        mount -t tmpfs -o size=64k tmpfs {out.parent} || exit 99
+        mount -t tmpfs -o size=24k tmpfs {out.parent} || exit 99
         "$@"; echo "first $?"
         find {out.parent} -name '*.part' | sed 's/^/left /'
         find {out} -name '*.png' -printf 'before %P %T@\\n'

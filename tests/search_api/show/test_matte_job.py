@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from indexer.folders import own_output
 from indexer.jobs import jobs
 from search_api.http.app import create_app
+from search_api.search import runs
 from search_api.search.photos import PhotoInfo, list_photos
 from search_api.search.pipeline import Done, collect
 from search_api.search.query import Query
@@ -144,7 +145,7 @@ def test_background_that_is_none_is_refused(referent: Terminal, tmp_path: Path) 
 
 
 def test_foreign_file_is_not_overwritten(library: Library, tmp_path: Path) -> None:
-    run = matte.runs.load(library.engine.catalog, search(library).run_id)
+    run = runs.load(library.engine.catalog, search(library).run_id)
     options = matte.Options()
     item = matte.plan(library.engine, run, options)[0]
     target = tmp_path / item.file

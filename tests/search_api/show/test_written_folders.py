@@ -13,12 +13,12 @@ from starlette.testclient import TestClient
 
 from indexer.db.tables import Photo, Root
 from indexer.folders.albums import ensure_album
+from indexer.folders.own_folders import made_folder
 from indexer.folders.own_output import MARKER
 from indexer.folders.scan import scan_album
 from indexer.jobs import jobs
 from search_api.http.app import create_app
 from search_api.http.server_settings import ServerSettings
-from search_api.search.albums import uploads_folder
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.terminal import Terminal
 from workers.inprocess import run_job
@@ -67,7 +67,7 @@ def test_a_library_inside_an_album_keeps_its_uploads_and_exports_to_itself(
             sent = client.post(f"/v1/albums/{album}/photos", files={"files": ("u.png", file)})
         assert sent.status_code == 200, sent.text
         picture.unlink()
-    assert any(uploads_folder(library.settings, album).iterdir())
+    assert any(made_folder(library.engine.catalog, library.settings, "uploads", album).iterdir())
     run = json.loads(referent("search", EXPRESSION, "--json", *ANYTHING)[1])["run"]
     job = jobs.create(library.engine.catalog, "matte", parameters={"run": run})
     assert run_job(library.settings, library.engine.catalog, job.id).state == "done"
@@ -164,7 +164,7 @@ def test_no_link_leads_out_of_an_uploaded_album(library: Library, tmp_path: Path
         album = client.post("/v1/albums", json={"name": "uploaded"}).json()["id"]
         with secret.open("rb") as file:
             client.post(f"/v1/albums/{album}/photos", files={"files": ("u.png", file)})
-        folder = uploads_folder(library.settings, album)
+        folder = made_folder(library.engine.catalog, library.settings, "uploads", album)
         (folder / "link.png").symlink_to(secret)
         library.index("uploaded")
         photos = client.get("/v1/photos", params={"album": "uploaded"}).json()["photos"]
