@@ -358,9 +358,7 @@ def test_weights_of_another_shape_name_the_first_tensors(tiny: Predictor) -> Non
 
 
 def test_unknown_model_lists_the_known_ones() -> None:
-    with pytest.raises(
-        UnknownModel, match="rela-mini, rela-photo, rela-tiny, rela-small"
-    ):
+    with pytest.raises(UnknownModel, match="rela-mini, rela-photo, rela-tiny, rela-small"):
         load_predictor("rela-huge")
     with pytest.raises(UnknownModel, match=r"no weights file none\.safetensors"):
         load_predictor("none.safetensors")
