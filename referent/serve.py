@@ -81,7 +81,8 @@ def serve(
         h11_max_incomplete_event_size=64 * 1024,
     )
     listener = Uvicorn(config)
-    listener.run()
+    with contextlib.suppress(KeyboardInterrupt):  # it ended in order and raises the signal again
+        listener.run()
     if not listener.started:
         raise typer.Exit(3)  # uvicorn has said why
 
