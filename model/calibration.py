@@ -222,13 +222,6 @@ def fit(
     return replace(start, temperature=float(1 / point[0]), bias=float(point[1]))
 
 
-def shift_of_priors(no_target_before: float, no_target_after: float) -> float:
-    """Give the prior shift when only the share of no-target pairs changes (Bayes)."""
-    if not (0 < no_target_before < 1 and 0 < no_target_after < 1):
-        raise CalibrationError("a prior must lie strictly between 0 and 1")
-    return _log_odds(no_target_after) - _log_odds(no_target_before)
-
-
 def fit_prior_shift(
     calibration: Calibration, no_target_logits: ArrayLike, has_target: ArrayLike
 ) -> float:

@@ -71,11 +71,6 @@ def empty(width: int, height: int, shape: tuple[int, int]) -> Mask:
     return Mask(np.zeros((height, width), dtype=np.bool_), np.zeros(shape, dtype=np.float32))
 
 
-def from_rle(rle: dict[str, Any]) -> NDArray[np.bool_]:
-    """Decode what `Mask.rle` gives: (H, W) boolean."""
-    return np.asarray(coco.decode(rle), dtype=np.bool_)
-
-
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float | None:
     """Intersection over union of two masks; None where both are empty."""
     union = int(np.count_nonzero(a | b))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor
 import model.network.torchvision_guard  # noqa: F401  (before transformers, which imports torchvision)
 from model import checkpoint
 from model.errors import WeightsError
-from model.network.config import ReLAConfig, SwinConfig
+from model.network.config import ReLAConfig
 from model.network.rela import RelaNetwork
 from model.network.ria import MaskedRia
 from model.network.swin import Swin
@@ -99,40 +99,6 @@ class Started:
     rank: int | None = None
     """Channels of the mask features when there were more in the source; then masks are no longer
     exactly the source's."""
-
-
-def config_from_mask2former(folder: str | Path, base: ReLAConfig) -> ReLAConfig:
-    """Give ``base`` the sizes of a Mask2Former folder, mask channels included.
-
-    Raises:
-        WeightsError: no Mask2Former on Swin, or one whose queries are no square.
-    """
-    source = _mask2former_config(folder)
-    swin = source.backbone_config
-    side = round(source.num_queries**0.5)
-    if side * side != source.num_queries:
-        raise WeightsError(
-            f"{folder} has {source.num_queries} queries; regions need a square such as 100"
-        )
-    return replace(
-        base,
-        swin=SwinConfig(
-            embed_dim=swin.embed_dim,
-            depths=tuple(swin.depths),
-            num_heads=tuple(swin.num_heads),
-            window_size=swin.window_size,
-            drop_path=base.swin.drop_path,
-            dense=True,
-        ),
-        pixel_decoder="deformable",
-        pixel_decoder_layers=source.encoder_layers,
-        channels=source.hidden_dim,
-        mask_channels=source.mask_feature_size,
-        regions_per_side=side,
-        ria="masked",
-        ria_layers=source.decoder_layers - 1,
-        ria_hidden=source.dim_feedforward,
-    )
 
 
 def start_from_mask2former(network: RelaNetwork, folder: str | Path) -> Started:

@@ -238,12 +238,6 @@ def read_table(path: Path, header: SegmentHeader) -> np.ndarray:
     return np.frombuffer(data, header.table_dtype)
 
 
-def content_hashes_of(path: Path) -> list[str]:
-    """Return the content hash of every row, in hex, in row order."""
-    table = read_table(path, read_header(path))
-    return [entry.tobytes().hex() for entry in table["content"]]
-
-
 @dataclass(frozen=True)
 class SegmentCheck:
     """What reading a whole segment showed."""

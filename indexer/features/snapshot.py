@@ -64,7 +64,7 @@ class Snapshot:
         self.album_ids = tuple(album_ids)
         self.fingerprints = dict(fingerprints)
         self.revision = revision
-        """Equal tokens mean equal photos and features; compare with `revision_of`."""
+        """Equal tokens mean equal photos and features."""
         self.photo_ids = photo_ids
         """(N,) int64, ascending."""
         self._places = places
@@ -326,15 +326,6 @@ def _revision(session: Session, albums: Sequence[int], fingerprints: Mapping[str
     ).all()
     counts = ",".join(f"{album}:{revision}" for album, revision in found)
     return f"{fingerprints.get('tokens', '')[:16]}/{fingerprints.get('vectors', '')[:16]}/{counts}"
-
-
-def revision_of(
-    catalog: Catalog, album_ids: int | Sequence[int] | None, fingerprints: Mapping[str, str]
-) -> str:
-    """Return the token that a snapshot taken now would have; one indexed query."""
-    albums = _albums(catalog, album_ids)
-    with catalog.reading() as session:
-        return _revision(session, albums, fingerprints)
 
 
 def open_snapshot(

@@ -16,7 +16,7 @@ import resource
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -268,20 +268,11 @@ class FeatureStore:
 
     # -- readers -------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def reader(self) -> Iterator[None]:
-        """Keep every segment that is live now from being removed, until the block ends.
+    def lock_reader(self) -> Reader:
+        """Keep every segment that is live now from being removed, until the mark is released.
 
         See `indexer.features.readers`; a killed process holds nothing up.
         """
-        reader = self.lock_reader()
-        try:
-            yield
-        finally:
-            reader.release()
-
-    def lock_reader(self) -> Reader:
-        """Like `reader`, for a holder that releases it itself."""
         try:
             return self._readers.enter(self.catalog.now())
         except OSError as error:

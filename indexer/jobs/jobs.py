@@ -32,7 +32,6 @@ from indexer.jobs.failures import failures as failures
 from indexer.jobs.failures import note_failure as note_failure
 
 KINDS = ("index", "reindex", "compact", "verify", "matte", "export")
-STATES = ("queued", "running", "paused", "cancelling", "cancelled", "failed", "done")
 UNFINISHED = ("queued", "running", "paused", "cancelling")
 FINISHED = ("cancelled", "failed", "done")
 # Which worker may take a job: encoding wants the network (and a GPU), the rest CPU and disk.

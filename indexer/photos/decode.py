@@ -30,7 +30,7 @@ from PIL import Image
 
 from indexer.errors import DecoderBroken, DecoderClosed
 from indexer.photos.exif import PhotoFacts
-from indexer.photos.picture import Limits, decode_thumbnail, decode_upright, read_file
+from indexer.photos.picture import Limits, decode_upright, read_file
 from indexer.settings import MEBIBYTE, Settings
 from model.errors import PhotoError
 
@@ -88,13 +88,6 @@ def load_upright(path: Path | bytes, settings: Settings) -> Image.Image:
     limits = limits_of(settings)
     with _naming(path):
         return decode_upright(read_file(os.fsencode(path), limits), limits)
-
-
-def load_thumbnail(path: Path | bytes, side: int, settings: Settings) -> Image.Image:
-    """Decode a photo to a longer side of at most ``side`` pixels; otherwise as `load_upright`."""
-    limits = limits_of(settings)
-    with _naming(path):
-        return decode_thumbnail(read_file(os.fsencode(path), limits), side, limits)
 
 
 class _naming:  # noqa: N801 - used like a function

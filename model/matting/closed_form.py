@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
-from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN
+from model.matting.trimap import FOREGROUND, UNKNOWN
 
 Floats = NDArray[np.float32]
 
@@ -120,9 +120,3 @@ def _rows(
                 patch = (rise[b] - rise[a] + 2) * 5 + run[b] - run[a] + 2
                 rows[at, patch] += weights[wanted, a, b]
     return rows
-
-
-def unknown_share(trimap: NDArray[np.uint8]) -> float:
-    """How much of a trimap is unknown, a fraction."""
-    sure = np.count_nonzero((trimap == FOREGROUND) | (trimap == BACKGROUND))
-    return 1 - sure / trimap.size

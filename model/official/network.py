@@ -165,15 +165,3 @@ class OfficialRela(nn.Module):
             filters=decoded.filters,
             mask_features=mask_features,
         )
-
-    def probabilities(self, output: OfficialOutput, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return the reference's inference outputs.
-
-        Args:
-            output: from ``forward``.
-            size: (H, W) of the padded image.
-        Returns:
-            masks (B, 2, H, W) and no-target scores (B, 2): sigmoids, each channel by itself.
-        """
-        masks = F.interpolate(output.masks, size=size, mode="bilinear", align_corners=False)
-        return masks.sigmoid(), output.no_target.sigmoid()

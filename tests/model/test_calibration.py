@@ -70,7 +70,8 @@ def test_prior_shift_follows_bayes_and_is_found_again_from_an_albums_pairs() -> 
     keep = ~has_target | (np.random.default_rng(1).random(len(z)) < 0.05)
     album_z, album_target = z[keep], has_target[keep]
     fitted = calibration.fit(z, has_target)
-    by_bayes = calibration.shift_of_priors(1 - has_target.mean(), 1 - album_target.mean())
+    before, after = 1 - has_target.mean(), 1 - album_target.mean()
+    by_bayes = np.log(after / (1 - after)) - np.log(before / (1 - before))
     by_album = calibration.fit_prior_shift(fitted, album_z, album_target)
     assert by_album == pytest.approx(by_bayes, abs=0.1)
     shifted = dataclasses.replace(fitted, prior_shift=by_album)

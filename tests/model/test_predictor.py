@@ -22,13 +22,14 @@ from model.errors import (
     UnknownModel,
     WeightsError,
 )
-from model.masks import from_logits, from_rle, iou
+from model.masks import from_logits, iou
 from model.network.preprocess import to_pixels, upright
 from model.network.rela import RelaNetwork, mask_logits
 from model.network.rla import RegionLanguageLayer
 from model.precision import head_dtype
 from model.predictor import FIRST_SCORE, JUDGE_BATCH, RERANK_BATCH, Predictor
 from model.text import MAX_TOKENS, TextEncoder, clean
+from tests.support.rle import from_rle
 from tests.support.tiny_model import TINY, write_tiny_model
 
 EXPRESSIONS = [

@@ -18,7 +18,6 @@ from model.errors import WeightsError
 from model.network.config import ReLAConfig
 from model.network.rela import RelaNetwork
 from model.starting_points import (
-    config_from_mask2former,
     rename_mask2former,
     rename_swin,
     start_from_mask2former,
@@ -67,13 +66,29 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, mask2former(folder)
 
 
-def base(**changes: Any) -> ReLAConfig:
-    small = {"input_size": 96, "text": "minilm", "text_channels": 384, "vectors": 2}
-    return replace(SIZES["rela-tiny"], **{**small, **changes})
+def base() -> ReLAConfig:
+    """A network of the sizes of `mask2former`."""
+    rela = SIZES["rela-tiny"]
+    return replace(
+        rela,
+        swin=replace(
+            rela.swin, embed_dim=16, depths=(1, 2, 2, 1), num_heads=(1, 2, 2, 4), window_size=4
+        ),
+        pixel_decoder_layers=2,
+        channels=64,
+        mask_channels=64,
+        regions_per_side=4,
+        ria_layers=3,
+        ria_hidden=96,
+        input_size=96,
+        text="minilm",
+        text_channels=384,
+        vectors=2,
+    )
 
 
 def started(folder: Path, **changes: Any) -> RelaNetwork:
-    config = replace(config_from_mask2former(folder, base()), **changes)
+    config = replace(base(), **changes)
     network = RelaNetwork(config).eval()
     start_from_mask2former(network, folder)
     return network
@@ -120,7 +135,7 @@ def test_vision_half_computes_what_mask2former_computes(
 
 def test_every_vision_weight_is_filled(source: tuple[Path, Any]) -> None:
     folder, _ = source
-    network = RelaNetwork(config_from_mask2former(folder, base()))
+    network = RelaNetwork(base())
     done = start_from_mask2former(network, folder)
     vision = {
         name
@@ -166,9 +181,8 @@ def test_fewer_mask_channels_keep_the_best_part_of_the_masks(source: tuple[Path,
     assert errors == sorted(errors)
 
 
-def test_folder_without_mask2former_is_refused(tmp_path: Path, source: tuple[Path, Any]) -> None:
-    folder, _ = source
-    network = RelaNetwork(config_from_mask2former(folder, base()))
+def test_folder_without_mask2former_is_refused(tmp_path: Path) -> None:
+    network = RelaNetwork(base())
     with pytest.raises(WeightsError, match="no Mask2Former"):
         start_from_mask2former(network, tmp_path / "none")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
@@ -180,17 +194,11 @@ def test_network_of_other_sizes_is_refused_with_the_first_differences(
     source: tuple[Path, Any],
 ) -> None:
     folder, _ = source
-    config = replace(config_from_mask2former(folder, base()), ria_layers=2)
+    config = replace(base(), ria_layers=2)
     with pytest.raises(WeightsError, match="has no place"):
         start_from_mask2former(RelaNetwork(config), folder)
     with pytest.raises(WeightsError, match="not built like Mask2Former"):
         start_from_mask2former(RelaNetwork(SIZES["rela-mini"]), folder)
-
-
-def test_queries_that_make_no_square_are_refused(tmp_path: Path) -> None:
-    mask2former(tmp_path, num_queries=15)
-    with pytest.raises(WeightsError, match="15 queries"):
-        config_from_mask2former(tmp_path, base())
 
 
 def small_swin() -> SwinTransformer:
@@ -206,11 +214,8 @@ def test_swin_starts_from_timms_weights_and_agrees_where_windows_divide_the_map(
 ) -> None:
     theirs = small_swin()
     torch.save(theirs.state_dict(), tmp_path / "swin.pth")
-    config = base()
-    swin = replace(
-        config.swin, embed_dim=16, depths=(1, 2, 2, 1), num_heads=(1, 2, 2, 4), window_size=2
-    )
-    network = RelaNetwork(replace(config, swin=swin, pixel_decoder_layers=1, ria_layers=1)).eval()
+    swin = replace(base().swin, window_size=2)
+    network = RelaNetwork(replace(base(), swin=swin, pixel_decoder_layers=1, ria_layers=1)).eval()
     done = start_from_swin(network, tmp_path / "swin.pth")
     assert set(done.left) == {"norm.weight", "norm.bias", "head.fc.weight", "head.fc.bias"}
     image = torch.randn(1, 3, 128, 128)
@@ -231,7 +236,7 @@ def test_authors_form_keeps_its_patch_merging_in_place() -> None:
 
 def test_swin_of_other_sizes_or_names_is_refused(tmp_path: Path) -> None:
     torch.save(small_swin().state_dict(), tmp_path / "swin.pth")
-    network = RelaNetwork(base(pixel_decoder_layers=1, ria_layers=1))
+    network = RelaNetwork(replace(base(), swin=replace(base().swin, embed_dim=32, window_size=2)))
     with pytest.raises(WeightsError, match="does not fit rela-tiny"):
         start_from_swin(network, tmp_path / "swin.pth")
     with pytest.raises(WeightsError, match="neither a file nor a timm model"):
@@ -242,7 +247,7 @@ def test_weights_to_start_a_training_from_are_written(
     source: tuple[Path, Any], tmp_path: Path
 ) -> None:
     folder, _ = source
-    config = config_from_mask2former(folder, base())
+    config = base()
     write_start(folder, config, tmp_path / "start.safetensors")
     network = checkpoint.load(tmp_path / "start.safetensors")
     expected = RelaNetwork(config)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model.masks import from_rle
 from tests.support.library import EXPRESSION, Library, make_library
+from tests.support.rle import from_rle
 from tests.support.terminal import Terminal
 
 

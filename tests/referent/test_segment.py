@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 from typer.testing import CliRunner
 
-from model.masks import from_rle
 from referent.main import app
+from tests.support.rle import from_rle
 from training.drawing.scenes import make_photo
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.masked_decoder import blocked_by
 from model.official.config import OFFICIAL, OfficialConfig, TextConfig
 from model.official.keys import rename_all
-from model.official.losses import official_losses
 from model.official.network import OfficialOutput, OfficialRela
+from tests.support.official_losses import official_losses
 
 HERE = Path(__file__).parents[1] / "data" / "parity"
 SHARED = Path(os.environ.get("REFERENT_SHARED", Path(__file__).parents[3] / "shared")) / "parity"
@@ -200,14 +201,15 @@ def run_case(
     traced |= {f"multi_scale{i}": level for i, level in enumerate(features.multi_scale)}
     for layer in range(network.config.decoder_layers + 1):
         traced[f"dec.attn_mask{layer}"] = attention_bits(network, traced, layer)
-    ref_seg, nt_prob = network.probabilities(output, tuple(image.shape[-2:]))
+    size = tuple(image.shape[-2:])
+    large = F.interpolate(output.masks, size=size, mode="bilinear", align_corners=False)
     traced |= {
         "pred_logits": output.minimap,
         "pred_masks": output.masks,
         "all_masks": output.region_masks(),
         "nt_label": output.no_target,
-        "ref_seg": ref_seg,
-        "nt_prob": nt_prob,
+        "ref_seg": large.sigmoid(),
+        "nt_prob": output.no_target.sigmoid(),
     }
     losses = {}
     if "gt_mask_merged.packed" in recorded:

@@ -40,7 +40,6 @@ DRAWING = 1
 MIN_AREA = 0.0025
 MIN_VISIBLE = 0.35
 SHOWN_SHARE = 0.34  # of a part's points that must be visible for the scene to name the part
-MAX_INSTANCES = 9
 ASPECTS = (1.0, 4 / 3, 4 / 3, 3 / 2, 3 / 2, 16 / 9, 3 / 4, 2 / 3)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.scene import ANIMALS, PEOPLE, THINGS
+from training.scene import ANIMALS, PEOPLE
 
 # Category sets that have a noun of their own: (singular, plural, weight).
 NOUNS: dict[tuple[str, ...], tuple[tuple[str, str, float], ...]] = {
@@ -46,7 +46,6 @@ NOUNS: dict[tuple[str, ...], tuple[tuple[str, str, float], ...]] = {
 
 KIDS = ("boy", "girl")
 ADULTS = ("man", "woman")
-SETS_OF_PEOPLE = (KIDS, ADULTS, PEOPLE)
 
 EVERYONE = ("everyone", "everybody")
 
@@ -136,11 +135,3 @@ def vocabulary() -> frozenset[str]:
     ):  # fmt: skip
         words.add(colour)
     return frozenset(words - {""})
-
-
-def nouns_known() -> frozenset[str]:
-    """Every noun of the grammar, singular and plural."""
-    return frozenset(w for forms in NOUNS.values() for s, p, _ in forms for w in (s, p))
-
-
-SINGLE_CATEGORIES = tuple((c,) for c in PEOPLE + ANIMALS + THINGS)

@@ -13,11 +13,6 @@ from training.scene import Instance
 
 YES, MAYBE, NO = 1, 0, -1
 
-# Relations of a subject to an object; the second half is read off the scene graph alone.
-PLACED = ("next", "left", "right", "front", "behind")
-LINKED = ("holds", "rides", "sits", "stands", "owns", "held", "ridden", "seats", "bears", "owned")
-RELATIONS = PLACED + LINKED
-
 # Depths nearer together than this are level for the eye; a scene that shows no depth has 0.5.
 DEPTH_MARGIN = 0.10
 
@@ -78,9 +73,10 @@ def relation(name: str, a: Instance, b: Instance) -> int:
     """Whether a stands in a relation to b.
 
     Args:
-        name: one of RELATIONS; "holds" reads a holds b, "held" a is held by b, "owns" a has b
-            (in a hand, on a leash, under it as a rider), "seats" b sits on a, "bears" b stands
-            on a.
+        name: a place ("next", "left", "right", "front", "behind"), or what the scene graph alone
+            tells: "holds" reads a holds b, "held" a is held by b, "rides", "ridden", "sits",
+            "seats" (b sits on a), "stands", "bears" (b stands on a), "owns" (a has b in a hand, on
+            a leash, under it as a rider), "owned".
     """
     if name in _LINKS:
         if _LINKS[name](a, b):

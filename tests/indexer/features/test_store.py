@@ -111,8 +111,8 @@ def test_segment_gives_back_what_was_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mapped, rows_of(1, 2, 3))
     header = segment.read_header(path)
     assert (header.tier, header.fingerprint, header.rows) == ("tokens", TOKENS, 3)
-    assert segment.content_hashes_of(path) == digests(1, 2, 3)
     check = segment.check_segment(path)
+    assert check.content_hashes == digests(1, 2, 3)
     assert (check.bad_positions, check.frame_intact, check.checksum) == ([], True, checksum)
 
 
@@ -288,11 +288,12 @@ def test_compaction_keeps_features_and_old_files_until_no_reader_is_left(
     with_photos(catalog, *range(9))
     for start in (0, 3, 6):
         store.commit([part(start, start + 1, start + 2)], new_owner())
-    with store.reader():
-        report = maintenance.compact(catalog, store)
-        assert (report.merged, report.made, report.rows) == (3, 1, 9)
-        assert maintenance.collect(catalog, store).kept_for_readers == 3
-        assert len(files(store)) == 4
+    reader = store.lock_reader()
+    report = maintenance.compact(catalog, store)
+    assert (report.merged, report.made, report.rows) == (3, 1, 9)
+    assert maintenance.collect(catalog, store).kept_for_readers == 3
+    assert len(files(store)) == 4
+    reader.release()
     maintenance.collect(catalog, store)
     assert len(files(store)) == 1
     numbers = range(8, -1, -1)
@@ -307,7 +308,7 @@ def test_compaction_drops_what_no_photo_needs(catalog: Catalog, store: FeatureSt
     assert maintenance.compact(catalog, store).dropped == 1
     maintenance.collect(catalog, store)
     [left] = files(store)
-    assert segment.content_hashes_of(left) == digests(1, 2)
+    assert segment.check_segment(left).content_hashes == digests(1, 2)
 
 
 def test_killed_reader_holds_nothing_up(store: FeatureStore) -> None:

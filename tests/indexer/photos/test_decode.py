@@ -24,8 +24,8 @@ from indexer.errors import DecoderClosed, PhotoRefused, PhotoUnreadable
 from indexer.folders.content import content_hash, hash_file
 from indexer.folders.walk import FoundFile
 from indexer.photos import decode as decode_module
-from indexer.photos.decode import Decoded, Decoder, limits_of, load_thumbnail, load_upright
-from indexer.photos.picture import decode
+from indexer.photos.decode import Decoded, Decoder, limits_of, load_upright
+from indexer.photos.picture import decode, decode_thumbnail
 from indexer.settings import Settings
 
 AWKWARD = Path(__file__).parents[2] / "data" / "awkward"
@@ -104,7 +104,7 @@ def test_all_eight_orientations_come_out_upright(
         path.write_bytes(saved(stored, format, exif=exif.tobytes()))
         pixels, facts = decode(path.read_bytes(), SIDE, limits_of(settings))
         whole = load_upright(path, settings)
-        small = load_thumbnail(path, 48, settings)
+        small = decode_thumbnail(path.read_bytes(), 48, limits_of(settings))
         for seen in (pixels, np.asarray(whole), np.asarray(small)):
             assert corners(seen) == [RED, GREEN, BLUE, YELLOW], orientation
         assert (facts.width, facts.height) == size == whole.size
@@ -128,7 +128,8 @@ def test_a_turned_photo_s_thumbnail_is_as_sharp_as_the_upright_one_s(
         exif[ExifTags.Base.Orientation] = orientation
         path = tmp_path / f"{orientation}.x"
         path.write_bytes(saved(stored, format, quality=95, exif=exif.tobytes()))
-        small = np.asarray(load_thumbnail(path, 360, settings)).astype(int)
+        drawn = decode_thumbnail(path.read_bytes(), 360, limits_of(settings))
+        small = np.asarray(drawn).astype(int)
         assert small.shape == (360, 120, 3)
         if upright is None:
             upright = small
@@ -438,7 +439,7 @@ def test_picture_that_is_cut_short_is_shown_as_far_as_it_goes_and_says_so(
     path = tmp_path / "cut.x"
     path.write_bytes(cut)
     assert load_upright(path, settings).size == (640, 480)
-    assert load_thumbnail(path, 48, settings).size == (48, 36)
+    assert decode_thumbnail(path.read_bytes(), 48, limits_of(settings)).size == (48, 36)
     for garbage in (data[:40], data[:12] + b"nothing" * 99, b"\xff\xd8" + b"x" * 999):
         with pytest.raises(PhotoUnreadable):
             decode(garbage, SIDE, limits)

@@ -15,11 +15,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from indexer.jobs import jobs
-from model.masks import from_rle
 from search_api.http.app import create_app
 from search_api.http.server_settings import ServerSettings
 from search_api.search import pipeline
 from tests.support.library import EXPRESSION, Library, make_library, paint
+from tests.support.rle import from_rle
 
 HERE = "http://127.0.0.1"
 

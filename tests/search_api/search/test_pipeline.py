@@ -21,7 +21,6 @@ from indexer.db.tables import Album, CalibrationRow, Photo
 from indexer.errors import FeatureStoreAway, UnknownAlbum
 from indexer.features.store import FeatureStore
 from model.calibration import Calibration
-from model.masks import from_rle
 from model.precision import HeadDtype
 from search_api.errors import BadCursor, NotIndexed, StillRunning, UnknownRun
 from search_api.search import pipeline, runs
@@ -33,6 +32,7 @@ from search_api.search.query import Query
 from search_api.search.similar import similar
 from search_api.show.shown import polygons, render, show
 from tests.support.library import EXPRESSION, Library, make_library, paint
+from tests.support.rle import from_rle
 from tests.support.tiny_model import TINY
 
 

@@ -14,13 +14,13 @@ from pycocotools.coco import COCO
 from starlette.testclient import TestClient
 
 from indexer.jobs import jobs
-from model.masks import from_rle
 from search_api.http.app import create_app
 from search_api.search import runs
 from search_api.search.pipeline import Done, collect
 from search_api.search.query import Query
 from search_api.show import exports
 from tests.support.library import EXPRESSION, Library, make_library
+from tests.support.rle import from_rle
 from training.data.grefcoco import read
 from workers.inprocess import run_job
 from workers.models import Models

@@ -13,7 +13,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from model import checkpoint
-from model.starting_points import config_from_mask2former
 from referent.train import train
 from tests.model.test_starting_points import base, mask2former
 from training.data.grefcoco import Dataset, read
@@ -62,7 +61,7 @@ def small_set(folder: Path) -> Dataset:
 
 def test_base_recipe_learns_from_mask2former_on_a_small_set(tmp_path: Path) -> None:
     mask2former(tmp_path / "mask2former")
-    config = config_from_mask2former(tmp_path / "mask2former", base())
+    config = base()
     recipe = replace(
         BASE, model=config, steps=8, batch=2, warmup=2, learning_rate=5e-4, ema=0.5, bf16=False,
         jitter=0.0, flip=False,
@@ -87,7 +86,7 @@ def test_base_recipe_learns_from_mask2former_on_a_small_set(tmp_path: Path) -> N
 
 def test_base_recipe_runs_dry_from_the_command_line(tmp_path: Path) -> None:
     theirs = mask2former(tmp_path / "mask2former").model
-    config = config_from_mask2former(tmp_path / "mask2former", base())
+    config = base()
     (tmp_path / "small.json").write_text(json.dumps(config.to_dict()))
     small_set(tmp_path / "set")
     app = typer.Typer()
