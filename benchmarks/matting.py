@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from benchmarks._soft_photos import KINDS, Kind, SoftPhoto, draw, errors, predicted
 from model.matting import closed_form
 from model.matting.matte import matte, resampled
 from model.matting.trimap import make_trimap
-from training.measuring.soft_photos import KINDS, Kind, SoftPhoto, draw, errors, predicted
 
 CELLS = 56
 SEEDS = (1, 2, 3)

@@ -31,6 +31,7 @@ from indexer.encoding import claims, statuses
 from indexer.features import versions
 from indexer.folders import scan
 from indexer.jobs import jobs, slots
+from indexer.jobs.failures import failures_of
 from indexer.settings import Settings
 from search_api.search import photos as pages
 
@@ -233,7 +234,7 @@ def measure(number: int, database: str, folder: Path) -> dict[str, Any]:
             "job_page_s": lambda: jobs.list_jobs(catalog, limit=50),
             "album_job_page_s": lambda: jobs.list_jobs(catalog, album_id=album, limit=50),
             "unfinished_jobs_s": lambda: jobs.list_jobs(catalog, states=jobs.UNFINISHED),
-            "job_failures_page_s": lambda: jobs.failures(catalog, newest, after=100),
+            "job_failures_page_s": lambda: failures_of(catalog, newest, after=100),
             "photo_page_s": lambda: pages.list_photos(catalog, album_id=album, after=middle),
             "failed_photo_page_s": lambda: pages.list_photos(
                 catalog, album_id=album, status="failed", after=middle

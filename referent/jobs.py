@@ -63,6 +63,7 @@ def show(
 ) -> None:
     """One job, with the photos that it could not handle. Exit status 1 if it failed."""
     from indexer.jobs import jobs
+    from indexer.jobs.failures import failures_of
 
     with _open() as catalog:
         job = jobs.get(catalog, job_id)
@@ -70,7 +71,7 @@ def show(
             say(line_of(job), err=True)
             time.sleep(1)
             job = jobs.get(catalog, job_id)
-        failed = jobs.failures(catalog, job_id, limit=failures) if failures else []
+        failed = failures_of(catalog, job_id, limit=failures) if failures else []
     if as_json:
         listed = [
             {"photo_id": one.photo_id, "path": one.path, "reason": one.reason} for one in failed

@@ -54,6 +54,7 @@ def matte(
 
     from indexer.db.catalog import Catalog
     from indexer.jobs import jobs
+    from indexer.jobs.failures import failures_of
     from indexer.settings import Settings
     from model.matting.cutout import BLUR
     from referent.search import _query
@@ -100,7 +101,7 @@ def matte(
             job = run_job(settings, catalog, job.id, on_progress=_bar(quiet=as_json))
         except KeyboardInterrupt:
             stopped = True
-        failures = jobs.failures(catalog, job.id, limit=10_000)
+        failures = failures_of(catalog, job.id, limit=10_000)
     if stopped:
         raise KeyboardInterrupt
     _check(job)

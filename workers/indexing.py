@@ -18,7 +18,7 @@ from indexer.features import versions
 from indexer.folders import scan
 from indexer.folders.offline import Away, sentence
 from indexer.jobs import jobs, slots
-from indexer.jobs.failures import note_album_failures
+from indexer.jobs.failures import note_album_failures, note_failure
 from indexer.settings import MEBIBYTE
 from workers import metrics
 from workers.errors import ReindexRefused
@@ -320,6 +320,6 @@ def _note_failures(turn: Turn, tally: Tally) -> None:
         return
     with turn.catalog.session() as session:
         for photo_id, _, reason in fresh:
-            jobs.note_failure(session, turn.place.job_id, photo_id, reason)
+            note_failure(session, turn.place.job_id, photo_id, reason)
     for photo_id, path, reason in fresh:
         log.warning("photo failed", photo_id=photo_id, path=path, reason=reason)

@@ -9,7 +9,7 @@ from typing import Any
 
 from indexer.errors import JobParametersInvalid
 from indexer.features.store import FeatureStore
-from indexer.jobs import jobs
+from indexer.jobs.failures import failures_of, note_failure
 from search_api.search import pipeline, runs
 from search_api.search.engine import Engine
 from search_api.search.query import Query
@@ -48,7 +48,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
     # With --overwrite only what this job itself wrote before a break need not be written again.
     before = manifest.read_entries(folder, journal_only=options.overwrite)
     # What failed in an earlier turn of this job is not tried again in each of the next ones.
-    told = {one.photo_id for one in jobs.failures(turn.catalog, turn.job.id, limit=1_000_000)}
+    told = {one.photo_id for one in failures_of(turn.catalog, turn.job.id, limit=1_000_000)}
     entries: list[manifest.Entry] = []
     failed = 0
     for item in items:
@@ -82,7 +82,7 @@ def _chosen(parameters: dict[str, Any]) -> Chosen:
 def _note_failure(turn: Turn, entry: manifest.Entry) -> None:
     """Write what was not cut out into the job's report and the log."""
     with turn.catalog.session() as session:
-        jobs.note_failure(session, turn.job.id, entry.photo, f"{entry.status}: {entry.reason}")
+        note_failure(session, turn.job.id, entry.photo, f"{entry.status}: {entry.reason}")
     log.warning(
         "photo not cut out",
         photo_id=entry.photo,

@@ -69,8 +69,6 @@ class Ingest:
         *,
         store: FeatureStore | None = None,
         decoder: Decoder | None = None,
-        keep_pyramid: bool | None = None,
-        batch: int | None = None,
         after: int = 0,
         owner: str | None = None,
     ) -> None:
@@ -79,8 +77,6 @@ class Ingest:
         Args:
             after: begin behind this photo (`Ingest.after` of an earlier part of the same run).
             decoder: one that is shared; default one of our own, closed with us.
-            keep_pyramid: default `Settings.keep_pyramid`.
-            batch: photos the network takes at once; default `Settings.encode_batch`.
             owner: who claims; default a new name. Its claims of before are not its own any more.
         """
         self.settings = settings
@@ -88,10 +84,9 @@ class Ingest:
         self.album_id = album_id
         self.predictor = predictor
         self.store = store or FeatureStore.open(settings, catalog)
-        keep = settings.keep_pyramid if keep_pyramid is None else keep_pyramid
-        self.wanted = wanted_tiers(predictor.fingerprints, keep_pyramid=keep)
+        self.wanted = wanted_tiers(predictor.fingerprints, keep_pyramid=settings.keep_pyramid)
         self.key = claims.claim_key(self.wanted)
-        self._batches = Batches(batch or settings.encode_batch, predictor.name)
+        self._batches = Batches(settings.encode_batch, predictor.name)
         self.owner = owner or new_owner()
         self.version: Version = prepare(
             catalog, album_id, predictor.name, predictor.fingerprints, _config(predictor)
@@ -187,24 +182,6 @@ class Ingest:
                 session, self.album_id, self.wanted, after_photo_id=self._after, away=self.away
             )
         return "wait" if waiting else "done"
-
-    def ingest_batch(self) -> int:
-        """Claim, encode and commit one batch; return how many contents it had (0: none free)."""
-        before = self.tally.encoded + self.tally.failed
-        limit = self._chunk
-        self._chunk = self._batches.size
-        pulled = [False]
-
-        def once() -> bool:
-            first, pulled[0] = not pulled[0], True
-            return not first
-
-        try:
-            if self.run(is_over=once) == "wait":
-                self._after = 0
-        finally:
-            self._chunk = limit
-        return self.tally.encoded + self.tally.failed - before
 
     # -- claiming and decoding -----------------------------------------------------------------
 

@@ -27,10 +27,7 @@ from indexer.features.store import FeatureStore
 from indexer.features.versions import Version
 from indexer.folders.offline import away
 from indexer.folders.scan import ScanProgress, ScanReport, scan_album
-from indexer.photos.decode import Decoder
 from indexer.settings import MEBIBYTE, Settings
-
-__all__ = ["Encoder", "Ingest", "IndexReport", "Progress", "finish", "index_album", "ingest_batch"]
 
 log = logging.getLogger(__name__)
 
@@ -89,23 +86,6 @@ class IndexReport:
         values = asdict(self)
         values["failures"] = [{"path": path, "reason": why} for path, why in self.failures]
         return values
-
-
-def ingest_batch(
-    settings: Settings,
-    catalog: Catalog,
-    album_id: int,
-    predictor: Encoder,
-    *,
-    decoder: Decoder | None = None,
-) -> int:
-    """Claim, encode and commit one batch of an album's waiting photos.
-
-    Returns:
-        how many contents; 0 when nothing is free to be claimed.
-    """
-    with Ingest(settings, catalog, album_id, predictor, decoder=decoder) as ingest:
-        return ingest.ingest_batch()
 
 
 def index_album(

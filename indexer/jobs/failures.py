@@ -24,7 +24,9 @@ class Failure:
     attempts: int
 
 
-def failures(catalog: Catalog, job_id: int, *, after: int = 0, limit: int = 100) -> list[Failure]:
+def failures_of(
+    catalog: Catalog, job_id: int, *, after: int = 0, limit: int = 100
+) -> list[Failure]:
     """The photos that a job could not handle, oldest first; page on with the last one's id."""
     query = (
         select(JobFailure, Photo.path, Root.path)

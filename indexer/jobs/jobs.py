@@ -27,9 +27,6 @@ from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.tables import Album, Job, JobFailure, JobSlot, Photo
 from indexer.errors import JobConflict, JobParametersInvalid, UnknownJob
-from indexer.jobs.failures import Failure as Failure
-from indexer.jobs.failures import failures as failures
-from indexer.jobs.failures import note_failure as note_failure
 
 KINDS = ("index", "reindex", "compact", "verify", "matte", "export")
 UNFINISHED = ("queued", "running", "paused", "cancelling")

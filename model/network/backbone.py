@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from model.network.config import SwinConfig
 from model.network.fitted_swin import FittedSwin
 from model.network.preprocess import PIXEL_MEAN, PIXEL_STD
-from model.network.swin import LEVELS as LEVELS
-from model.network.swin import Swin
+from model.network.swin import LEVELS, Swin
 
 
 def conv_stem(channels: int) -> nn.Sequential:

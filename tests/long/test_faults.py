@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from indexer.jobs import jobs
+from indexer.jobs.failures import failures_of
 from indexer.photos.decode import Decoder
 from tests.support.fake_predictor import SIDE
 from tests.support.servers import kill_tree, wait_until
@@ -183,9 +184,9 @@ def test_poison_photo_that_takes_every_worker_down(trials: Trials, photos: Path)
     def hurt(library: Library, job: int) -> int:
         library.wait_for(job, timeout_s=1200)
         failed = [
-            one for one in jobs.failures(library.catalog, job) if (one.path or "").endswith(name)
+            one for one in failures_of(library.catalog, job) if (one.path or "").endswith(name)
         ]
-        assert len(failed) == 1, jobs.failures(library.catalog, job)
+        assert len(failed) == 1, failures_of(library.catalog, job)
         assert "took its worker down" in failed[0].reason
         library.fleet.kill_all()
         del library.fleet.environment["TRIAL_POISON_PIXEL"]

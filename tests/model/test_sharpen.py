@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks._soft_photos import predicted
 from model import packing
 from model.matting.matte import resampled, surroundings
 from model.packing import Records
 from model.sharpen import read_out, sharpen
-from training.measuring.soft_photos import predicted
 
 CELLS = 32  # of a network's mask features
 COARSE = 24  # of a photo's mask

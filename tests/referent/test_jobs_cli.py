@@ -16,6 +16,7 @@ from indexer.db.owner import new_owner
 from indexer.db.tables import Photo
 from indexer.folders.scan import scan_album
 from indexer.jobs import jobs, slots
+from indexer.jobs.failures import note_failure
 from indexer.settings import Settings
 from model.errors import ReferentError
 from referent.jobs import app, line_of
@@ -84,7 +85,7 @@ def test_failed_job_is_shown_with_its_photos_and_status_one(
     place = slots.take(library, job, 0, owner=new_owner(), lease_s=60)
     assert place is not None
     with library.session() as session:
-        jobs.note_failure(session, job, None, "no space left")
+        note_failure(session, job, None, "no space left")
     slots.finish(library, place, "failed", message="no space left")
     code, out = typed("show", str(job))
     assert code == 1

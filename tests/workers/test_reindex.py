@@ -23,6 +23,7 @@ from indexer.features.store import FeatureStore
 from indexer.features.vector_file import manifest_path
 from indexer.folders import scan
 from indexer.jobs import jobs, slots
+from indexer.jobs.failures import failures_of
 from indexer.photos.decode import Decoder
 from indexer.settings import Settings
 from tests.support import albums
@@ -126,7 +127,7 @@ def test_rollback_leaves_statuses_and_progress_as_the_old_version_has_them(
         counts = count_by_status(session, album)
     assert counts == {"indexed": 12, "failed": 1, "new": 3, "missing": 0}
     assert (back.done, back.total, back.failed) == (12, 16, 1)
-    assert [one.photo_id for one in jobs.failures(catalog, back.id)] == [1 + 12]
+    assert [one.photo_id for one in failures_of(catalog, back.id)] == [1 + 12]
     assert found_by(catalog, settings, album) == ("old", 12)
 
 
@@ -253,7 +254,7 @@ def test_photo_that_fails_does_not_stop_the_swap_and_nothing_is_lost(
     with catalog.reading() as session:
         counts = count_by_status(session, album)
     assert (counts["indexed"], counts["failed"], counts["new"]) == (12, 1, 0)
-    assert [one.path and Path(one.path).name for one in jobs.failures(catalog, done.id)] == [
+    assert [one.path and Path(one.path).name for one in failures_of(catalog, done.id)] == [
         "broken.jpg"
     ]
 
@@ -330,7 +331,7 @@ def test_swap_to_fewer_photos_needs_a_person_s_word(
     refused = run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), held)
     assert refused.state == "failed"
     assert "lacks 1 photos" in (refused.message or "")
-    assert ["too much" in one.reason for one in jobs.failures(catalog, refused.id)] == [True]
+    assert ["too much" in one.reason for one in failures_of(catalog, refused.id)] == [True]
     assert found_by(catalog, settings, album) == ("old", 12)
     accepted = job_of(catalog, "reindex", album, model="new", accept_fewer=True)
     assert run_job(settings, catalog, accepted, held).state == "done"

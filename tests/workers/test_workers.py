@@ -24,6 +24,7 @@ from indexer.errors import CatalogUnreachable, JobParametersInvalid
 from indexer.features import versions
 from indexer.folders import scan
 from indexer.jobs import jobs, slots
+from indexer.jobs.failures import failures_of
 from indexer.settings import Settings
 from model.errors import ReferentError, UnknownModel
 from tests.support import albums
@@ -72,7 +73,7 @@ def test_album_is_indexed_by_a_job_and_the_report_names_what_failed(
     assert done.result is not None
     assert done.result["indexed"] == 20
     assert seen[-1] == done
-    failed = jobs.failures(catalog, job)
+    failed = failures_of(catalog, job)
     assert [Path(one.path or "").name for one in failed] == ["broken.jpg"]
     assert "image" in failed[0].reason
 

@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from model.grefcoco_form import INSTANCES, REFERENCES, Reference, write_refs
 from training.data.album_exif import Shot, exif_of, plan_shots, stored
-from training.data.grefcoco_form import INSTANCES, REFERENCES, Reference, write_refs
 from training.drawing.scenes import aspect_of, make_photo
 from training.errors import TrainingError
 from training.language.grammar import Expression, execute, expressions, no_target

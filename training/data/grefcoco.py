@@ -25,22 +25,14 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 
-from training.data.grefcoco_counts import PAPER, QUIRKS, Counts
-from training.data.grefcoco_form import (
+from model.grefcoco_form import (
     INSTANCES,
     NO_TARGET,
     REFERENCES,
-    Reference,
-    write,
-    write_refs,
 )
+from training.data.grefcoco_counts import QUIRKS, Counts
 from training.errors import DatasetError
 from training.language.misspellings import misspelled, words_of
-
-__all__ = [
-    "INSTANCES", "NO_TARGET", "PAPER", "QUIRKS", "REFERENCES", "Counts", "Dataset", "Reference",
-    "Sample", "decode", "photo_name", "read", "write", "write_refs",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

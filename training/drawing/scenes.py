@@ -25,7 +25,6 @@ from training.drawing.render import MEASURE, Ids, Image, Layer, Measured, Plan, 
 from training.drawing.shapes import Drawing
 from training.drawing.style import sample_style
 from training.scene import (
-    CATEGORIES,
     HELD_OUT,
     SMALL_PARTS,
     SPLITS,
@@ -254,6 +253,3 @@ def make_photo(seed: int, split: str, width: int, height: int) -> tuple[Image, I
     photo = sample_photo(seed, split)
     image, ids = render(photo.plan, width, height)
     return image, ids, photo.scene
-
-
-__all__ = ["CATEGORIES", "Photo", "aspect_of", "make_photo", "sample_photo"]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model import grefcoco_form
 from model.calibration import Calibration
 from model.network.preprocess import upright
 from training.data import grefcoco
@@ -223,7 +224,7 @@ def folder_pairs(folder: Path, split: str = "") -> PairSet:
 
 def _only_split(folder: Path) -> str:
     try:
-        references = json.loads((folder / grefcoco.REFERENCES).read_text(encoding="utf-8"))
+        references = json.loads((folder / grefcoco_form.REFERENCES).read_text(encoding="utf-8"))
         splits = sorted({str(reference["split"]) for reference in references})
     except (OSError, ValueError, KeyError, TypeError):
         return "val"  # the reader says what is wrong with the file

@@ -14,6 +14,7 @@ from starlette.responses import StreamingResponse
 from indexer.db.catalog import Catalog
 from indexer.errors import UnknownJob
 from indexer.jobs import jobs
+from indexer.jobs.failures import failures_of
 from indexer.jobs.jobs import JobView
 from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.hiding import PathHider
@@ -158,7 +159,7 @@ def get_failures(
     catalog = server.engine.catalog
     jobs.get(catalog, job_id)
     listing = f"failures-{job_id}"
-    found = jobs.failures(catalog, job_id, after=read_cursor(cursor, listing), limit=size + 1)
+    found = failures_of(catalog, job_id, after=read_cursor(cursor, listing), limit=size + 1)
     more = len(found) > size
     return FailurePage(
         failures=[

@@ -21,7 +21,9 @@ from indexer.db.catalog import Catalog
 from indexer.db.tables import EncodeClaim, FeatureRow, IndexVersion, Photo, Segment
 from indexer.encoding import claims, commits
 from indexer.encoding.batches import Batches
-from indexer.encoding.ingest import IndexReport, Ingest, index_album, ingest_batch
+from indexer.encoding.commits import Tally
+from indexer.encoding.encode import Ingest
+from indexer.encoding.ingest import IndexReport, index_album
 from indexer.errors import EncodingFailed, NoSpaceLeft
 from indexer.features import maintenance, versions
 from indexer.features.segment import read_header
@@ -315,13 +317,15 @@ def test_workers_that_race_encode_each_photo_once(catalog: Catalog, tmp_path: Pa
     scan_album(catalog, "small")
     predictors = [FakePredictor() for _ in range(3)]
     failures: list[BaseException] = []
+    tallies: list[Tally] = []
 
     def work(predictor: FakePredictor) -> None:
         try:
             settings = Settings(encode_batch=2)
             with Ingest(settings, catalog, album_id, predictor) as ingest:
-                while ingest.ingest_batch():
-                    pass
+                while ingest.run() != "done":
+                    time.sleep(0.01)
+                tallies.append(ingest.tally)
         except BaseException as error:
             failures.append(error)
 
@@ -331,9 +335,11 @@ def test_workers_that_race_encode_each_photo_once(catalog: Catalog, tmp_path: Pa
     for thread in threads:
         thread.join()
     assert failures == []
-    assert sum(each.encoded for each in predictors) == 40  # batches of two divide it
+    assert (sum(each.encoded for each in tallies), sum(each.lost for each in tallies)) == (40, 0)
     assert len(features(catalog)) == 40
-    assert ingest_batch(Settings(), catalog, album_id, FakePredictor()) == 0
+    with Ingest(Settings(), catalog, album_id, FakePredictor()) as ingest:
+        assert ingest.run() == "done"
+    assert ingest.tally.encoded == 0
     with catalog.reading() as session:
         stored = session.scalar(select(func.sum(Segment.rows)).where(Segment.tier == "tokens"))
     assert stored == 40

@@ -16,7 +16,7 @@ from indexer.db.owner import new_owner
 from indexer.db.tables import Album, Job, JobFailure, JobSlot, Photo, Root
 from indexer.errors import JobConflict, JobParametersInvalid, PlaceLost, UnknownJob
 from indexer.jobs import jobs, slots
-from indexer.jobs.failures import note_album_failures
+from indexer.jobs.failures import failures_of, note_album_failures, note_failure
 from indexer.settings import Settings
 
 LEASE_S = 30.0
@@ -318,18 +318,18 @@ def test_retry_queues_a_finished_job_and_lets_failed_photos_be_tried_again(
         photo = session.scalars(select(Photo).order_by(Photo.id)).first()
         assert photo is not None
         photo.status, photo.error, photo.attempts = "failed", "no image", 3
-        jobs.note_failure(session, job, photo.id, "no image", attempts=3)
-        jobs.note_failure(session, job, photo.id, "no image", attempts=1)
+        note_failure(session, job, photo.id, "no image", attempts=3)
+        note_failure(session, job, photo.id, "no image", attempts=1)
         number = photo.id
     assert slots.finish(catalog, place, "done", result={"indexed": 2}) == "ended"
     slots.release(catalog, place)
-    found = jobs.failures(catalog, job)
+    found = failures_of(catalog, job)
     assert [(one.photo_id, one.path, one.attempts) for one in found] == [
         (number, "/photos/0.jpg", 4)
     ]
     view = jobs.retry(catalog, job)
     assert (view.state, view.result, view.finished_at) == ("queued", None, None)
-    assert jobs.failures(catalog, job) == []
+    assert failures_of(catalog, job) == []
     with catalog.reading() as session:
         assert session.scalar(select(func.count()).where(Photo.status == "new")) == 3
 
@@ -383,12 +383,12 @@ def test_every_failed_photo_of_an_album_is_named_once(catalog: Catalog) -> None:
         failed = session.scalars(select(Photo).order_by(Photo.id).limit(3)).all()
         for photo, attempts in zip(failed, (0, 1, 3), strict=True):
             photo.status, photo.error, photo.attempts = "failed", "no image", attempts
-        jobs.note_failure(session, job, failed[0].id, "its worker was quicker")
+        note_failure(session, job, failed[0].id, "its worker was quicker")
         names = [photo.id for photo in failed]
     for _ in range(2):
         with catalog.session() as session:
             note_album_failures(session, job, album)
-    found = jobs.failures(catalog, job)
+    found = failures_of(catalog, job)
     assert [(one.photo_id, one.reason, one.attempts) for one in found] == [
         (names[0], "its worker was quicker", 1),
         (names[1], "no image", 1),

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import _soft_photos as soft_photos
+from benchmarks._soft_photos import KINDS, Kind, SoftPhoto, errors, predicted
 from model.matting import closed_form
 from model.matting import matte as matte_module
 from model.matting.cutout import BackgroundError, Look, draw, over
@@ -19,8 +21,6 @@ from model.matting.matte import (
     solved_on,
 )
 from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
-from training.measuring import soft_photos
-from training.measuring.soft_photos import KINDS, Kind, SoftPhoto, errors, predicted
 
 SIDE = 192
 CELLS = 56

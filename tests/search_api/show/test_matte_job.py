@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from indexer.folders import own_output
 from indexer.jobs import jobs
+from indexer.jobs.failures import failures_of
 from search_api.http.app import create_app
 from search_api.search import runs
 from search_api.search.photos import PhotoInfo, list_photos
@@ -168,7 +169,7 @@ def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Pa
             job = run_job(library.settings, library.engine.catalog, job.id, models(library))
         assert job.state == "done"
         logged = [line for line in lines if line["event"] == "photo not cut out"]
-        told = jobs.failures(library.engine.catalog, job.id)
+        told = failures_of(library.engine.catalog, job.id)
         assert {line["photo_id"] for line in logged} == {one.photo_id for one in told}
         assert {line["job_id"] for line in logged} == {job.id}
         items = json.loads(
@@ -178,7 +179,7 @@ def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Pa
         assert "changed since it was indexed" in reasons[files[0].name]
         assert "gone" in reasons[files[1].name]
         assert job.result is not None
-        assert job.result["failed"] == len(jobs.failures(library.engine.catalog, job.id)) >= 2
+        assert job.result["failed"] == len(failures_of(library.engine.catalog, job.id)) >= 2
     finally:
         library.engine.close()
 

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_codec
 
+from model import grefcoco_form
+from model.grefcoco_form import Reference
 from training.data import grefcoco
-from training.data.grefcoco import PAPER, QUIRKS, Reference
+from training.data.grefcoco_counts import PAPER, QUIRKS
 from training.drawing.scenes import make_photo
 from training.errors import DatasetError
 from training.language import grammar
@@ -272,7 +274,7 @@ def test_synthetic_references_written_are_read_back_with_the_same_masks(tmp_path
             )
             truths.append((expression, np.isin(ids, referents)))
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(CATEGORIES)]
-    grefcoco.write(tmp_path / "album", references, images, annotations, categories)
+    grefcoco_form.write(tmp_path / "album", references, images, annotations, categories)
 
     data = grefcoco.read(tmp_path / "album", "val")
 
@@ -289,7 +291,7 @@ def test_synthetic_references_written_are_read_back_with_the_same_masks(tmp_path
 
 def test_written_references_have_the_fields_of_the_released_file(tmp_path):
     row = Reference(4, 1, "1.jpg", "val", (), (), (("Kid in blue.", "colour"),))
-    grefcoco.write_refs(tmp_path / "refs.json", [row])
+    grefcoco_form.write_refs(tmp_path / "refs.json", [row])
     (written,) = json.loads((tmp_path / "refs.json").read_text())
     assert written == {
         "image_id": 1,

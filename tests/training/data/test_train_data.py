@@ -13,15 +13,16 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from model import checkpoint
+from model import checkpoint, grefcoco_form
 from model.errors import ModelError, WeightsError
+from model.grefcoco_form import Reference
 from model.network.rela import RelaNetwork
 from model.text import TextEncoder
 from referent.train import train
 from tests.support.tiny_model import TINY, write_tiny_model
 from training.data import grefcoco
 from training.data.album import AlbumPlan, write_album
-from training.data.grefcoco import Dataset, Reference
+from training.data.grefcoco import Dataset
 from training.data.grefcoco_batches import GrefSampler, mirrored
 from training.data.shards import render
 from training.data.sources import source_of
@@ -95,7 +96,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             )
     images = [{"id": k, "file_name": f"{k}.png", "width": 64, "height": 32} for k in shown]
     categories = [{"id": k + 1, "name": name} for k, name in enumerate(names)]
-    grefcoco.write(folder, references, images, annotations, categories)
+    grefcoco_form.write(folder, references, images, annotations, categories)
     return grefcoco.read(folder, "train")
 
 
