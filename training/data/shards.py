@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import shutil
 import time
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from training.drawing.scenes import DRAWING, make_photo
 from training.scene import Instance, Scene
 
 PART = 250  # photos a part: the unit of work, and what an interruption can lose
+SPLIT_NAMES = ("train", "val", "test", "test-b")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Shards:
     Attributes:
         size: side S of the photos.
         scenes: of each photo; expressions are drawn from them when they are needed.
-        parts: memory-mapped (images, ids) of PART photos each.
+        parts: memory-mapped (images, ids), PART photos each or fewer.
     """
 
     size: int
@@ -44,10 +47,17 @@ class Shards:
     def __len__(self) -> int:
         return len(self.scenes)
 
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Index of each part's first photo."""
+        return [0, *np.cumsum([len(images) for images, _ in self.parts])[:-1].tolist()]
+
     def photo(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One photo's pixels (S, S, 3) and id map (S/2, S/2), 0 where nothing is."""
-        images, ids = self.parts[index // PART]
-        return images[index % PART], ids[index % PART]
+        part = bisect_right(self._starts, index) - 1
+        images, ids = self.parts[part]
+        at = index - self._starts[part]
+        return images[at], ids[at]
 
 
 def _tuples(value: Any) -> Any:
@@ -78,7 +88,7 @@ def scene_from_json(value: dict[str, Any]) -> Scene:
 def _render_part(task: tuple[str, int, int, int, int, int]) -> int:
     """Render one part; returns how many photos it holds."""
     folder, split_index, seed, start, count, size = task
-    split = ("train", "val", "test", "test-b")[split_index]
+    split = SPLIT_NAMES[split_index]
     half = size // 2
     images = np.empty((count, size, size, 3), np.uint8)
     ids = np.empty((count, half, half), np.uint8)
@@ -87,32 +97,45 @@ def _render_part(task: tuple[str, int, int, int, int, int]) -> int:
         image, id_map, scene = make_photo(seed + start + i, split, size, size)
         images[i], ids[i] = image, id_map[::2, ::2]
         lines.append(json.dumps(dataclasses.asdict(scene)))
-    part = Path(folder) / f"part-{start:08d}"
+    part = _part(Path(folder), start)
     partial = part.with_name(f".{part.name}.{os.getpid()}")
     partial.mkdir(parents=True, exist_ok=True)
     np.save(partial / "images.npy", images)
     np.save(partial / "ids.npy", ids)
     (partial / "scenes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if part.exists():  # a shorter one, of a run that wanted fewer; who has it open keeps it
+        part.rename(partial.with_name(f"{partial.name}.short"))
     partial.rename(part)
     return count
+
+
+def _part(folder: Path, start: int) -> Path:
+    return folder / f"part-{start:08d}"
+
+
+def _lacking(folder: Path, photos: int) -> list[tuple[int, int]]:
+    """(start, wanted photos) of each part that is missing or holds fewer."""
+    found = []
+    for start in range(0, photos, PART):
+        wanted, images = min(PART, photos - start), _part(folder, start) / "images.npy"
+        if not images.is_file() or len(np.load(images, mmap_mode="r")) < wanted:
+            found.append((start, wanted))
+    return found
 
 
 def render(folder: Path, split: str, photos: int, size: int, seed: int, workers: int) -> None:
     """Render what is missing of a shard folder; an interrupted run goes on where it stopped.
 
     Args:
-        photos: rounded up to whole parts of PART.
+        photos: how many there are to be; the last part of a smaller run is rendered anew.
         size: side S in pixels.
         workers: processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".part-*"):
-        shutil.rmtree(stale)
-    split_index = ("train", "val", "test", "test-b").index(split)
+    _sweep(folder)
     tasks = [
-        (str(folder), split_index, seed, start, min(PART, photos - start), size)
-        for start in range(0, photos, PART)
-        if not (folder / f"part-{start:08d}").exists()
+        (str(folder), SPLIT_NAMES.index(split), seed, start, count, size)
+        for start, count in _lacking(folder, photos)
     ]
     if not tasks:
         return
@@ -121,10 +144,17 @@ def render(folder: Path, split: str, photos: int, size: int, seed: int, workers:
         if workers <= 1 or len(tasks) == 1:
             for task in tasks:
                 bar.update(_render_part(task))
-            return
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for count in pool.imap_unordered(_render_part, tasks):
-                bar.update(count)
+        else:
+            with multiprocessing.get_context("spawn").Pool(workers) as pool:
+                for count in pool.imap_unordered(_render_part, tasks):
+                    bar.update(count)
+    _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was begun, or replaced, and is nobody's any more."""
+    for stale in folder.glob(".part-*"):
+        shutil.rmtree(stale)
 
 
 def wait_for(folder: Path, photos: int, stall_s: float = 600.0) -> None:
@@ -135,7 +165,7 @@ def wait_for(folder: Path, photos: int, stall_s: float = 600.0) -> None:
     """
     missing, since = -1, time.monotonic()
     while True:
-        left = [n for n in range(0, photos, PART) if not (folder / f"part-{n:08d}").exists()]
+        left = _lacking(folder, photos)
         if not left:
             return
         if len(left) != missing:
@@ -150,15 +180,19 @@ def open_shards(folder: Path, limit: int | None = None) -> Shards:
 
     Args:
         limit: at most so many photos, in order.
+    Raises:
+        ModelError: there are none, or a part is damaged or of an older version.
     """
     scenes: list[Scene] = []
     parts = []
     for part in sorted(folder.glob("part-*")):
         images = np.load(part / "images.npy", mmap_mode="r")
-        parts.append((images, np.load(part / "ids.npy", mmap_mode="r")))
-        for line in (part / "scenes.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            scenes.append(scene_from_json(row))
+        ids = np.load(part / "ids.npy", mmap_mode="r")
+        lines = (part / "scenes.jsonl").read_text(encoding="utf-8").splitlines()
+        if not len(images) == len(ids) == len(lines):
+            raise ModelError(f"{part} holds more of one thing than of another; delete that folder")
+        parts.append((images, ids))
+        scenes += [scene_from_json(json.loads(line)) for line in lines]
         if limit is not None and len(scenes) >= limit:
             break
     if not parts:

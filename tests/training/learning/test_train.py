@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from model.errors import ModelError, WeightsError
 from model.network.rela import RelaNetwork
 from tests.support.tiny_model import TINY, write_tiny_model
 from tests.support.train_process import RECIPE, TOGETHER
+from training.data import shards as shards_of
 from training.data.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
 from training.data.shards import PART, Shards, default_folder, open_shards, render, wait_for
 from training.language import grammar
@@ -417,6 +419,39 @@ def test_verdicts_are_lowered_to_the_prior_of_an_album(folder: Path, tmp_path: P
     torch.testing.assert_close(targets[0] - 2.0, targets[1], atol=1e-3, rtol=1e-3)
 
 
+def test_a_small_first_run_does_not_spoil_the_photos_of_a_larger_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_of, "PART", 4)
+    render(tmp_path / "whole", "train", 10, 32, 1, workers=1)
+    render(tmp_path / "grown", "train", 2, 32, 1, workers=1)
+    small = open_shards(tmp_path / "grown")
+    first = small.photo(0)[0].copy()
+    with pytest.raises(ModelError, match="lacks 3 parts"):
+        wait_for(tmp_path / "grown", 10, stall_s=0)  # the first part is there, but too short
+    render(tmp_path / "grown", "train", 10, 32, 1, workers=1)
+    render(tmp_path / "grown", "train", 3, 32, 1, workers=1)  # asks for less: nothing is lost
+    wait_for(tmp_path / "grown", 10, stall_s=0)
+    whole, grown = open_shards(tmp_path / "whole"), open_shards(tmp_path / "grown")
+    assert grown.scenes == whole.scenes and len(grown) == 10
+    for index in range(10):
+        for a, b in zip(grown.photo(index), whole.photo(index), strict=True):
+            assert np.array_equal(a, b), index
+    assert np.array_equal(small.photo(0)[0], first)  # who has the short part open keeps it
+    assert not list((tmp_path / "grown").glob(".part-*"))
+
+
+def test_parts_of_any_length_give_each_scene_its_own_pixels(folder: Path, tmp_path: Path) -> None:
+    # As older versions left them: a short part with others behind it.
+    render(tmp_path, "train", 3, 64, 1, workers=1)
+    shutil.copytree(folder / "part-00000000", tmp_path / f"part-{PART:08d}")
+    mixed, alone = open_shards(tmp_path), open_shards(folder)
+    assert len(mixed) == 3 + len(alone)
+    for index in range(len(alone)):
+        assert mixed.scenes[3 + index] == alone.scenes[index]
+        assert np.array_equal(mixed.photo(3 + index)[0], alone.photo(index)[0])
+
+
 def test_shards_of_an_older_version_are_refused(folder: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(folder, old)
@@ -455,5 +490,5 @@ def test_one_process_renders_and_others_wait_for_it(
     render(folder, "train", recipe.photos, recipe.config.input_size, recipe.seed, 1)
     other.join(30)
     assert len(found[0]) == 4
-    with pytest.raises(ModelError, match="lacks 1 parts"):
+    with pytest.raises(ModelError, match="lacks 2 parts"):
         wait_for(folder, PART + 1, stall_s=0)
