@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from model import weights_file
 from model.errors import WeightsError
 from model.network.config import ReLAConfig
 from model.network.rela import RelaNetwork
@@ -27,17 +26,19 @@ def save(network: RelaNetwork, path: Path, notes: dict[str, str] | None = None) 
 
     Args:
         notes: what else the header should tell, such as steps and data.
+    Raises:
+        WeightsError: a weight is no finite number in fp16; nothing is written.
     """
     tensors = {
         name: value.detach().to(torch.float16).contiguous().cpu()
         for name, value in network.state_dict().items()
         if value.is_floating_point()
     }
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{name} is not finite in fp16, so {path} is not written")
     header = {"format": FORMAT, "config": json.dumps(network.config.to_dict()), **(notes or {})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    save_file(tensors, partial, metadata=header)
-    partial.replace(path)
+    weights_file.write(path, tensors, header)
 
 
 def header(path: Path) -> dict[str, Any]:
@@ -58,7 +59,8 @@ def header(path: Path) -> dict[str, Any]:
         metadata["config"] = json.loads(metadata["config"])
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"weights file {path} cannot be read ({error}); it may be truncated: fetch it again"
+            f"weights file {path} cannot be read ({error}); "
+            + (weights_file.looks_like(path) or "it may be truncated or damaged: fetch it again")
         ) from error
     return metadata
 

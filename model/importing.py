@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from model import weights_file
 from model.errors import WeightsError
 from model.official.build import FORMAT, empty_network
 from model.official.config import OFFICIAL, OfficialConfig, official_config
@@ -244,7 +245,10 @@ def _state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _unreadable(path: Path, error: Exception) -> str:
     first = re.split(r"\n|\. ", str(error).strip(), maxsplit=1)[0][:200]
-    return f"{path} cannot be read ({first}); it may be truncated: fetch it again"
+    said = weights_file.looks_like(path)
+    if not said or "models import" in said:  # a pickled file is what it should be
+        said = "it may be truncated: fetch it again"
+    return f"{path} cannot be read ({first}); {said}"
 
 
 def _by_reason(ignored: Mapping[str, str]) -> dict[str, list[str]]:
@@ -263,19 +267,14 @@ def _write(
     weights: Path, card: Path, tensors: dict[str, Tensor], header: dict[str, str], text: str
 ) -> None:
     """Write both files under temporary names, then rename; a failure leaves nothing behind."""
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    partial = weights.with_name(f".{weights.name}.{os.getpid()}.partial")
     partial_card = card.with_name(f".{card.name}.{os.getpid()}.partial")
     try:
-        plain = {name: value.float().contiguous() for name, value in tensors.items()}
-        save_file(plain, partial, metadata=header)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        weights.parent.mkdir(parents=True, exist_ok=True)
         partial_card.write_text(text, encoding="utf-8")
+        plain = {name: value.float().contiguous() for name, value in tensors.items()}
+        weights_file.write(weights, plain, header)
         partial_card.replace(card)
-        partial.replace(weights)
     except OSError as error:
         raise WeightsError(f"{weights} cannot be written ({error})") from error
     finally:
-        partial.unlink(missing_ok=True)
         partial_card.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from model import weights_file
 from model.errors import WeightsError
 from model.official.config import OfficialConfig, official_config
 from model.official.network import OfficialRela
@@ -34,8 +35,8 @@ def read_header(path: Path) -> dict[str, str]:
             header = dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise WeightsError(
-            f"weights file {path} cannot be read ({error}); import the checkpoint again with "
-            "`referent models import`"
+            f"weights file {path} cannot be read ({error}); "
+            + (weights_file.looks_like(path) or "import it again with `referent models import`")
         ) from error
     if header.get("format") != FORMAT or "config" not in header:
         raise WeightsError(
