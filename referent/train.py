@@ -46,11 +46,19 @@ def train(
         int | None,
         typer.Option(help="Processes that draw batches; default: none on the CPU, 4 for a GPU."),
     ] = None,
+    new_leg: Annotated[
+        bool,
+        typer.Option(
+            "--new-leg", help="Go on with a run by a changed recipe, recorded in its weights."
+        ),
+    ] = False,
 ) -> None:
-    """Train a model by a recipe; Ctrl-C saves the run, the same command goes on with it.
+    """Train a model by a recipe; Ctrl-C saves the run (status 130), the same command goes on.
 
     With several processes: `torchrun --nproc-per-node 2 -m -- referent.main train mini`.
     """
+    from referent.terminal import say
+    from training.errors import Interrupted
     from training.learning.session import RECIPES, model_named, run_recipe
 
     if recipe not in RECIPES:
@@ -60,16 +68,21 @@ def train(
         changes["model"] = model_named(model)
     wanted = {name: value for name, value in changes.items() if value is not None}
     chosen = replace(RECIPES[recipe], **wanted)
-    path = run_recipe(
-        chosen,
-        folder=out or Path("runs") / recipe,
-        data=data,
-        start=start,
-        limit_minutes=limit_minutes,
-        workers=workers,
-        device=device,
-        loaders=loaders if loaders is not None else 4 * (device != "cpu"),
-    )
+    try:
+        path = run_recipe(
+            chosen,
+            folder=out or Path("runs") / recipe,
+            data=data,
+            start=start,
+            limit_minutes=limit_minutes,
+            workers=workers,
+            device=device,
+            loaders=loaders if loaders is not None else 4 * (device != "cpu"),
+            new_leg=new_leg,
+        )
+    except Interrupted as stopped:
+        say(str(stopped), err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"averaged weights: {path}")
 
 

@@ -9,3 +9,11 @@ class TrainingError(ReferentError):
 
 class DatasetError(TrainingError):
     """A data set is missing, incomplete or not of its form."""
+
+
+class Interrupted(TrainingError):
+    """Stopped by a wish (Ctrl-C, SIGTERM) before it was done; the message says what was kept."""
+
+
+class Diverged(TrainingError):
+    """A loss or a gradient is no finite number: there is nothing more to learn in this run."""

@@ -28,7 +28,7 @@ from model.network.rela import RelaNetwork
 from model.text import TextEncoder
 from training.data.batches import Batch, Source
 from training.data.sources import Data, source_of
-from training.errors import TrainingError
+from training.errors import Interrupted, TrainingError
 from training.recipes.recipe import Recipe
 
 PHOTO_BATCH = 16
@@ -180,7 +180,7 @@ class DumpedSource:
         Args:
             start: the run's first weights; None where it is resumed from its last ones.
         Raises:
-            DumpError: it was interrupted, or is of other weights.
+            DumpError: it is of other weights. Interrupted: it is not done yet.
         """
         rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         path = folder / "tokens"
@@ -190,7 +190,7 @@ class DumpedSource:
         if rank == 0 and not dump_tokens(
             network, source, path, flips=recipe.flip, device=device, should_stop=should_stop
         ):
-            raise DumpError("dumping tokens was interrupted; the same command goes on with it")
+            raise Interrupted("dumping tokens was interrupted; the same command goes on with it")
         network = network.cpu()
         while rank and not _finished(path, len(source)):  # the first process is at it
             time.sleep(1.0)

@@ -32,7 +32,8 @@ from model.network.rela import RelaNetwork
 from model.precision import head_dtype, keep_freed_memory, multiplies_bfloat16
 from model.text import TextEncoder
 from training.data.batches import Source
-from training.errors import TrainingError
+from training.errors import Diverged, Interrupted
+from training.learning.legs import RecipeChanged, content_of
 from training.learning.prefilter_losses import Lesson, rough_loss, vector_loss
 from training.photos.batches import PhotoSampler
 from training.photos.sources import Data, source_of
@@ -45,10 +46,6 @@ EXPRESSIONS_A_GROUP = 100  # that are asked of the same photos: a step ranks the
 # What may differ between a recipe and the weights it starts from: such parts are made anew.
 PREFILTER_FIELDS = ("vectors", "vector_channels", "vector_layers", "rough_layers")
 PREFILTER_PARTS = ("vector_pool.", "words.sentence.", "rough.")
-
-
-class Interrupted(TrainingError):
-    """Stopped before there was anything to save."""
 
 
 @torch.inference_mode()
@@ -191,7 +188,9 @@ def train_prefilter(
         The new weights file.
     Raises:
         WeightsError: no weights to start from, or `prefilter.pt` cannot be read.
+        RecipeChanged: `prefilter.pt` is of another recipe or other weights.
         Interrupted: stopped before there was anything to save.
+        Diverged: a loss or the gradient is not finite; nothing is written.
     """
     if start is None:
         raise WeightsError("the prefilter stage needs trained weights; name them with --start")
@@ -233,7 +232,12 @@ def train_prefilter(
             loss = _step_loss(network, lesson, line, recipe, done)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip)
+            norm = nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip)
+            if not torch.isfinite(norm + loss.detach()):
+                raise Diverged(
+                    f"the prefilter diverged at step {done + 1} (loss {float(loss.detach())}, "
+                    f"gradient {float(norm)}); what {folder} held before is kept"
+                )
             optimizer.step()
             schedule.step()
             done += 1
@@ -251,7 +255,8 @@ def train_prefilter(
     notes = {k: v for k, v in checkpoint.header(start).items() if k not in ("format", "config")}
     notes["prefilter"] = json.dumps(
         {"photos": len(lesson.regions), "expressions": len(lesson.words),
-         "photos_an_expression": lesson.photos.shape[1], "steps": done}
+         "photos_an_expression": lesson.photos.shape[1], "steps": done,
+         "recipe": content_of(recipe)}
     )  # fmt: skip
     weights = folder / f"{network.config.name}.safetensors"
     checkpoint.save(network, weights, notes)
@@ -275,7 +280,11 @@ def _step_loss(
 
 
 def _kept(path: Path, of: str, device: str) -> dict[str, Any] | None:
-    """The state of an interrupted run of the same recipe and weights, if there is one."""
+    """The state of an interrupted run of the same recipe and weights, if there is one.
+
+    Raises:
+        WeightsError: it cannot be read. RecipeChanged: it is of another recipe or other weights.
+    """
     if not path.is_file():
         return None
     try:
@@ -284,4 +293,9 @@ def _kept(path: Path, of: str, device: str) -> dict[str, Any] | None:
         raise WeightsError(
             f"{path} cannot be resumed from ({error}); delete it to start anew"
         ) from error
-    return state if state.get("of") == of else None
+    if state.get("of") != of:
+        raise RecipeChanged(
+            f"{path} cannot be resumed: it is of another recipe or of other weights; give the "
+            "options that it began with, name another --out, or delete it to start anew"
+        )
+    return state

@@ -15,6 +15,23 @@ class RunLog:
         self.folder = folder
         self._board: Any = None
 
+    def cut(self, step: int) -> None:
+        """Drop the rows of later steps: a run that was killed makes those again."""
+        path = self.folder / "log.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                known = json.loads(line)["step"] <= step
+            except (ValueError, KeyError, TypeError):
+                continue  # the kill fell into its writing
+            if known:
+                kept.append(line + "\n")
+        partial = path.with_name(".log.partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.replace(path)
+
     def write(self, step: int, values: dict[str, float]) -> None:
         """One row: losses, rate and time of a step."""
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:

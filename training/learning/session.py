@@ -21,7 +21,7 @@ from model.text import TextEncoder
 from training.data import grefcoco
 from training.data.shards import default_folder, open_shards, render, wait_for
 from training.data.token_dump import DumpedSource
-from training.errors import DatasetError
+from training.errors import DatasetError, Interrupted
 from training.learning.prefilter import train_prefilter
 from training.learning.starting import starting_weights
 from training.learning.train import Progress, Trainer
@@ -120,6 +120,7 @@ def run_recipe(
     workers: int = 1,
     device: str = "cpu",
     loaders: int = 0,
+    new_leg: bool = False,
 ) -> Path:
     """Run or resume.
 
@@ -130,10 +131,14 @@ def run_recipe(
         limit_minutes: stop and save after so long.
         workers: processes that render.
         loaders: processes that draw batches ahead of the steps.
+        new_leg: a changed recipe goes on with the run, as a further leg of it.
     Returns:
         The averaged weights, fp16.
     Raises:
         WeightsError: the stage needs weights to start from and none are named.
+        Interrupted: Ctrl-C or SIGTERM; the run is saved and can be resumed.
+        Diverged: a loss is no number any more; the last good state is kept.
+        RecipeChanged: the folder is of another recipe, and no new leg is asked for.
     """
     source = data_of(recipe, data, workers)
     begin = None
@@ -149,9 +154,12 @@ def run_recipe(
             )
     with interruptible() as wished:
         if recipe.stage == "prefilter":
-            return train_prefilter(
+            path = train_prefilter(
                 recipe, source, folder, begin, device, limit_minutes, lambda: bool(wished)
             )
+            if wished:
+                raise Interrupted(f"interrupted; the same command goes on with {folder}")
+            return path
         if device == "cpu":
             torch.set_num_threads(1)  # two one-thread processes beat one of two threads
         tokens = None
@@ -159,8 +167,13 @@ def run_recipe(
             if isinstance(source, PhotoData):
                 raise ModelError("photographs are learned by the stages decoder and all, not head")
             tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
-        trainer = Trainer(recipe, source, folder, device, begin, tokens, loaders)
-        _train(trainer, limit_minutes, wished)
+        trainer = Trainer(recipe, source, folder, device, begin, tokens, loaders, new_leg)
+        done = _train(trainer, limit_minutes, wished)
+    if wished and not done:
+        raise Interrupted(
+            f"interrupted after {trainer.step} of {recipe.steps} steps; the averaged weights so "
+            f"far are {trainer.weights}, and the same command goes on"
+        )
     return trainer.weights
 
 
@@ -173,8 +186,8 @@ def photo_start(recipe: Recipe, data: PhotoData, folder: Path) -> Path:
     return path
 
 
-def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) -> None:
-    """Train with a bar."""
+def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) -> bool:
+    """Train with a bar; whether the recipe is done."""
     bar = tqdm(
         total=trainer.recipe.steps, initial=trainer.step, unit="step", disable=trainer.rank > 0
     )
@@ -186,4 +199,4 @@ def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) ->
         )
 
     with bar:
-        trainer.run(show, limit_minutes, lambda: bool(wished))
+        return trainer.run(show, limit_minutes, lambda: bool(wished))

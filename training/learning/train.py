@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model import checkpoint
 from model.errors import WeightsError
+from model.network.config import ReLAConfig
 from model.network.hybrid import HybridBackbone
 from model.network.rela import RelaNetwork
 from model.precision import multiplies_bfloat16
@@ -31,6 +32,8 @@ from training.data.batches import Batch, Source
 from training.data.batches_ahead import batches_ahead
 from training.data.photo_targets import PhotoTargets
 from training.data.region_targets import Targets
+from training.errors import Diverged
+from training.learning import legs
 from training.learning.kind_readout import kind_readout
 from training.learning.losses import total, weight_of
 from training.learning.optimizers import optimizers_of
@@ -71,6 +74,10 @@ class Trainer:
         source: batches to train on instead of those that `shards` gives, such as a dump's.
         loaders: processes that draw batches, and on a CPU read their words, ahead of the steps; 0
             does it between steps.
+        new_leg: go on by another recipe than the run began with, and record it as a further leg.
+    Raises:
+        RecipeChanged: the folder holds a run of another recipe, and no new leg is asked for.
+        WeightsError: its `last.pt` cannot be resumed from.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class Trainer:
         start: Path | None = None,
         source: Source | None = None,
         loaders: int = 0,
+        new_leg: bool = False,
     ) -> None:
         self.recipe, self.folder, self.loaders = recipe, folder, loaders
         self.rank = int(os.environ.get("RANK", "0"))
@@ -92,11 +100,19 @@ class Trainer:
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         self.device = torch.device(device)
         self.bf16 = recipe.bf16 and multiplies_bfloat16(self.device)
+        kept = self._read_last() if (folder / "last.pt").exists() else None
+        self.legs = legs.gone_on(
+            [] if kept is None else legs.read(kept["legs"]), recipe,
+            0 if kept is None else kept["step"], str(folder / "last.pt"), new_leg=new_leg,
+        )  # fmt: skip
         torch.manual_seed(recipe.seed)
-        if start is None:
-            network = RelaNetwork(recipe.config)
-        else:
+        if kept is not None:
+            config = ReLAConfig.from_dict(json.loads(kept["config"]))
+            network = RelaNetwork(replace(config, input_size=recipe.config.input_size))
+        elif start is not None:
             network = checkpoint.load(start, recipe.config.input_size)
+        else:
+            network = RelaNetwork(recipe.config)
         self.text = TextEncoder(network.config.text).to(self.device)
         self.sampler = source or source_of(
             shards, recipe, network.config, self.text, self.rank, self.world
@@ -111,11 +127,13 @@ class Trainer:
             self.wrapped = DistributedDataParallel(self.module, find_unused_parameters=True)
         self.optimizers = optimizers_of(self.module, recipe)
         self.average = {n: p.detach().clone() for n, p in self._state()}
+        self.mean: dict[str, float] = {}  # of each loss: a running one, 0.98 of itself a step
         self.step = 0
+        self.saved_at: int | None = None  # the step that `last.pt` stands at
         self.elapsed_s = 0.0
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "last.pt").exists():
-            self._resume()
+        if kept is not None:
+            self._resume(kept)
 
     def _freeze(self) -> None:
         net = self.module.network
@@ -177,7 +195,11 @@ class Trainer:
         return Ready(ready.batch, (features, mask.bool()))
 
     def advance(self) -> dict[str, float]:
-        """Take one optimizer step; returns the losses of its whole batch."""
+        """Take one optimizer step; returns the losses of its whole batch.
+
+        Raises:
+            Diverged: a loss or the gradient is not finite; the weights are those before the step.
+        """
         r = self.recipe
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -195,7 +217,8 @@ class Trainer:
             shown["total"] = sum(weight_of(name, r.losses) * v for name, v in shown.items())
             for name, value in shown.items():
                 sums[name] = sums.get(name, 0.0) + value / r.accumulate
-        nn.utils.clip_grad_norm_(self.module.parameters(), r.clip)
+        norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), r.clip))
+        self._check_finite({**sums, "gradient": norm})
         for optimizer in self.optimizers:
             optimizer.step()
         self.module.zero_grad(set_to_none=True)
@@ -205,6 +228,23 @@ class Trainer:
             for name, weight in self._state():
                 self.average[name].lerp_(weight, 1 - decay)
         return sums
+
+    def _check_finite(self, values: dict[str, float]) -> None:
+        """Every process has the same values, so that all of them stop or none does."""
+        broken = {name: value for name, value in values.items() if not math.isfinite(value)}
+        if not broken:
+            return
+        self.module.zero_grad(set_to_none=True)
+        said = ", ".join(f"{name} {value}" for name, value in broken.items() if name != "total")
+        kept = (
+            f"{self.folder / 'last.pt'} and the averaged weights are those of step {self.saved_at}"
+            if self.saved_at is not None
+            else "nothing had been saved yet"
+        )
+        raise Diverged(
+            f"the run diverged at step {self.step + 1} ({said}); {kept}. Go on from there with a "
+            "lower learning rate: --new-leg --set learning_rate=..."
+        )
 
     def run(
         self,
@@ -216,32 +256,36 @@ class Trainer:
 
         Returns:
             True when the recipe is done, False when it stopped early and can be resumed.
+        Raises:
+            Diverged: see `advance`; nothing is saved over the last good state.
         """
         self.module.train()
         self.text.eval()
         begun, saved, offset = time.monotonic(), time.monotonic(), self.elapsed_s
-        mean: dict[str, float] = {}
-        while self.step < self.recipe.steps:
-            tick = time.monotonic()
-            losses = self.advance()
-            took = time.monotonic() - tick
-            for name, value in losses.items():
-                mean[name] = value if name not in mean else 0.98 * mean[name] + 0.02 * value
-            self.elapsed_s = offset + time.monotonic() - begun
-            if self.rank == 0:
-                if self.step % 20 == 0:
-                    rate, spent_s = self.rate(self.step), round(self.elapsed_s, 1)
-                    self.log.write(self.step, {"lr": rate, **mean, "elapsed_s": spent_s})
-                speed = self.recipe.batch * self.recipe.accumulate / took
-                progress(Progress(self.step, self.recipe.steps, mean, speed, self.elapsed_s))
-            spent = limit_minutes is not None and time.monotonic() - begun > limit_minutes * 60
-            if self._agree(spent or should_stop()):
-                break
-            if time.monotonic() - saved > self.recipe.checkpoint_minutes * 60:
-                self.save()
-                saved = time.monotonic()
-        self.save()
-        self.log.close()
+        mean = self.mean
+        try:
+            while self.step < self.recipe.steps:
+                tick = time.monotonic()
+                losses = self.advance()
+                took = time.monotonic() - tick
+                for name, value in losses.items():
+                    mean[name] = value if name not in mean else 0.98 * mean[name] + 0.02 * value
+                self.elapsed_s = offset + time.monotonic() - begun
+                if self.rank == 0:
+                    if self.step % 20 == 0:
+                        rate, spent_s = self.rate(self.step), round(self.elapsed_s, 1)
+                        self.log.write(self.step, {"lr": rate, **mean, "elapsed_s": spent_s})
+                    speed = self.recipe.batch * self.recipe.accumulate / took
+                    progress(Progress(self.step, self.recipe.steps, mean, speed, self.elapsed_s))
+                spent = limit_minutes is not None and time.monotonic() - begun > limit_minutes * 60
+                if self._agree(spent or should_stop()):
+                    break
+                if time.monotonic() - saved > self.recipe.checkpoint_minutes * 60:
+                    self.save()
+                    saved = time.monotonic()
+            self.save()
+        finally:
+            self.log.close()
         return self.step >= self.recipe.steps
 
     def _agree(self, stop: bool) -> bool:
@@ -268,15 +312,24 @@ class Trainer:
         return network
 
     def save(self) -> None:
-        """Write `last.pt` (everything that a resume needs) and the averaged weights in fp16."""
+        """Write `last.pt` (everything that a resume needs) and the averaged weights in fp16.
+
+        Raises:
+            Diverged: the weights hold what is no number; nothing is written.
+        """
         if self.rank:
             return
+        largest = [value.abs().amax() for value in self.average.values() if value.numel()]
+        self._check_finite({"weights": float(torch.stack(largest).amax())})
         state = {
             "module": self.module.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "elapsed_s": self.elapsed_s,
+            "mean": self.mean,
+            "legs": legs.written(self.legs),
+            "config": json.dumps(self.module.network.config.to_dict()),
             "rng": torch.get_rng_state(),
         }
         if self.device.type == "cuda":
@@ -284,28 +337,68 @@ class Trainer:
         partial = self.folder / ".last.partial"
         torch.save(state, partial)
         partial.replace(self.folder / "last.pt")
-        notes = {"steps": str(self.step), "minutes": f"{self.elapsed_s / 60:.1f}",
-                 "recipe": json.dumps(self.recipe.to_dict())}  # fmt: skip
+        # No time or place among the notes: equal runs make equal files.
+        notes = {"steps": str(self.step), "legs": legs.written(self.legs)}
         checkpoint.save(self.averaged(), self.weights, notes)
+        self.saved_at = self.step
 
-    def _resume(self) -> None:
+    def _read_last(self) -> dict[str, Any]:
         path = self.folder / "last.pt"
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            self.module.load_state_dict(state["module"])
-            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(kept)
-            self.average = {n: v.to(self.device) for n, v in state["average"].items()}
-            self.step, self.elapsed_s = state["step"], state["elapsed_s"]
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as e:
+            missing = {"legs", "config", "mean", "step"} - set(state)
+        except (RuntimeError, EOFError, OSError, ValueError, TypeError,
+                pickle.UnpicklingError) as error:  # fmt: skip
+            raise self._unusable(error) from error
+        if missing:
             raise WeightsError(
-                f"{path} cannot be resumed from: it is damaged, or of another network or stage "
-                f"({(str(e) or type(e).__name__).splitlines()[0]}); name another --out, or delete "
-                "it to start anew"
-            ) from e
+                f"{path} was written by an older version and cannot be resumed; name another "
+                "--out, with --start for the averaged weights beside it"
+            )
+        return dict(state)
+
+    def _unusable(self, error: Exception) -> WeightsError:
+        return WeightsError(
+            f"{self.folder / 'last.pt'} cannot be resumed from: it is damaged, or of another "
+            f"network or stage ({(str(error) or type(error).__name__).splitlines()[0]}); name "
+            "another --out, or delete it to start anew"
+        )
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        try:
+            self.module.load_state_dict(state["module"])
+            self._take_optimizers(state["optimizers"], state["step"])
+            self.average = {n: v.to(self.device) for n, v in state["average"].items()}
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise self._unusable(error) from error
+        self.step, self.elapsed_s, self.mean = state["step"], state["elapsed_s"], state["mean"]
+        self.saved_at = self.step
+        if self.rank == 0:
+            self.log.cut(self.step)
         torch.set_rng_state(state["rng"].cpu())
         if "cuda_rng" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
+    def _take_optimizers(self, states: list[dict[str, Any]], step: int) -> None:
+        """Their moments, not their settings: those are the recipe's.
+
+        A leg that begins with other parts, or by another optimizer, begins with fresh ones.
+        """
+
+        def form(parts: list[list[dict[str, Any]]]) -> list[list[int]]:
+            return [[len(group["params"]) for group in groups] for groups in parts]
+
+        begins = len(self.legs) > 1 and self.legs[-1].after == step
+        own = form([optimizer.param_groups for optimizer in self.optimizers])
+        if begins and form([state["param_groups"] for state in states]) != own:
+            return
+        for optimizer, kept in zip(self.optimizers, states, strict=True):
+            settings = [
+                {k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups
+            ]
+            optimizer.load_state_dict(kept)
+            for group, setting in zip(optimizer.param_groups, settings, strict=True):
+                group.update(setting)
 
 
 def to(batch: Batch, device: torch.device) -> Batch:

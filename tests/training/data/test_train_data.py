@@ -241,7 +241,7 @@ def test_head_learns_alone_from_tokens_dumped_once(tmp_path: Path) -> None:
 
     # A resumed run goes on with the same dump.
     made = (out / "tokens" / "dump.json").stat().st_mtime_ns
-    run_recipe(replace(recipe, steps=3), out, data=tmp_path / "shards")
+    run_recipe(replace(recipe, steps=3), out, data=tmp_path / "shards", new_leg=True)
     assert (out / "tokens" / "dump.json").stat().st_mtime_ns == made
     assert checkpoint.header(path)["steps"] == "3"
     with pytest.raises(WeightsError, match="--start"):

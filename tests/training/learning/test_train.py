@@ -23,11 +23,13 @@ from tests.support.train_process import RECIPE, TOGETHER
 from training.data import shards as shards_of
 from training.data.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
 from training.data.shards import PART, Shards, default_folder, open_shards, render, wait_for
+from training.errors import Diverged
 from training.language import grammar
 from training.learning import prefilter
+from training.learning.legs import RecipeChanged
 from training.learning.losses import minimap_target
 from training.learning.session import RECIPES, data_of, run_recipe
-from training.learning.train import Progress, Trainer
+from training.learning.train import Progress, Ready, Trainer
 from training.recipes.recipe import Recipe
 
 
@@ -289,8 +291,126 @@ def test_truncated_run_is_named_with_a_remedy(shards: Shards, tmp_path: Path) ->
         with pytest.raises(WeightsError, match=r"last\.pt cannot be resumed.*--out"):
             Trainer(RECIPE, shards, tmp_path)
     last.write_bytes(whole)
-    with pytest.raises(WeightsError, match=r"last\.pt cannot be resumed"):
-        Trainer(replace(RECIPE, model=replace(TINY, channels=32)), shards, tmp_path)
+    old = torch.load(last, weights_only=True)
+    del old["legs"]
+    torch.save(old, last)
+    with pytest.raises(WeightsError, match=r"last\.pt was written by an older version.*--start"):
+        Trainer(RECIPE, shards, tmp_path)
+
+
+def test_a_run_is_resumed_by_its_own_recipe_or_by_a_further_leg_that_is_recorded(
+    shards: Shards, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, steps=4)
+    first = Trainer(recipe, shards, tmp_path)
+    assert not first.run(should_stop=lambda: first.step == 2)
+    changed = replace(recipe, batch=3, losses=replace(recipe.losses, dice=0.0), weight_decay=0.0)
+    before = (tmp_path / "last.pt").read_bytes()
+    named = r"until step 2 \(batch was 4, is 3; weight_decay was .*; losses\.dice was 2\.0, is 0"
+    with pytest.raises(RecipeChanged, match=named):
+        Trainer(changed, shards, tmp_path)
+    with pytest.raises(RecipeChanged, match=r"model\.channels was 16, is 32"):
+        other = replace(recipe, model=replace(TINY, channels=32))
+        Trainer(other, shards, tmp_path, new_leg=True)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    # How often it is saved moves no weight.
+    assert Trainer(replace(recipe, checkpoint_minutes=1.0), shards, tmp_path).step == 2
+
+    second = Trainer(changed, shards, tmp_path, new_leg=True)
+    decays = {g["weight_decay"] for o in second.optimizers for g in o.param_groups}
+    assert second.step == 2 and decays == {0.0}
+    assert second.run()
+    told = checkpoint.header(second.weights)
+    rows = json.loads(told["legs"])
+    assert [row["after"] for row in rows] == [0, 2] and told["steps"] == "4"
+    assert [row["recipe"]["batch"] for row in rows] == [4, 3]
+    assert [row["recipe"]["losses"]["dice"] for row in rows] == [2.0, 0.0]
+    assert rows[0]["digest"] != rows[1]["digest"]
+    muon = replace(changed, optimizer="muon", steps=5)
+    assert Trainer(muon, shards, tmp_path, new_leg=True).run()  # begins with fresh moments
+    assert Trainer(muon, shards, tmp_path).step == 5
+
+
+def test_a_resumed_run_keeps_the_network_that_it_started_from(
+    shards: Shards, tmp_path: Path
+) -> None:
+    begin = Path(write_tiny_model(tmp_path / "b.safetensors", config=replace(TINY, rla_layers=2)))
+    recipe = replace(RECIPE, steps=2)
+    first = Trainer(recipe, shards, tmp_path / "run", start=begin)
+    assert not first.run(should_stop=lambda: True)
+    second = Trainer(recipe, shards, tmp_path / "run")
+    assert second.module.network.config.rla_layers == 2
+    assert second.run()
+
+
+def test_a_run_that_diverges_stops_at_once_and_keeps_the_last_good_weights(
+    shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, steps=6)
+    first = Trainer(recipe, shards, tmp_path)
+    assert not first.run(should_stop=lambda: first.step == 2)
+    kept = {p.name: p.read_bytes() for p in (first.weights, tmp_path / "last.pt")}
+    second = Trainer(recipe, shards, tmp_path)
+    read = second._read
+
+    def poisoned(ready: Ready) -> Ready:
+        ready = read(ready)
+        if second.step == 3:
+            ready.batch.masks[0] = float("nan")
+        return ready
+
+    monkeypatch.setattr(second, "_read", poisoned)
+    with pytest.raises(Diverged, match=r"diverged at step 4 \(.*mask nan.*those of step 2"):
+        second.run()
+    assert second.step == 3
+    assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
+
+
+def test_weights_that_are_no_numbers_are_never_written(shards: Shards, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, shards, tmp_path)
+    list(trainer.average.values())[5].view(-1)[0] = float("nan")
+    with pytest.raises(Diverged, match="weights nan"):
+        trainer.save()
+    network = RelaNetwork(TINY)
+    network.head.no_target.layers[-1].bias.data.fill_(1e6)  # too large for fp16
+    with pytest.raises(WeightsError, match="not finite in fp16"):
+        checkpoint.save(network, tmp_path / "large.safetensors")
+    assert not list(tmp_path.glob("*.safetensors")) and not (tmp_path / "last.pt").exists()
+
+
+def test_the_log_of_a_killed_run_goes_on_as_if_it_had_not_been(
+    shards: Shards, tmp_path: Path
+) -> None:
+    def losses(folder: Path) -> list[dict[str, float]]:
+        rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in row.items() if k != "elapsed_s"} for row in rows]
+
+    recipe = replace(RECIPE, steps=60)
+    Trainer(recipe, shards, tmp_path / "whole").run()
+    first = Trainer(recipe, shards, tmp_path / "killed")
+    first.run(should_stop=lambda: first.step == 30)
+    state = (tmp_path / "killed/last.pt").read_bytes()
+    later = Trainer(recipe, shards, tmp_path / "killed")
+    later.run(should_stop=lambda: later.step == 50)
+    (tmp_path / "killed/last.pt").write_bytes(state)  # as if that had been killed, not stopped
+    with (tmp_path / "killed/log.jsonl").open("a") as log:
+        log.write('{"step": 6')
+    last = Trainer(recipe, shards, tmp_path / "killed")
+    assert last.step == 30
+    last.run()
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert [row["step"] for row in losses(tmp_path / "whole")] == [20, 40, 60]
+
+
+def test_equal_runs_make_equal_files(shards: Shards, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=2)
+    made = []
+    for name in ("a", "b"):
+        trainer = Trainer(recipe, shards, tmp_path / name)
+        trainer.elapsed_s = 60.0 * len(made)  # one of them took longer
+        trainer.run()
+        made.append(trainer.weights.read_bytes())
+    assert made[0] == made[1]
 
 
 def test_mini_recipe_runs_some_steps(folder: Path, tmp_path: Path) -> None:
@@ -321,8 +441,8 @@ def test_ctrl_c_saves_a_run_that_can_be_resumed(
         stdout, stderr = process.communicate(timeout=600)
     finally:
         process.kill()
-    assert process.returncode == 0, stderr.decode()
-    assert str(out / "rela-atom.safetensors") in stdout.decode().replace("\n", "")
+    assert process.returncode == 130, stderr.decode()
+    assert not stdout and str(out / "rela-atom.safetensors") in stderr.decode()
     recipe = replace(RECIPES["mini"], model=TINY, photos=12, batch=4)
     assert Trainer(recipe, shards, out).step >= 20
 
@@ -378,6 +498,9 @@ def test_interrupted_prefilter_stage_goes_on_as_if_it_had_not_been(
     prefilter.train_prefilter(
         recipe, open_shards(folder), part, start, should_stop=lambda: next(steps, True)
     )
+    for other in (replace(recipe, steps=7), replace(recipe, seed=2)):
+        with pytest.raises(RecipeChanged, match=r"prefilter\.pt cannot be resumed"):
+            run_recipe(other, part, data=folder, start=start)
     resumed = run_recipe(recipe, part, data=folder, start=start)
     done = checkpoint.load(resumed).state_dict()
     for name, value in checkpoint.load(whole).state_dict().items():
