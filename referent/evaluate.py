@@ -108,6 +108,7 @@ def read_photos(predictor: Predictor, pack: Path | None) -> Album:
         DatasetError: none is named, or it cannot be read.
     """
     from training.photos.data import CACHE, pack_folder
+    from training.photos.pack import read_pack
     from training.photos.scenes import read_album
 
-    return read_album(pack_folder(pack), CACHE / "scenes", predictor.config.mask_side)
+    return read_album(read_pack(pack_folder(pack)), CACHE / "scenes", predictor.config.mask_side)

@@ -99,7 +99,11 @@ def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
             )
         return grefcoco.read(data, "train")
     if recipe.data == "photos":
-        return open_photos(pack_folder(data), recipe.config, TextEncoder(recipe.config.text))
+        text = TextEncoder(recipe.config.text)
+        return open_photos(
+            pack_folder(data), recipe.config, text,
+            composed=recipe.composites, drawn=recipe.drawings,
+        )  # fmt: skip
     if data is not None:
         return open_shards(data, recipe.photos)
     size = recipe.config.input_size

@@ -27,6 +27,7 @@ from training.language.everyday import STUFF, plural
 from training.language.phrases import realise
 from training.language.programs import Program
 from training.language.slips import finish
+from training.photos import composites, drawings
 from training.photos.maps import MapDump
 from training.photos.scenes import Album, Told
 from training.photos.trunk import class_names
@@ -39,6 +40,8 @@ _SHARES = {"clothing-co-parsing": 0.5, "oxford-pets": 0.4, "oxford-pets-b": 0.6,
            "cats-dogs-boxes": 0.4, "furniture": 0.5, "animals": 0.7, "food-plates": 0.3,
            "food-boxes": 0.3, "feral-cats": 0.5, "books": 0.5, "caltech-101": 0.4,
            "clothing-labels": 0.3, "grocery": 0.3, "dreambooth": 0.3}  # fmt: skip
+# And how much of a batch is made rather than taken.
+_MADE = {composites.FOLDER: 0.2, drawings.FOLDER: 0.1}
 _COMMON = 0.02  # kinds in more than this share of the photos are not drawn more often
 _CLEAR = 0.4  # the trunk's class is named where it is as sure as this
 _FAR = 400  # and one is surely absent whose rank among the largest logits lies beyond
@@ -100,6 +103,12 @@ class PhotoSampler:
                 for photo in told
             ]
         )
+        folders = np.array([photo.photo.folder for photo in told])
+        taken = weights[~np.isin(folders, list(_MADE))].sum()
+        rest = 1.0 - sum(share for folder, share in _MADE.items() if folder in folders)
+        for folder, share in _MADE.items():
+            made = folders == folder
+            weights[made] *= share / rest * taken / max(weights[made].sum(), 1e-9)
         self.weights = weights / weights.sum()
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from PIL import Image
 from model.network.config import ReLAConfig
 from model.network.preprocess import to_pixels, upright
 from model.text import TextEncoder
+from training.data.shards import default_folder, open_shards, render
 from training.errors import DatasetError
-from training.photos.maps import MapDump, dump_maps, open_maps
-from training.photos.pack import Split
-from training.photos.scenes import Album, read_album
+from training.photos import composites, drawings
+from training.photos.maps import MapDump, dump_maps, join, open_maps
+from training.photos.pack import Split, read_pack
+from training.photos.scenes import Album, Told, read_album
 from training.photos.trunk import trunk_with_words
 
 CACHE = Path("runs/photos")
@@ -62,28 +64,52 @@ def open_photos(
     text: TextEncoder,
     cache: Path = CACHE,
     should_stop: Callable[[], bool] = lambda: False,
+    composed: int = 0,
+    drawn: int = 0,
 ) -> PhotoData:
     """Read a pack; what was told and dumped of it before is used again.
 
+    Args:
+        composed: composites that are made of the pack's photos and stand beside them.
+        drawn: drawn photos that stand beside them.
     Raises:
         DatasetError: the pack cannot be read, or the dump was interrupted.
         TrunkError: the trunk's weights are not installed.
     """
     if not config.swin.stem:
         raise DatasetError(f"{config.name} has no pretrained stem to look at photographs with")
-    album = read_album(pack, cache / "scenes", config.mask_side)
-    photos = [told.photo for told in album.told]
-    keys = [f"{photo.folder}/{photo.path.name}" for photo in photos]
+    size, side = config.input_size, config.mask_side
 
-    def pixels(at: int) -> NDArray[np.uint8]:
-        with Image.open(photos[at].path) as image:
-            return to_pixels(upright(image), config.input_size)
+    def opened(told: Sequence[Told]) -> Callable[[int], NDArray[np.uint8]]:
+        def pixels(at: int) -> NDArray[np.uint8]:
+            with Image.open(told[at].photo.path) as image:
+                return to_pixels(upright(image), size)
 
-    path = cache / f"maps-{config.swin.stem}-{config.input_size}"
+        return pixels
+
+    photos = read_pack(pack)
+    parts: dict[str, tuple[Album, Callable[[int], NDArray[np.uint8]]]] = {}
+    album = read_album(photos, cache / "scenes", side)
+    parts["maps"] = album, opened(album.told)
+    if composed:
+        folder = composites.compose(photos, cache, composed)
+        album = read_album(read_pack(folder), cache / "scenes", side)
+        parts[folder.parent.name] = album, opened(album.told)
+    if drawn:
+        shards = default_folder("train", size, seed=1)
+        render(shards, "train", drawn, size, seed=1, workers=1)
+        rendered = open_shards(shards, drawn)
+        album = drawings.draw_album(rendered, side)
+        parts[f"{drawings.FOLDER}-{drawn}"] = album, lambda at: rendered.photo(at)[0]
     trunk, words = trunk_with_words(config.swin.stem, text)
-    if not dump_maps(
-        trunk, words, config.swin.stem, config.input_size, keys, pixels, path,
-        should_stop=should_stop,
-    ):  # fmt: skip
-        raise DatasetError("looking at the photos was interrupted; the same command goes on")
-    return PhotoData(album, open_maps(path))
+    dumps = []
+    for name, (album, pixels) in parts.items():
+        path = cache / f"{name}-{config.swin.stem}-{size}"
+        keys = [f"{t.photo.folder}/{t.photo.path.name}" for t in album.told]
+        if not dump_maps(
+            trunk, words, config.swin.stem, size, keys, pixels, path, should_stop=should_stop
+        ):
+            raise DatasetError("looking at the photos was interrupted; the same command goes on")
+        dumps.append(open_maps(path))
+    told = tuple(t for album, _ in parts.values() for t in album.told)
+    return PhotoData(Album(told, side), join(dumps))

@@ -8,11 +8,13 @@ the mean); `maps.json` tells of what it is and how far it is.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,20 +33,49 @@ class MapError(TrainingError):
     """A dump is missing, unfinished, or of other photos."""
 
 
+class Rows(Protocol):
+    """One array a photo, by its place."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: int, /) -> NDArray[np.float16]: ...
+
+
 @dataclass(frozen=True)
 class MapDump:
     """An open dump.
 
     Attributes:
-        maps: name -> (n, C, h, w) fp16, on disk until read.
-        logits: (n, 2, 1000) fp16, the largest over places and their mean.
+        maps: name -> n times (C, h, w) fp16, on disk until read.
+        logits: n times (2, 1000) fp16, the largest over places and their mean.
     """
 
-    maps: dict[str, NDArray[np.float16]]
-    logits: NDArray[np.float16]
+    maps: dict[str, Rows]
+    logits: Rows
 
     def __len__(self) -> int:
         return len(self.logits)
+
+
+class _Joined:
+    """Several arrays of rows, one after the other."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self._parts = parts
+        self._ends = list(accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, at: int) -> NDArray[np.float16]:
+        which = bisect_right(self._ends, at)
+        return self._parts[which][at - (self._ends[which - 1] if which else 0)]
+
+
+def join(dumps: Sequence[MapDump]) -> MapDump:
+    """Dumps of the same trunk as one, in their order."""
+    maps: dict[str, Rows] = {n: _Joined([d.maps[n] for d in dumps]) for n in dumps[0].maps}
+    return MapDump(maps, _Joined([d.logits for d in dumps]))
 
 
 def dump_maps(

@@ -2,8 +2,8 @@
 
 A pack is a folder of such folders, or one of them: `images/` and `instances.json`. Beyond COCO's
 fields a photo may have `exhaustive` ("coco80", "own", a list of kinds, or null), `labels`,
-`captions` and `original_id`, an annotation `box_only`; a plain COCO file is taken as exhaustive
-for its own categories.
+`captions`, `original_id` and `composed`, an annotation `box_only`; a plain COCO file is taken as
+exhaustive for its own categories.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Photo:
         known: kinds that are marked wherever they occur, so that an unmarked one is absent.
         labels: kinds that it shows somewhere.
         captions: what people wrote about it.
+        composed: made by pasting, so that nobody holds or rides what lies near them.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class Photo:
     labels: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
     annotations: tuple[Annotation, ...] = field(default=(), repr=False)
+    composed: bool = False
 
     @property
     def split(self) -> Split:
@@ -190,4 +192,5 @@ def _photo(
         labels=tuple(dict.fromkeys(kind_of(str(name)) for name in row.get("labels") or ())),
         captions=tuple(str(c) for c in row.get("captions") or ()),
         annotations=tuple(annotations),
+        composed=bool(row.get("composed")),
     )

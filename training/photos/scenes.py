@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,8 +27,8 @@ from training.errors import DatasetError
 from training.language.everyday import ANIMAL_KINDS, STUFF, VEHICLES
 from training.photos.colours import Shade, shade_of
 from training.photos.kinds import COCO80
-from training.photos.pack import Annotation, Photo, read_pack
-from training.scene import PERSONS, Instance, Scene
+from training.photos.pack import Annotation, Photo
+from training.scene import PERSONS, PHOTOS, Instance, Scene
 
 VERSION = "1"  # raise it when a photo yields another scene
 _FAINT = 0.0010  # of the photo: smaller things may be there and be overlooked
@@ -96,7 +96,8 @@ def tell(photo: Photo, picture: NDArray[np.uint8], side: int) -> Told:
     known = _known(photo, crowded={a.kind for a in counted[_MOST:]})
     if photo.folder == "clothing-co-parsing":
         things = _dressed(things)
-    scene = Scene(0, "photos", "", tuple(_linked(_sexed(things, photo.captions))), known)
+    things = _sexed(things, photo.captions)
+    scene = Scene(0, PHOTOS, "", tuple(things if photo.composed else _linked(things)), known)
     stuff: dict[str, tuple[int, ...]] = {}
     for k, mark in enumerate(loose, len(kept)):
         stuff[mark.kind] = (*stuff.get(mark.kind, ()), k)
@@ -326,17 +327,15 @@ class Album:
 
 
 def read_album(
-    pack: Path,
+    photos: Sequence[Photo],
     cache: Path,
     side: int,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> Album:
     """Tell every photo of a pack, or read what was told of the same files before.
 
     Raises:
-        DatasetError: the pack, or a photo of it, cannot be read.
+        DatasetError: a photo cannot be read.
     """
-    photos = read_pack(pack)
     print_of = sha256(VERSION.encode() + str(side).encode())
     for photo in photos:
         print_of.update(repr((photo.path.name, photo.folder, photo.annotations)).encode())
@@ -349,7 +348,7 @@ def read_album(
     for photo, line in zip(photos, lines, strict=True):
         row = json.loads(line)
         scene = Scene(
-            0, "photos", "", tuple(_instance(t) for t in row["things"]), frozenset(row["known"])
+            0, PHOTOS, "", tuple(_instance(t) for t in row["things"]), frozenset(row["known"])
         )
         stuff = {kind: tuple(places) for kind, places in row["stuff"].items()}
         told.append(Told(photo, scene, stuff, photo.labels, shares[at : at + row["rows"]]))

@@ -67,6 +67,10 @@ class Recipe:
     """Expressions a photo for things that no photo shows."""
     nouns: tuple[int, int] = (1, 2)
     """Photographs: plain nouns a photo, of kinds that are there and of kinds that are not."""
+    composites: int = 0
+    """Photographs: pictures made by pasting their things into each other."""
+    drawings: int = 0
+    """Photographs: drawn photos that stand beside them."""
     kinds: tuple[str, ...] = ()
     """Synthetic: kinds of a photo's own and false expressions; one named twice is drawn twice as
     often. Empty: all alike."""

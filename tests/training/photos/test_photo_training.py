@@ -18,6 +18,7 @@ from training.learning.train import Trainer
 from training.photos.batches import PhotoSampler
 from training.photos.data import PhotoData
 from training.photos.maps import MapError, dump_maps, open_maps
+from training.photos.pack import read_pack
 from training.photos.scenes import Album, read_album
 from training.recipes.photo import PHOTO
 
@@ -38,7 +39,7 @@ RECIPE = replace(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> PhotoData:
     folder = tmp_path_factory.mktemp("photos")
-    album = read_album(write_pack(folder / "own"), folder / "cache", CONFIG.mask_side)
+    album = read_album(read_pack(write_pack(folder / "own")), folder / "cache", CONFIG.mask_side)
     return PhotoData(album, open_maps(_dumped(album, folder / "maps")))
 
 

@@ -7,6 +7,7 @@ from tests.support.photo_pack import content, write_pack
 from training.errors import DatasetError
 from training.language import grammar
 from training.language.grammar import execute
+from training.photos.pack import read_pack
 from training.photos.scenes import Album, read_album
 from training.scene import PERSONS
 
@@ -17,7 +18,7 @@ RED = ("colour", "red")
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Album:
     folder = tmp_path_factory.mktemp("pack")
-    return read_album(write_pack(folder / "own"), folder / "cache", 16)
+    return read_album(read_pack(write_pack(folder / "own")), folder / "cache", 16)
 
 
 def test_what_the_scene_says_is_what_the_photo_shows(album: Album) -> None:
@@ -45,7 +46,9 @@ def test_a_crowd_is_not_counted(album: Album) -> None:
 
 
 def test_a_kind_that_nobody_looked_for_is_not_called_absent(tmp_path: Path) -> None:
-    told = read_album(write_pack(tmp_path / "own", content(None)), tmp_path / "cache", 16).told
+    told = read_album(
+        read_pack(write_pack(tmp_path / "own", content(None))), tmp_path / "cache", 16
+    ).told
     assert execute(("bare", ("d", ("cat",), ())), told[0].scene) is None
     assert execute(("bare", DOG), told[3].scene) is None
 
@@ -59,8 +62,8 @@ def test_stuff_has_a_mask_and_no_place_among_things(album: Album) -> None:
 
 def test_a_second_reading_of_the_same_pack_is_the_same(album: Album, tmp_path: Path) -> None:
     pack = write_pack(tmp_path / "own")
-    first = read_album(pack, tmp_path / "cache", 16)
-    again = read_album(pack, tmp_path / "cache", 16)
+    first = read_album(read_pack(pack), tmp_path / "cache", 16)
+    again = read_album(read_pack(pack), tmp_path / "cache", 16)
     for a, b, c in zip(first.told, again.told, album.told, strict=True):
         assert a.scene == b.scene == c.scene
         assert np.array_equal(a.shares, b.shares)
@@ -86,4 +89,4 @@ def test_a_photo_of_another_size_than_its_entry_is_named(tmp_path: Path) -> None
     rows = content()
     rows["images"][0]["width"] = 99
     with pytest.raises(DatasetError, match=r"1\.jpg has 96 x 64 pixels, its entry says 99 x 64"):
-        read_album(write_pack(tmp_path / "own", rows), tmp_path / "cache", 16)
+        read_album(read_pack(write_pack(tmp_path / "own", rows)), tmp_path / "cache", 16)
