@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from training.language import complements
 from training.language.absent import absent
 from training.language.builders import KINDS, Builder
 from training.language.describing import Unsuitable
@@ -122,6 +123,19 @@ def expressions(
             if len(found) == n:
                 break
     return found
+
+
+def complement(expression: Expression, rng: np.random.Generator) -> Expression | None:
+    """What an expression leaves out of the things that it chooses from, in words of its own.
+
+    None where it chooses from nothing ("dogs"), or its rest has no plain words.
+    """
+    r = _random(rng)
+    program = complements.complement(expression.program, r)
+    if program is None or not well_formed(program):
+        return None
+    text = _say(program, r)
+    return None if text is None else Expression(text, "exclusion", program)
 
 
 def no_target(

@@ -176,6 +176,14 @@ class PhotoSampler:
                     text = grammar.mirror(expression.text) if place.flipped else expression.text
                     pairs.add(b, hand.typed(text), expression.kind, referents)
             rng = np.random.default_rng([*place.seed, 2])
+            for expression in place.own:
+                rest = grammar.complement(expression, rng)
+                if rest is None or rng.random() >= recipe.complements:
+                    continue
+                referents = grammar.execute(rest.program, place.original)
+                if referents is not None:
+                    text = grammar.mirror(rest.text) if place.flipped else rest.text
+                    pairs.add(b, text, rest.kind, referents)
             others = [
                 e
                 for k in range(1, min(NEIGHBOURS, len(places) - 1) + 1)

@@ -18,6 +18,7 @@ PHOTO = Recipe(
     positives=4,
     false_ones=2,
     crossed=3,
+    complements=0.5,
     absent=0,
     nouns=(1, 2),
     composites=2_000,

@@ -63,6 +63,8 @@ class Recipe:
     """No-target expressions a photo that nearly fit it (rule 1)."""
     crossed: int = 7
     """Expressions a photo that were written for other photos of the batch (rule 2, albums)."""
+    complements: float = 0.0
+    """Photographs: share of a photo's own expressions beside which stands what they leave out."""
     absent: int = 1
     """Expressions a photo for things that no photo shows."""
     nouns: tuple[int, int] = (1, 2)
