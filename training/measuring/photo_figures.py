@@ -2,17 +2,20 @@
 
 Beside those: ``nouns.map`` (one search a COCO kind over the whole album), ``nouns.flooding``
 (nouns that return over twice what is there and 2 % of the album), ``iou.people``, ``iou.things``,
-``pointing`` (the mask's peak lies on the one thing meant), ``unnamed.map``.
+``pointing`` (the mask's peak lies on the one thing meant), ``complements.overlap`` (of the smaller
+mask that an expression and what it leaves out share), ``unnamed.map``.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model.calibration import Calibration
 from model.packing import unpack_masks
@@ -48,6 +51,7 @@ class PhotoScores:
     absent: tuple[AlbumSet, AlbumScores]
     unnamed: tuple[AlbumSet, AlbumScores]
     pointed: NDArray[np.bool_]
+    shared: NDArray[np.float64]
 
 
 def judge_photos(predictor: Predictor, album: Album, *, quiet: bool = False) -> PhotoScores:
@@ -63,6 +67,7 @@ def judge_photos(predictor: Predictor, album: Album, *, quiet: bool = False) -> 
         (absent, judge_album(predictor, absent, encoded, quiet=quiet)),
         (unnamed, judge_album(predictor, unnamed, others, quiet=quiet)),
         pointing(predictor, pairs),
+        overlaps(predictor, pairs, photo_sets.rests(album)),
     )
 
 
@@ -102,6 +107,8 @@ def photo_figures(scores: PhotoScores, calibrated: Calibration) -> Figures:
         figures[f"iou.{name}_pairs"] = int(rows.sum())
     figures["pointing"] = float(scores.pointed.mean()) if len(scores.pointed) else None
     figures["pointing_pairs"] = len(scores.pointed)
+    figures["complements.overlap"] = float(scores.shared.mean()) if len(scores.shared) else None
+    figures["complements.pairs"] = len(scores.shared)
     other, of_other = scores.unnamed
     figures["unnamed.map"], figures["unnamed.searches"] = mean_average_precision(
         -of_other.no_target_logit, other.truth
@@ -123,14 +130,8 @@ def pointing(predictor: Predictor, data: PairSet) -> NDArray[np.bool_]:
     rows = [pair for pair in data.pairs if pair.kind == "pointing"]
     for photo in dict.fromkeys(pair.photo for pair in rows):
         mine = [pair for pair in rows if pair.photo == photo]
-        image = data.photos.image(photo)
-        record = encode_album(predictor, _One(image), quiet=True)
-        features = unpack_masks(record.masks, predictor.device)[0]  # (C_m, h, w)
-        words = predictor.read([pair.expression for pair in mine])
-        for at, pair in enumerate(mine):
-            verdict = predictor.judge(record.tokens, words[at])
-            weights = torch.from_numpy(np.asarray(verdict.coefficients[0])).to(features)
-            logits = torch.einsum("c,chw->hw", weights, features)
+        masks = _mask_logits(predictor, data, photo, [pair.expression for pair in mine])
+        for pair, logits in zip(mine, masks, strict=True):
             y, x = divmod(int(logits.argmax()), logits.shape[1])
             truth = data.photos.mask(photo, pair.targets)
             height, width = truth.shape
@@ -138,6 +139,34 @@ def pointing(predictor: Predictor, data: PairSet) -> NDArray[np.bool_]:
             column = min(width - 1, int((x + 0.5) * width / logits.shape[1]))
             hits.append(bool(truth[row, column]))
     return np.array(hits, bool)
+
+
+def overlaps(
+    predictor: Predictor, data: PairSet, rests: Sequence[photo_sets.Rest]
+) -> NDArray[np.float64]:
+    """How much of the smaller mask an expression and what it leaves out share, 0 to 1, each."""
+    shares = []
+    for rest in rests:
+        logits = _mask_logits(predictor, data, rest.photo, [rest.expression, rest.left_out])
+        one, other = (logits > 0).flatten(1)
+        smaller = min(int(one.sum()), int(other.sum()))
+        shares.append(float((one & other).sum()) / smaller if smaller else 0.0)
+    return np.array(shares)
+
+
+def _mask_logits(
+    predictor: Predictor, data: PairSet, photo: int, expressions: Sequence[str]
+) -> Tensor:
+    """The mask logits of some expressions about one photo, (E, h, w)."""
+    record = encode_album(predictor, _One(data.photos.image(photo)), quiet=True)
+    features = unpack_masks(record.masks, predictor.device)[0]  # (C_m, h, w)
+    found = []
+    words = predictor.read(list(expressions))
+    for at in range(len(expressions)):
+        verdict = predictor.judge(record.tokens, words[at])
+        weights = torch.from_numpy(np.asarray(verdict.coefficients[0])).to(features)
+        found.append(torch.einsum("c,chw->hw", weights, features))
+    return torch.stack(found)
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,28 @@ def pairs(album: Album) -> PairSet:
     return PairSet("photos:pairs", PhotoImages(told), tuple(found))
 
 
+@dataclass(frozen=True)
+class Rest:
+    """An expression about a photo and one for what it leaves out."""
+
+    photo: int
+    expression: str
+    left_out: str
+
+
+def rests(album: Album) -> list[Rest]:
+    """At most one a held-out photo, where both refer to something."""
+    rng = np.random.default_rng(_SEED + 2)
+    found = []
+    for index, photo in enumerate(held_out(album)):
+        for e in grammar.expressions(photo.scene, rng, 4):
+            rest = grammar.complement(e, rng)
+            if rest is not None and grammar.execute(rest.program, photo.scene):
+                found.append(Rest(index, e.text, rest.text))
+                break
+    return found
+
+
 def _places(things: Sequence[object], ids: Sequence[int]) -> list[int]:
     wanted = set(ids)
     return [k for k, t in enumerate(things) if t.id in wanted]  # type: ignore[attr-defined]
