@@ -124,10 +124,43 @@ class AlbumScores:
     prefilter: NDArray[np.float32]
 
 
-def judge_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> PairScores:
+@dataclass(frozen=True)
+class EncodedAlbum:
+    """N photos of an album, encoded once: records of the tokens, masks and vectors tiers, (N,)."""
+
+    tokens: NDArray[Any]
+    masks: NDArray[Any]
+    vectors: NDArray[Any]
+
+    def rows(self, which: Sequence[int]) -> EncodedAlbum:
+        """Some of its photos."""
+        at = list(which)
+        return EncodedAlbum(self.tokens[at], self.masks[at], self.vectors[at])
+
+
+def encode_album(
+    predictor: Predictor, photos: Photos, *, name: str = "album", quiet: bool = False
+) -> EncodedAlbum:
+    """Encode every photo, a batch at a time."""
+    chunks = list(_chunks(range(len(photos)), BATCH_PHOTOS))
+    batches = []
+    for chunk in tqdm(chunks, desc=f"{name}: encoding", disable=quiet or None, leave=False):
+        pixels = _stacked([photos.image(index) for index in chunk], predictor.input_size)
+        batches.append(predictor.encode(pixels, TIERS))
+    return EncodedAlbum(*(np.concatenate([batch[tier] for batch in batches]) for tier in TIERS))
+
+
+def judge_pairs(
+    predictor: Predictor,
+    data: PairSet,
+    encoded: EncodedAlbum | None = None,
+    *,
+    quiet: bool = False,
+) -> PairScores:
     """Judge every pair and compare its mask with the truth.
 
-    Only a batch of photos is in memory at a time, so a data set may be of any size.
+    Without `encoded`, all photos of the set, only a batch of them is in memory at a time, so that a
+    data set may be of any size.
     """
     count = len(data.pairs)
     logit = np.zeros(count)
@@ -140,24 +173,28 @@ def judge_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> 
     )
     for photos in _chunks(sorted(by_photo), BATCH_PHOTOS):
         images = [data.photos.image(photo) for photo in photos]
-        records = predictor.encode(_stacked(images, predictor.input_size), ("tokens", "masks"))
+        if encoded is None:
+            found = predictor.encode(_stacked(images, predictor.input_size), ("tokens", "masks"))
+            tokens, features = found["tokens"], found["masks"]
+        else:
+            tokens, features = encoded.tokens[photos], encoded.masks[photos]
         place = {photo: at for at, photo in enumerate(photos)}
         rows = [index for photo in photos for index in by_photo[photo]]
         for chunk in _chunks(rows, BATCH_PAIRS):
             at = [place[data.pairs[index].photo] for index in chunk]
             words = predictor.read([data.pairs[index].expression for index in chunk])
-            judgement = predictor.judge_pairs(records["tokens"][at], words)
+            judgement = predictor.judge_pairs(tokens[at], words)
             logit[chunk] = judgement.no_target_logit
             for row, index in enumerate(chunk):
                 photo, pair = at[row], data.pairs[index]
                 height, width = images[photo].shape[:2]
-                mask = predictor.render(records["masks"][photo], judgement[row], width, height)
+                mask = predictor.render(features[photo], judgement[row], width, height)
                 truth = data.photos.mask(pair.photo, pair.targets)
                 pixels[index] = (
                     np.count_nonzero(mask.array & truth),
                     np.count_nonzero(mask.array),
                     np.count_nonzero(truth),
-                    _input_area(predictor, records["masks"][photo], judgement[row]),
+                    _input_area(predictor, features[photo], judgement[row]),
                 )
                 bar.update()
     bar.close()
@@ -176,27 +213,6 @@ def verifier_logits(
         verdict = verifier.judge(verifier.pixels_of(image)[None], verifier.read(pair.expression))
         logit[index] = verdict.no_target_logit[0]
     return logit
-
-
-@dataclass(frozen=True)
-class EncodedAlbum:
-    """N photos of an album, encoded once: records of the tokens, masks and vectors tiers, (N,)."""
-
-    tokens: NDArray[Any]
-    masks: NDArray[Any]
-    vectors: NDArray[Any]
-
-
-def encode_album(
-    predictor: Predictor, photos: Photos, *, name: str = "album", quiet: bool = False
-) -> EncodedAlbum:
-    """Encode every photo, a batch at a time."""
-    chunks = list(_chunks(range(len(photos)), BATCH_PHOTOS))
-    batches = []
-    for chunk in tqdm(chunks, desc=f"{name}: encoding", disable=quiet or None, leave=False):
-        pixels = _stacked([photos.image(index) for index in chunk], predictor.input_size)
-        batches.append(predictor.encode(pixels, TIERS))
-    return EncodedAlbum(*(np.concatenate([batch[tier] for batch in batches]) for tier in TIERS))
 
 
 def judge_album(

@@ -32,6 +32,7 @@ from training.measuring.evaluate import (
 from training.measuring.judging import (
     AlbumScores,
     AlbumSet,
+    EncodedAlbum,
     PairScores,
     PairSet,
     encode_album,
@@ -55,19 +56,23 @@ class PhotoScores:
 
 
 def judge_photos(predictor: Predictor, album: Album, *, quiet: bool = False) -> PhotoScores:
-    """Encode and judge the held-out fifth of a pack."""
+    """Encode the held-out fifth of a pack, each photo once, and judge it by all that is asked."""
     pairs = photo_sets.pairs(album)
-    asked, absent = photo_sets.nouns_and_expressions(album), photo_sets.absent(album)
-    unnamed = photo_sets.unnamed(album)
-    encoded = encode_album(predictor, asked.photos, name=asked.name, quiet=quiet)
-    others = encode_album(predictor, unnamed.photos, name=unnamed.name, quiet=quiet)
+    encoded = encode_album(predictor, pairs.photos, name=pairs.name, quiet=quiet)
+    place = {told.photo.path: at for at, told in enumerate(photo_sets.held_out(album))}
+
+    def judged(asked: AlbumSet) -> tuple[AlbumSet, AlbumScores]:
+        assert isinstance(asked.photos, photo_sets.PhotoImages)
+        rows = encoded.rows([place[told.photo.path] for told in asked.photos.told])
+        return asked, judge_album(predictor, asked, rows, quiet=quiet)
+
     return PhotoScores(
-        (pairs, judge_pairs(predictor, pairs, quiet=quiet)),
-        (asked, judge_album(predictor, asked, encoded, quiet=quiet)),
-        (absent, judge_album(predictor, absent, encoded, quiet=quiet)),
-        (unnamed, judge_album(predictor, unnamed, others, quiet=quiet)),
-        pointing(predictor, pairs),
-        overlaps(predictor, pairs, photo_sets.rests(album)),
+        (pairs, judge_pairs(predictor, pairs, encoded, quiet=quiet)),
+        judged(photo_sets.nouns_and_expressions(album)),
+        judged(photo_sets.absent(album)),
+        judged(photo_sets.unnamed(album)),
+        pointing(predictor, pairs, encoded),
+        overlaps(predictor, photo_sets.rests(album), encoded),
     )
 
 
@@ -124,30 +129,29 @@ def _mean_iou(scores: PairScores, rows: NDArray[np.bool_]) -> float | None:
     return float(each.mean()) if rows.any() else None
 
 
-def pointing(predictor: Predictor, data: PairSet) -> NDArray[np.bool_]:
+def pointing(predictor: Predictor, data: PairSet, encoded: EncodedAlbum) -> NDArray[np.bool_]:
     """For each pair of kind "pointing", whether the largest mask logit lies on the one thing."""
     hits = []
-    rows = [pair for pair in data.pairs if pair.kind == "pointing"]
-    for photo in dict.fromkeys(pair.photo for pair in rows):
-        mine = [pair for pair in rows if pair.photo == photo]
-        masks = _mask_logits(predictor, data, photo, [pair.expression for pair in mine])
-        for pair, logits in zip(mine, masks, strict=True):
-            y, x = divmod(int(logits.argmax()), logits.shape[1])
-            truth = data.photos.mask(photo, pair.targets)
-            height, width = truth.shape
-            row = min(height - 1, int((y + 0.5) * height / logits.shape[0]))
-            column = min(width - 1, int((x + 0.5) * width / logits.shape[1]))
-            hits.append(bool(truth[row, column]))
+    for pair in data.pairs:
+        if pair.kind != "pointing":
+            continue
+        (logits,) = _mask_logits(predictor, encoded, pair.photo, [pair.expression])
+        y, x = divmod(int(logits.argmax()), logits.shape[1])
+        truth = data.photos.mask(pair.photo, pair.targets)
+        height, width = truth.shape
+        row = min(height - 1, int((y + 0.5) * height / logits.shape[0]))
+        column = min(width - 1, int((x + 0.5) * width / logits.shape[1]))
+        hits.append(bool(truth[row, column]))
     return np.array(hits, bool)
 
 
 def overlaps(
-    predictor: Predictor, data: PairSet, rests: Sequence[photo_sets.Rest]
+    predictor: Predictor, rests: Sequence[photo_sets.Rest], encoded: EncodedAlbum
 ) -> NDArray[np.float64]:
     """How much of the smaller mask an expression and what it leaves out share, 0 to 1, each."""
     shares = []
     for rest in rests:
-        logits = _mask_logits(predictor, data, rest.photo, [rest.expression, rest.left_out])
+        logits = _mask_logits(predictor, encoded, rest.photo, [rest.expression, rest.left_out])
         one, other = (logits > 0).flatten(1)
         smaller = min(int(one.sum()), int(other.sum()))
         shares.append(float((one & other).sum()) / smaller if smaller else 0.0)
@@ -155,32 +159,15 @@ def overlaps(
 
 
 def _mask_logits(
-    predictor: Predictor, data: PairSet, photo: int, expressions: Sequence[str]
+    predictor: Predictor, encoded: EncodedAlbum, photo: int, expressions: Sequence[str]
 ) -> Tensor:
     """The mask logits of some expressions about one photo, (E, h, w)."""
-    record = encode_album(predictor, _One(data.photos.image(photo)), quiet=True)
+    record = encoded.rows([photo])
     features = unpack_masks(record.masks, predictor.device)[0]  # (C_m, h, w)
-    found = []
     words = predictor.read(list(expressions))
+    found = []
     for at in range(len(expressions)):
         verdict = predictor.judge(record.tokens, words[at])
         weights = torch.from_numpy(np.asarray(verdict.coefficients[0])).to(features)
         found.append(torch.einsum("c,chw->hw", weights, features))
     return torch.stack(found)
-
-
-@dataclass(frozen=True)
-class _One:
-    """A single photo as a set."""
-
-    picture: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return 1
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        del index
-        return self.picture
-
-    def mask(self, index: int, targets: object) -> NDArray[np.bool_]:
-        raise IndexError(f"photo {index} has no marks ({targets})")
