@@ -39,6 +39,14 @@ class NoSpaceLeft(IndexerError):
     """The disk of the library is full."""
 
 
+class LibraryNotEmpty(IndexerError):
+    """A library that is to be restored into holds something already."""
+
+
+class BackupUnusable(IndexerError):
+    """A folder is no backup, an unfinished one, or damaged."""
+
+
 class UnknownAlbum(IndexerError):
     """No album has this name."""
 

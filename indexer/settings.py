@@ -176,6 +176,21 @@ class Settings(BaseSettings):
         return filled
 
     @property
+    def uploads_dir(self) -> Path:
+        """The photos that came through the page; each album's in a folder of its own."""
+        return self.home / "uploads"
+
+    @property
+    def models_dir(self) -> Path:
+        """Models that were imported or fetched."""
+        return self.home / "models"
+
+    @property
+    def session_secret_file(self) -> Path:
+        """What signs sessions where no `REFERENT_SESSION_SECRET` is set."""
+        return self.home / "session-secret"
+
+    @property
     def log_file(self) -> Path:
         """Where commands write what is too long for a terminal."""
         return self.home / "logs" / "referent.log"

@@ -25,6 +25,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("failed", "referent.failed", "failed"),
     ("serve", "referent.serve", "serve"),
     ("keys", "referent.keys", "app"),
+    ("backup", "referent.backup", "backup"),
+    ("restore", "referent.backup", "restore"),
     ("jobs", "referent.jobs", "app"),
     ("worker", "referent.worker", "worker"),
     ("reindex", "referent.reindex", "reindex"),

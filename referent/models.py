@@ -33,7 +33,7 @@ def list_models(
             }
         )
     for name, official in OFFICIAL.items():
-        path = Settings().home / "models" / f"{name}.safetensors"
+        path = Settings().models_dir / f"{name}.safetensors"
         rows.append(
             {
                 "name": name,
@@ -96,7 +96,7 @@ def import_model(
 
     if lang_weight not in ("trained", "official"):
         raise typer.BadParameter("--lang-weight is `trained` or `official`")
-    folder = Settings().home / "models"
+    folder = Settings().models_dir
     path = import_checkpoint(
         file,
         as_name,

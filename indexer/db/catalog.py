@@ -117,8 +117,21 @@ class Catalog:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads, all of it from one version of the database."""
+        """A transaction that only reads; on SQLite all of it from one version of the database."""
         with self._transaction(self._read) as session:
+            yield session
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Like `reading`, where many statements must see one version of the database."""
+        if self.is_sqlite:
+            with self.reading() as session:
+                yield session
+            return
+        frozen = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        with self._transaction(sessionmaker(frozen, expire_on_commit=False)) as session:
             yield session
 
     @contextmanager

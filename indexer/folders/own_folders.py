@@ -121,7 +121,7 @@ def incoming(settings: Settings) -> Path:
     Raises:
         OSError: it cannot be made.
     """
-    folder = settings.home / "uploads" / INCOMING
+    folder = settings.uploads_dir / INCOMING
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -129,7 +129,7 @@ def incoming(settings: Settings) -> Path:
 def _sweep_incoming(settings: Settings) -> int:
     removed = 0
     with contextlib.suppress(OSError):
-        for file in (settings.home / "uploads" / INCOMING).iterdir():
+        for file in (settings.uploads_dir / INCOMING).iterdir():
             if file.stat().st_mtime < time.time() - STALE_S:
                 file.unlink(missing_ok=True)
                 removed += 1
@@ -137,7 +137,7 @@ def _sweep_incoming(settings: Settings) -> int:
 
 
 def _base(settings: Settings, kind: str) -> Path:
-    return settings.home / "uploads" if kind == "uploads" else settings.exports_dir
+    return settings.uploads_dir if kind == "uploads" else settings.exports_dir
 
 
 def _name(session: Session, kind: str, owner_id: int) -> str:

@@ -145,7 +145,9 @@ def _server(
         engine=engine,
         limits=limits,
         sessions=Sessions.open(
-            settings.home, limits.session_secret.get_secret_value(), limits.session_hours * 3600
+            settings.session_secret_file,
+            limits.session_secret.get_secret_value(),
+            limits.session_hours * 3600,
         ),
         trust=trust,
         wake=wake,

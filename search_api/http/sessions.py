@@ -12,7 +12,6 @@ from pathlib import Path
 from search_api.errors import Unauthenticated
 
 COOKIE = "referent_session"
-_SECRET_FILE = "session-secret"
 
 
 class Sessions:
@@ -23,13 +22,12 @@ class Sessions:
         self.lifetime_s = lifetime_s
 
     @classmethod
-    def open(cls, home: Path, secret: str, lifetime_s: float) -> Sessions:
-        """With the given secret, or the one in ``home``, which is made when missing (mode 0600)."""
+    def open(cls, path: Path, secret: str, lifetime_s: float) -> Sessions:
+        """With the given secret, or that of a file, which is made when missing (mode 0600)."""
         if secret:
             return cls(secret.encode(), lifetime_s)
-        home.mkdir(parents=True, exist_ok=True)
-        path = home / _SECRET_FILE
-        partial = home / f".{_SECRET_FILE}.{os.getpid()}.{secrets.token_hex(4)}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         if not path.exists():
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:

@@ -40,7 +40,7 @@ def weights_of_verifier(settings: Settings, name: str) -> Path:
     """
     if name not in OFFICIAL:
         raise UnknownModel(f"{name!r} is no verifier; choose one of {', '.join(sorted(OFFICIAL))}")
-    path = settings.home / "models" / f"{name}.safetensors"
+    path = settings.models_dir / f"{name}.safetensors"
     if not path.is_file():
         raise WeightsError(
             f"{name} was not imported; run: referent models import FILE.pth --as {name}"
@@ -73,7 +73,7 @@ class Verifiers:
 
     def imported(self) -> list[str]:
         """Names of the verifiers that can be used here."""
-        folder = self._settings.home / "models"
+        folder = self._settings.models_dir
         here = {name for name in OFFICIAL if (folder / f"{name}.safetensors").is_file()}
         return sorted(here | ({self._kept.name} if self._kept is not None else set()))
 
@@ -103,7 +103,7 @@ class Verifiers:
             kept = self._kept
             if kept is None or self._used_at > unused_since:
                 return False
-            if not (self._settings.home / "models" / f"{kept.name}.safetensors").is_file():
+            if not (self._settings.models_dir / f"{kept.name}.safetensors").is_file():
                 return False
             self._kept = None
             return True

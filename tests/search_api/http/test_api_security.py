@@ -170,12 +170,12 @@ def test_key_is_exchanged_for_a_cookie_that_scripts_cannot_read(
 
 
 def test_forged_and_expired_sessions_are_refused(tmp_path: Path) -> None:
-    sessions = Sessions.open(tmp_path, "", 3600)
-    assert Sessions.open(tmp_path, "", 3600).read(sessions.issue(5)) == 5
+    sessions = Sessions.open(tmp_path / "session-secret", "", 3600)
+    assert Sessions.open(tmp_path / "session-secret", "", 3600).read(sessions.issue(5)) == 5
     assert (tmp_path / "session-secret").stat().st_mode & 0o777 == 0o600
     token = sessions.issue(5)
     forged = ["6" + token[1:], token[:-1] + "x", "", "..", "a.b.c", Sessions(b"x", 9).issue(5)]
-    for bad in [*forged, Sessions.open(tmp_path, "", -10).issue(5), "5.é.x"]:
+    for bad in [*forged, Sessions.open(tmp_path / "session-secret", "", -10).issue(5), "5.é.x"]:
         with pytest.raises(Unauthenticated):
             sessions.read(bad)
 

@@ -1,0 +1,1 @@
+"""A library's backup: made while it serves, restored into any place and either database."""
