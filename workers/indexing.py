@@ -6,10 +6,10 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from indexer.db.catalog import count_by_status
-from indexer.db.tables import Album, FeatureRow, Photo, Segment
+from indexer.db.tables import Album, FeatureRow, Photo
 from indexer.encoding import claims, ingest
 from indexer.encoding.commits import Tally
 from indexer.encoding.encode import Ingest
@@ -121,16 +121,15 @@ def encode(
             _note_failures(turn, tally)
             reporter.tell()
 
-        reporter = _Reporter(turn, album_id, part.wanted)
+        anew = _Anew(turn, album_id, part.wanted, part.away) if all_anew else None
+        reporter = _Reporter(turn, album_id, part.wanted, anew)
         reporter.tell()
+        renewed: int | None = 0
         while True:
             ended = part.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
-            if (
-                ended != "done"
-                or not all_anew
-                or not _renew_some(turn, album_id, part.wanted, part.away)
-            ):
+            if ended != "done" or anew is None or renewed is None:
                 break
+            renewed = anew.renew_some(renewed)
     # The next turn goes on there, not at the album's first photo.
     turn.models.cursors[run] = part.after
     if ended == "stopped":
@@ -143,10 +142,13 @@ def encode(
 class _Reporter:
     """Tells the progress, but spends no more than a small share of the time on counting it."""
 
-    def __init__(self, turn: Turn, album_id: int, wanted: dict[str, str]) -> None:
+    def __init__(
+        self, turn: Turn, album_id: int, wanted: dict[str, str], anew: _Anew | None
+    ) -> None:
         self._turn = turn
         self._album_id = album_id
         self._wanted = wanted
+        self._anew = anew
         self._next = 0.0
 
     def tell(self) -> None:
@@ -154,7 +156,8 @@ class _Reporter:
         begun = time.monotonic()
         if begun < self._next:
             return
-        report_progress(self._turn, self._album_id, self._wanted)
+        old = self._anew.left() if self._anew is not None else 0
+        report_progress(self._turn, self._album_id, self._wanted, old)
         ended = time.monotonic()
         self._next = ended + COUNTING_SHARE * (ended - begun)
 
@@ -166,13 +169,17 @@ def broken_off(turn: Turn) -> Outcome:
     return WAIT
 
 
-def report_progress(turn: Turn, album_id: int, wanted: dict[str, str]) -> None:
-    """Derive the job's progress from the catalog: photos that are there, encoded, failed."""
+def report_progress(turn: Turn, album_id: int, wanted: dict[str, str], old: int = 0) -> None:
+    """Derive the job's progress from the catalog: photos that are there, encoded, failed.
+
+    Args:
+        old: photos whose features are still to be made anew.
+    """
     with turn.catalog.reading() as session:
         by_status = count_by_status(session, album_id)
         waiting, failed = claims.remaining(session, album_id, wanted)
     total = sum(number for status, number in by_status.items() if status != "missing")
-    turn.report(done=max(0, total - waiting - failed), total=total, failed=failed)
+    turn.report(done=max(0, total - waiting - failed - old), total=total, failed=failed)
 
 
 def album_of(turn: Turn) -> int:
@@ -238,35 +245,51 @@ def _scan(turn: Turn, album_id: int) -> dict[str, Any] | None:
     return {**counts, "offline": len(report.offline), **more}
 
 
-def _renew_some(turn: Turn, album_id: int, wanted: dict[str, str], away: Away) -> int:
-    """Forget the features of some photos that are older than the job, so that they are made anew.
+@dataclass(frozen=True)
+class _Anew:
+    """An album whose every photo is to be encoded again, once: what is older than the job."""
 
-    Few at a time: they are missing from searches, which say so, for no longer than a batch takes.
+    turn: Turn
+    album_id: int
+    wanted: dict[str, str]
+    away: Away
 
-    Returns:
-        how many contents wait again; 0 when all are newer than the job.
-    """
-    started = turn.job.started_at or turn.job.created_at
-    old = (
-        select(FeatureRow.content_hash)
-        .join(Segment, Segment.id == FeatureRow.segment_id)
-        .join(Photo, Photo.content_hash == FeatureRow.content_hash)
-        .where(
-            FeatureRow.fingerprint.in_(wanted.values()),
-            Segment.created_at < started,
-            claims.waiting_clause(album_id, away),
+    def old(self) -> ColumnElement[bool]:
+        """Photos (`Photo`) of the album that have features from before the job's start."""
+        started = self.turn.job.started_at or self.turn.job.created_at
+        row = exists().where(
+            FeatureRow.fingerprint.in_(self.wanted.values()),
+            FeatureRow.content_hash == Photo.content_hash,
+            or_(FeatureRow.encoded_at.is_(None), FeatureRow.encoded_at < started),
         )
-        .distinct()
-        .limit(RENEWED_AT_ONCE)
-    )
-    with turn.catalog.session() as session:
-        contents = session.scalars(old).all()
-        session.execute(
-            delete(FeatureRow).where(
-                FeatureRow.fingerprint.in_(wanted.values()), FeatureRow.content_hash.in_(contents)
+        return and_(claims.waiting_clause(self.album_id, self.away), row)
+
+    def left(self) -> int:
+        """How many photos have old features; those that lack some are waiting anyway."""
+        whole = ~claims.missing_clause(self.wanted)
+        with self.turn.catalog.reading() as session:
+            return session.scalar(select(func.count(Photo.id)).where(self.old(), whole)) or 0
+
+    def renew_some(self, after: int) -> int | None:
+        """Forget the features of some photos behind one, so that they are made anew.
+
+        Few at a time: they are missing from searches, which say so, for no longer than a batch
+        takes.
+
+        Returns:
+            the photo behind which to go on; None when none is left.
+        """
+        query = select(Photo.id, Photo.content_hash).where(self.old()).order_by(Photo.id)
+        with self.turn.catalog.session() as session:
+            some = session.execute(query.where(Photo.id > after).limit(RENEWED_AT_ONCE)).all()
+            some = some or session.execute(query.limit(RENEWED_AT_ONCE)).all()
+            session.execute(
+                delete(FeatureRow).where(
+                    FeatureRow.fingerprint.in_(self.wanted.values()),
+                    FeatureRow.content_hash.in_({row.content_hash for row in some}),
+                )
             )
-        )
-    return len(contents)
+        return some[-1].id if some else None
 
 
 def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -> Outcome:

@@ -215,7 +215,10 @@ class Segment(Base):
 
 
 class FeatureRow(Base):
-    """Where one content's record of one fingerprint lies; there is at most one."""
+    """Where one content's record of one fingerprint lies; there is at most one.
+
+    ``encoded_at`` stays when a compaction moves the record; None where nobody knows.
+    """
 
     __tablename__ = "feature_rows"
     __table_args__ = (
@@ -227,6 +230,7 @@ class FeatureRow(Base):
     content_hash: Mapped[str] = mapped_column(String(40), primary_key=True)
     segment_id: Mapped[int] = mapped_column(Id, ForeignKey("segments.id"))
     position: Mapped[int] = mapped_column(Integer)
+    encoded_at: Mapped[float | None]
 
 
 class EncodeClaim(Base):

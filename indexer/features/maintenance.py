@@ -130,30 +130,26 @@ def merge(
 
         def move(session: Session, written: list[Written]) -> None:
             _retire(session, paths)
-            # Rows keep their age, by which "index everything anew" tells what it has not done.
-            oldest = session.scalar(
-                select(func.min(Segment.created_at)).where(
-                    Segment.id.in_({segment_id for segment_id, _ in places})
-                )
-            )
-            session.execute(
-                update(Segment).where(Segment.id == written[0].segment_id).values(created_at=oldest)
-            )
-            # Rows that vanished or moved meanwhile are not brought back.
-            still = set(
-                session.execute(
-                    select(FeatureRow.content_hash).where(
+            # Rows that vanished or moved meanwhile are not brought back; the others keep their age,
+            # by which "index everything anew" tells what it has not done.
+            still = {
+                row.content_hash: row.encoded_at
+                for row in session.execute(
+                    select(FeatureRow.content_hash, FeatureRow.encoded_at).where(
                         FeatureRow.segment_id.in_(paths), FeatureRow.fingerprint == fingerprint
                     )
-                ).scalars()
-            )
+                )
+            }
             session.execute(delete(FeatureRow).where(FeatureRow.segment_id.in_(paths)))
-            kept = [(at, row.content_hash) for at, row in enumerate(rows)]
             insert_missing(
                 session,
                 fingerprint,
                 written[0].segment_id,
-                [(at, digest) for at, digest in kept if digest in still],
+                [
+                    (at, row.content_hash, still[row.content_hash])
+                    for at, row in enumerate(rows)
+                    if row.content_hash in still
+                ],
             )
             touch_all(session)
 

@@ -249,9 +249,9 @@ class FeatureStore:
                 "this worker was too slow to commit its features; another one encodes the photos"
             )
         if insert_rows:
-            insert_missing(
-                session, part.fingerprint, written.segment_id, enumerate(part.content_hashes)
-            )
+            now = float(session.execute(select(clock())).scalar_one())
+            rows = [(at, digest, now) for at, digest in enumerate(part.content_hashes)]
+            insert_missing(session, part.fingerprint, written.segment_id, rows)
 
     def _abandon(self, intents: Sequence[tuple[int, str]]) -> None:
         """Remove what a failed commit left; a crash in here is what `collect` is for."""
@@ -297,17 +297,25 @@ class FeatureStore:
 
 
 def insert_missing(
-    session: Session, fingerprint: str, segment_id: int, rows: Iterable[tuple[int, str]]
+    session: Session,
+    fingerprint: str,
+    segment_id: int,
+    rows: Iterable[tuple[int, str, float | None]],
 ) -> int:
-    """Insert (position, content hash) rows that are not there yet; return how many were new."""
+    """Insert (position, content hash, encoded at) rows that are not there yet.
+
+    Returns:
+        how many were new.
+    """
     values = [
         {
             "fingerprint": fingerprint,
             "content_hash": digest,
             "segment_id": segment_id,
             "position": position,
+            "encoded_at": encoded_at,
         }
-        for position, digest in rows
+        for position, digest, encoded_at in rows
     ]
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     new = 0

@@ -214,7 +214,7 @@ def _attach(catalog: Catalog, relative: str, file: Path, check: SegmentCheck) ->
         session.add(segment)
         session.flush()
         whole = [
-            (position, digest)
+            (position, digest, None)
             for position, digest in enumerate(check.content_hashes)
             if position not in bad
         ]
