@@ -28,6 +28,8 @@ from training.language.phrases import realise
 from training.language.programs import Program
 from training.language.slips import finish
 from training.photos import composites, drawings
+from training.photos.absent import absent
+from training.photos.kinds import COCO80
 from training.photos.maps import MapDump
 from training.photos.scenes import Album, Told
 from training.photos.trunk import class_names
@@ -193,6 +195,10 @@ class PhotoSampler:
                 referents = grammar.execute(others[k].program, place.scene)
                 if referents is not None:
                     pairs.add(b, others[k].text, others[k].kind, referents)
+            if photo.photo.composed or photo.photo.known >= COCO80:
+                for _ in range(recipe.absent):
+                    text = absent(Random(int(rng.integers(1 << 62))))
+                    pairs.add(b, text, "absent", frozenset())
             maskless += [False] * (len(pairs) - len(maskless))
             self._nouns(b, photo, rng, pairs, maskless, stuff)
             self._classes(b, self.rows[drawn.photos[at]], rng, pairs, maskless)

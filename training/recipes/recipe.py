@@ -66,7 +66,7 @@ class Recipe:
     complements: float = 0.0
     """Photographs: share of a photo's own expressions beside which stands what they leave out."""
     absent: int = 1
-    """Expressions a photo for things that no photo shows."""
+    """Expressions a photo for things that no photo shows (photographs: of known content)."""
     nouns: tuple[int, int] = (1, 2)
     """Photographs: plain nouns a photo, of kinds that are there and of kinds that are not."""
     composites: int = 0
