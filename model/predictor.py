@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model import masks, packing, parallel, pixel_rule
+from model import exclusions, masks, packing, parallel, pixel_rule
 from model.calibration import Calibration
 from model.checkpoint import fingerprint
-from model.errors import ModelVersionMismatch
+from model.errors import ExpressionError, ModelVersionMismatch
 from model.network.config import ReLAConfig
 from model.network.preprocess import PREPROCESSING
 from model.network.rela import RelaNetwork, mask_logits
@@ -36,6 +36,7 @@ TIERS = ("tokens", "masks", "vectors", "pyramid")
 # processors. 200 candidates, the default, are four batches.
 JUDGE_BATCH = 52
 RERANK_BATCH = 4 * JUDGE_BATCH
+HALVES_KEPT = 64  # sentences whose halves are remembered between batches of photos
 # What the best inner product, -1 to 1, counts beside the rough head's logit; chosen on validation.
 FIRST_SCORE = 2.0
 
@@ -72,7 +73,8 @@ class Judgement:
         no_target_logit: (B,) float32, before calibration: E, or what the 50-pixel rule makes of
             the mask (`model.pixel_rule`); positive says "not here".
         minimap: (B, N) float32 in [0, 1], x_r, rows of the P x P grid first.
-        coefficients: (B, C_m) float32; with the mask features they give the mask.
+        coefficients: (B, k C_m) float32; with the mask features they give k masks, of which the
+            photo's is where all of them are: one, but for sentences that leave something out two.
     """
 
     no_target_logit: NDArray[np.float32]
@@ -135,6 +137,7 @@ class Predictor:
         self.input_size = self.config.input_size
         self.regions = self.config.regions
         self.dtypes = packing.record_types(self.config)
+        self._read_halves: dict[str, tuple[Words, Words]] = {}
 
     @property
     def counts_pixels(self) -> bool:
@@ -251,9 +254,10 @@ class Predictor:
             return parallel.each(work, shares)
         return [work(share) for share in shares]
 
-    @torch.inference_mode()
     def judge(self, tokens: Records, words: Words) -> Judgement:
         """Judge one expression on many photos from their cached region tokens.
+
+        A sentence that plainly leaves something out is judged in three parts, see `_without`.
 
         Args:
             tokens: records (B,) of the tokens tier.
@@ -262,6 +266,12 @@ class Predictor:
             ModelVersionMismatch: the records come from another network.
         """
         self.check("tokens", tokens)
+        found = self._judge(tokens, words)
+        halves = self._halves(words.texts[0]) if len(tokens) else None
+        return found if halves is None else self._without(tokens, found, *halves)
+
+    @torch.inference_mode()
+    def _judge(self, tokens: Records, words: Words) -> Judgement:
         length = int(words.mask[0].sum())
         features, mask = words.features[:1, :length].to(self.head_dtype), words.mask[:1, :length]
         if not len(tokens):
@@ -277,6 +287,36 @@ class Predictor:
 
         batches = [tokens[at : at + JUDGE_BATCH] for at in range(0, len(tokens), JUDGE_BATCH)]
         return Judgement.concatenate(self._each(judge_batch, batches))
+
+    def _halves(self, text: str) -> tuple[Words, Words] | None:
+        """What a sentence that leaves something out is about, and what it leaves out."""
+        exclusion = exclusions.split(text)
+        if exclusion is None:
+            return None
+        kept = self._read_halves.get(text)
+        if kept is None:
+            try:
+                words = self.read([exclusion.whole, exclusion.left_out])
+            except ExpressionError:  # a half alone may hold no known word
+                return None
+            if len(self._read_halves) >= HALVES_KEPT:
+                self._read_halves.clear()
+            kept = self._read_halves[text] = words[0], words[1]
+        return kept
+
+    def _without(
+        self, tokens: Records, found: Judgement, whole: Words, left_out: Words
+    ) -> Judgement:
+        """A judgement whose mask is what the whole shows without what is left out.
+
+        Whether there is a target stays what the network says of the sentence itself.
+        """
+        all_of_it, out = self._judge(tokens, whole), self._judge(tokens, left_out)
+        there = (out.no_target_logit < 0)[:, None]
+        kept = np.where(there, -out.coefficients, all_of_it.coefficients)
+        minimap = all_of_it.minimap * np.where(there, 1 - out.minimap, 1)
+        coefficients = np.concatenate([all_of_it.coefficients, kept], axis=1)
+        return Judgement(found.no_target_logit, minimap, coefficients)
 
     @property
     def reranks(self) -> bool:
@@ -328,7 +368,15 @@ class Predictor:
             words.features.to(self.head_dtype),
             words.mask,
         )
-        return self._judgement(tokens, output)
+        found = self._judgement(tokens, output)
+        halves = {i: h for i, text in enumerate(words.texts) if (h := self._halves(text))}
+        if halves:  # a mask that is one is the same twice
+            coefficients = np.concatenate([found.coefficients] * 2, axis=1)
+            found = Judgement(found.no_target_logit, found.minimap.copy(), coefficients)
+        for i, (whole, left_out) in halves.items():
+            part = self._without(tokens[i : i + 1], found[i], whole, left_out)
+            found.minimap[i], found.coefficients[i] = part.minimap[0], part.coefficients[0]
+        return found
 
     def _judgement(self, tokens: Records, output: HeadOutput) -> Judgement:
         """The head's answers to M pairs; tokens (M,) are the records that it read."""
@@ -366,9 +414,19 @@ class Predictor:
         side = self.config.mask_side
         if not accepted:
             return masks.empty(width, height, (side, side))
+        return masks.from_logits(self.mask_logits(features, judgement)[0], width, height)
+
+    @torch.inference_mode()
+    def mask_logits(self, features: Records, judgement: Judgement) -> Tensor:
+        """Mask logits of the first photo: (1, h, w), positive on a referent.
+
+        Args:
+            features: records (1,) of the masks tier.
+        """
         f_m = packing.unpack_masks(features[:1], self.device)
         coefficients = torch.from_numpy(judgement.coefficients[:1]).to(self.device)
-        return masks.from_logits(mask_logits(coefficients, f_m)[0], width, height)
+        each = [mask_logits(c, f_m) for c in coefficients.split(self.config.mask_channels, dim=1)]
+        return torch.stack(each).amin(0)
 
 
 def _filled(records: Records, count: int) -> Records:

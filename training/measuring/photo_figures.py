@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.calibration import Calibration
-from model.packing import unpack_masks
 from model.predictor import Predictor
 from training.measuring import photo_sets
 from training.measuring.evaluate import (
@@ -163,11 +162,9 @@ def _mask_logits(
 ) -> Tensor:
     """The mask logits of some expressions about one photo, (E, h, w)."""
     record = encoded.rows([photo])
-    features = unpack_masks(record.masks, predictor.device)[0]  # (C_m, h, w)
     words = predictor.read(list(expressions))
     found = []
     for at in range(len(expressions)):
         verdict = predictor.judge(record.tokens, words[at])
-        weights = torch.from_numpy(np.asarray(verdict.coefficients[0])).to(features)
-        found.append(torch.einsum("c,chw->hw", weights, features))
+        found.append(predictor.mask_logits(record.masks, verdict)[0])
     return torch.stack(found)
