@@ -183,7 +183,7 @@ class Predictor:
     def encode(
         self, pixels: NDArray[np.uint8], tiers: Sequence[str] = ("tokens", "masks", "vectors")
     ) -> dict[str, Records]:
-        """Run the vision half once.
+        """Run the vision half once; on a CPU photo by photo, so that none depends on another.
 
         Args:
             pixels: (B, S, S, 3) uint8 RGB from `model.network.preprocess.to_pixels`.
@@ -191,9 +191,14 @@ class Predictor:
         Returns:
             records (B,) a tier.
         """
-        x = torch.from_numpy(np.array(pixels)).to(self.device)
-        pyramid = self.network.pyramid(x.permute(0, 3, 1, 2).float())  # NHWC -> NCHW
-        return self._records(pyramid, tiers)
+
+        @torch.inference_mode()  # each thread has a mode of its own
+        def encode_some(some: NDArray[np.uint8]) -> dict[str, Records]:
+            x = torch.from_numpy(np.array(some)).to(self.device)
+            pyramid = self.network.pyramid(x.permute(0, 3, 1, 2).float())  # NHWC -> NCHW
+            return self._records(pyramid, tiers)
+
+        return self._encoded(encode_some, pixels, tiers)
 
     @torch.inference_mode()
     def encode_from_pyramid(
@@ -201,7 +206,25 @@ class Predictor:
     ) -> dict[str, Records]:
         """As `encode`, from cached Swin features: no photo is decoded, Swin does not run."""
         self.check("pyramid", records)
-        return self._records(packing.unpack_pyramid(records, self.device), tiers)
+
+        @torch.inference_mode()
+        def encode_some(some: Records) -> dict[str, Records]:
+            return self._records(packing.unpack_pyramid(some, self.device), tiers)
+
+        return self._encoded(encode_some, records, tiers)
+
+    def _encoded(
+        self,
+        encode_some: Callable[[NDArray[Any]], dict[str, Records]],
+        photos: NDArray[Any],
+        tiers: Sequence[str],
+    ) -> dict[str, Records]:
+        """Records of all photos: matrix products round by the number of their rows, so on a CPU
+        each photo is a batch of its own, on a core of its own."""
+        if self.device.type != "cpu" or len(photos) < 1:
+            return encode_some(photos)
+        parts = self._each(encode_some, [photos[at : at + 1] for at in range(len(photos))])
+        return {tier: np.concatenate([part[tier] for part in parts]) for tier in tiers}
 
     def _records(self, pyramid: dict[str, Tensor], tiers: Sequence[str]) -> dict[str, Records]:
         made: dict[str, Records] = {}

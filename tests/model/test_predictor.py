@@ -55,6 +55,27 @@ def _photos(count: int, side: int, seed: int = 0) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(c).resize((side, side))) for c in coarse])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_photo_is_encoded_alike_alone_and_in_company(threads: int) -> None:
+    predictor = load_predictor("rela-mini")
+    photos, tiers = _drawn(3, predictor.input_size), ("tokens", "masks", "vectors", "pyramid")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = predictor.encode(photos, tiers)
+        for tier in tiers:
+            assert len(together[tier]) == 3
+            for at in range(3):
+                alone = predictor.encode(photos[at : at + 1], tiers)[tier]
+                assert alone.tobytes() == together[tier][at : at + 1].tobytes(), (tier, at)
+        again = predictor.encode_from_pyramid(together["pyramid"])
+        last = predictor.encode_from_pyramid(together["pyramid"][2:])
+        assert all(again[tier][2:].tobytes() == last[tier].tobytes() for tier in again)
+        assert len(predictor.encode(photos[:0], tiers)["tokens"]) == 0
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_photo_encoded_from_its_cached_pyramid_gives_the_same_records(tiny: Predictor) -> None:
     records = tiny.encode(_photos(3, 64), ("tokens", "masks", "vectors", "pyramid"))
     again = tiny.encode_from_pyramid(records["pyramid"])
