@@ -21,8 +21,8 @@ def calibrate(
     data: Annotated[
         str,
         typer.Option(
-            help="synthetic:val, photos:val, for a verifier also a folder in the gRefCOCO form "
-            "(DIR:SPLIT); never the set that you report figures on"
+            help="synthetic:val, photos:val, or a folder in the gRefCOCO form (DIR:SPLIT); never "
+            "the set that you report figures on"
         ),
     ] = "synthetic:val",
     pack: Annotated[
@@ -105,23 +105,22 @@ def calibrate_model(
     """Fit a model's calibration; it, and the file beside the weights that it belongs in.
 
     Raises:
-        DatasetError: the data have no albums with known truth.
+        DatasetError: the data cannot be read. CalibrationError: they cannot be fitted to.
     """
     from model.build import load_predictor, weights_of
     from model.calibration import path_beside
-    from training.errors import DatasetError
     from training.measuring import suite, testsets
 
     name, split = parse(data)
-    if name not in ("synthetic", PHOTOS):
-        raise DatasetError(
-            "calibration needs albums with known truth: give synthetic:val or photos:val"
-        )
     path = path_beside(weights_of(model))  # a random network has none: say so before the work
     predictor = load_predictor(model, device=device)
     if name == PHOTOS:
         album = read_photos(predictor, pack)
         return suite.calibrate_photos(predictor, album, precision=precision), path
+    if name != "synthetic":
+        folder = Path(name)
+        fitted = suite.calibrate_folder(predictor, folder, split, precision=precision)
+        return fitted, path
     sizes = testsets.QUICK if quick else testsets.FULL
     return suite.calibrate(predictor, split or "val", sizes, precision=precision), path
 

@@ -31,6 +31,9 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option(help="a tenth of the synthetic sets: not the figures to compare")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="refuse a folder with rows or photos of no use")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
     """Measure a model: segmentation, the no-target decision, album retrieval, calibration.
@@ -45,7 +48,7 @@ def evaluate(
 
     name, split = parse(data)
     predictor = load_predictor(model, device=device)
-    evaluation = run(predictor, name, split, quick=quick, pack=pack)
+    evaluation = run(predictor, name, split, quick=quick, pack=pack, strict=strict)
     if report is not None:
         title = f"{predictor.name} on {data}"
         path = write_report(report, title, evaluation.figures, evaluation.examples, predictor)
@@ -63,7 +66,13 @@ setattr(evaluate, "epilog", EXAMPLE)  # noqa: B010
 
 
 def run(
-    predictor: Predictor, name: str, split: str, *, quick: bool = False, pack: Path | None = None
+    predictor: Predictor,
+    name: str,
+    split: str,
+    *,
+    quick: bool = False,
+    pack: Path | None = None,
+    strict: bool = False,
 ) -> Evaluation:
     """Evaluate on the data set that `parse` found."""
     from training.measuring import suite, testsets
@@ -74,7 +83,7 @@ def run(
     if name == "synthetic":
         sizes = testsets.QUICK if quick else testsets.FULL
         return suite.evaluate_synthetic(predictor, split or "test", sizes)
-    return suite.evaluate_pairs(predictor, suite.folder_pairs(Path(name), split))
+    return suite.evaluate_pairs(predictor, suite.folder_pairs(Path(name), split, strict=strict))
 
 
 def parse(data: str) -> tuple[str, str]:

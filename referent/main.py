@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("reindex", "referent.reindex", "reindex"),
     ("models", "referent.models", "app"),
     ("synth", "referent.synth", "synth"),
+    ("data", "referent.data", "app"),
     ("train", "referent.train", "train"),
     ("evaluate", "referent.evaluate", "evaluate"),
     ("calibrate", "referent.calibrate", "calibrate"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from training.learning.validation import Validation
 
 
 def train(
@@ -46,11 +49,34 @@ def train(
         int | None,
         typer.Option(help="Processes that draw batches; default: none on the CPU, 4 for a GPU."),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Anything that the recipe holds; may be repeated."
+        ),
+    ] = None,
+    recipe_file: Annotated[
+        Path | None,
+        typer.Option("--recipe", help="A TOML file with such settings; --set comes after it."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the network's start.")] = None,
+    data_seed: Annotated[
+        int | None, typer.Option(help="Of the photos that are drawn and of every draw.")
+    ] = None,
+    val: Annotated[
+        str | None,
+        typer.Option(help="Measure on this, named as for `referent evaluate`, while training."),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="With --val: after so many steps.")] = 500,
+    keep: Annotated[int, typer.Option(min=1, help="With --val: weights kept beside the best.")] = 3,
     new_leg: Annotated[
         bool,
         typer.Option(
             "--new-leg", help="Go on with a run by a changed recipe, recorded in its weights."
         ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse gRefCOCO-form data with rows of no use.")
     ] = False,
 ) -> None:
     """Train a model by a recipe; Ctrl-C saves the run (status 130), the same command goes on.
@@ -60,18 +86,30 @@ def train(
     from referent.terminal import say
     from training.errors import Interrupted
     from training.learning.session import RECIPES, model_named, run_recipe
+    from training.recipes import changes as by_name
 
     if recipe not in RECIPES:
         raise typer.BadParameter(f"no recipe {recipe!r}; known: {', '.join(RECIPES)}")
-    changes: dict[str, Any] = {"photos": photos, "steps": steps, "batch": batch}
-    if model is not None:
-        changes["model"] = model_named(model)
-    wanted = {name: value for name, value in changes.items() if value is not None}
-    chosen = replace(RECIPES[recipe], **wanted)
+    chosen = RECIPES[recipe]
+    if recipe_file is not None:
+        chosen = by_name.changed(chosen, by_name.read(recipe_file))
+    chosen = by_name.changed(chosen, by_name.parsed(settings or []))
+    changes: dict[str, Any] = {
+        "photos": photos, "steps": steps, "batch": batch, "seed": seed, "data_seed": data_seed,
+        "model": None if model is None else model_named(model),
+    }  # fmt: skip
+    chosen = replace(
+        chosen, **{name: value for name, value in changes.items() if value is not None}
+    )
+    folder = out or Path("runs") / recipe
+    validation = None
+    if val is not None:
+        mask_side = chosen.config.mask_side
+        validation = validation_on(val, folder, data, mask_side, every, keep, device, strict)
     try:
         path = run_recipe(
             chosen,
-            folder=out or Path("runs") / recipe,
+            folder=folder,
             data=data,
             start=start,
             limit_minutes=limit_minutes,
@@ -79,6 +117,8 @@ def train(
             device=device,
             loaders=loaders if loaders is not None else 4 * (device != "cpu"),
             new_leg=new_leg,
+            strict=strict,
+            validation=validation,
         )
     except Interrupted as stopped:
         say(str(stopped), err=True)
@@ -86,6 +126,45 @@ def train(
     typer.echo(f"averaged weights: {path}")
 
 
+def validation_on(
+    named: str,
+    folder: Path,
+    pack: Path | None,
+    mask_side: int,
+    every: int,
+    keep: int,
+    device: str,
+    strict: bool,
+) -> Validation:
+    """What measures a run on data that are named as for `referent evaluate`.
+
+    Args:
+        pack: of `photos:val`. mask_side: of the network's masks, which photographs are told at.
+    Raises:
+        DatasetError: there are no such data.
+    """
+    from model.build import load_predictor
+    from referent.evaluate import PHOTOS, parse
+    from training.learning.validation import Validation
+    from training.measuring import photo_sets, suite, testsets
+    from training.photos.data import CACHE, pack_folder
+    from training.photos.scenes import read_album
+
+    name, split = parse(named)
+    if name == "synthetic":
+        pairs = testsets.pairs(split or "val", testsets.QUICK)
+    elif name == PHOTOS:
+        pairs = photo_sets.pairs(read_album(pack_folder(pack), CACHE / "scenes", mask_side))
+    else:
+        pairs = suite.folder_pairs(Path(name), split, strict=strict)
+
+    def measure(weights: Path) -> dict[str, float | None]:
+        return suite.curve_figures(load_predictor(str(weights), device=device), pairs)
+
+    return Validation(folder, measure, every, keep)
+
+
 train.epilog = (  # type: ignore[attr-defined]
-    "Example: `referent train mini --photos 24000 --limit-minutes 90`"
+    "Example: `referent train mini --photos 24000 --limit-minutes 90`, `referent train base --data "
+    "grefcoco --val grefcoco:val --every 1000 --set losses.dice=0 --seed 3`"
 )

@@ -117,7 +117,7 @@ def draw(recipe: Recipe, step: int, photos: int, rank: int, world: int) -> Draw:
         raise ModelError(f"{photos} photos are less than a batch of {recipe.batch}; lower --batch")
     if recipe.batch < world:
         raise ModelError(f"a batch of {recipe.batch} cannot be shared by {world} processes")
-    rng = np.random.default_rng([recipe.seed, 77, step])
+    rng = np.random.default_rng([recipe.data_seed, 77, step])
     chosen = rng.choice(photos, recipe.batch, replace=False)
     flips = rng.random(recipe.batch) < (0.5 if recipe.flip else 0.0)
     mine = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)
@@ -256,7 +256,7 @@ class Sampler:
         recipe, scenes = self.recipe, self.shards.scenes
         drawn = draw(recipe, step, len(self.shards), self.rank, self.world)
         places = [
-            Place(scenes[photo], flipped, (recipe.seed, 78, step, at), recipe)
+            Place(scenes[photo], flipped, (recipe.data_seed, 78, step, at), recipe)
             for at, (photo, flipped) in enumerate(zip(drawn.photos, drawn.flips, strict=True))
         ]
         pairs = Pairs()
@@ -326,7 +326,7 @@ def jittered(images: Sequence[NDArray[np.uint8]], drawn: Draw, recipe: Recipe) -
     j = recipe.jitter
     if j:
         for b, at in enumerate(drawn.mine):
-            rng = np.random.default_rng([recipe.seed, 76, drawn.step, at])
+            rng = np.random.default_rng([recipe.data_seed, 76, drawn.step, at])
             gain, shift = rng.uniform(1 - j, 1 + j), rng.uniform(-j, j) * 128
             np.clip((pixels[b] - 128) * gain + 128 + shift, 0, 255, out=pixels[b])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -13,7 +13,6 @@ import contextlib
 import io
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,17 +21,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 
+from model.errors import ExpressionError
 from model.grefcoco_form import (
     INSTANCES,
     NO_TARGET,
     REFERENCES,
 )
+from model.text import MAX_CHARACTERS, MAX_TOKENS, minilm_word_pieces
+from training.data.coco_shapes import decode, flaw
 from training.data.grefcoco_counts import QUIRKS, Counts
 from training.errors import DatasetError
 from training.language.misspellings import misspelled, words_of
+
+NAMED = 3  # rows that are named for a quirk
+MAX_SIDE = 1 << 16  # pixels
+# One that every BERT vocabulary spells with its pieces; anything else is asked of the tokenizer.
+_PLAIN_WORD = re.compile(r"(?<![^\W_])[A-Za-z0-9]{1,90}(?![^\W_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Dataset:
         width, height = self.size(sample.image_id)
         union = np.zeros((height, width), bool)
         for annotation_id in sample.annotation_ids:
-            union |= decode(self.coco.anns[annotation_id], height, width)
+            union |= decode(self.coco.anns[annotation_id]["segmentation"], height, width)
         return union
 
     def photo(self, image_id: int) -> Path:
@@ -128,31 +134,6 @@ def photo_name(file_name: str) -> str:
     return _OBJECT_SUFFIX.sub(r"\1\2", file_name)
 
 
-def _polygons(segmentation: Sequence[Any]) -> list[Any]:
-    """The polygons of three points or more."""
-    return [p for p in segmentation if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0]
-
-
-def usable(annotation: Mapping[str, Any]) -> bool:
-    """Whether an annotation has a mask."""
-    shape = annotation.get("segmentation")
-    if isinstance(shape, Mapping):
-        return bool(shape.get("counts")) and bool(shape.get("size"))
-    return isinstance(shape, list) and bool(_polygons(shape))
-
-
-def decode(annotation: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:
-    """(H, W) mask of an annotation: polygons, or run lengths compressed or not."""
-    shape = annotation["segmentation"]
-    if isinstance(shape, Mapping):
-        plain = isinstance(shape["counts"], list)
-        rle = rle_codec.frPyObjects(shape, height, width) if plain else shape
-    else:
-        rle = rle_codec.merge(rle_codec.frPyObjects(_polygons(shape), height, width))
-    decoded: NDArray[np.bool_] = rle_codec.decode(rle).astype(bool)
-    return decoded
-
-
 def _load(path: Path) -> Any:
     try:
         with path.open(encoding="utf-8") as file:
@@ -165,18 +146,75 @@ def _load(path: Path) -> Any:
         raise DatasetError(f"{path} is not JSON ({error}): download it again.") from None
 
 
-def _coco(path: Path, quirks: Counter[str]) -> COCO:
+class _Quirks(Counter[str]):
+    """How often each quirk occurred, and the first rows of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.where: dict[str, list[str]] = {}
+
+    def note(self, quirk: str, row: str) -> None:
+        """One occurrence, in a row that is named by its id."""
+        self[quirk] += 1
+        if len(kept := self.where.setdefault(quirk, [])) < NAMED:
+            kept.append(row)
+
+    def number(self, value: Any) -> int | None:
+        """An id, None where it is none; one that is given as text is read as its number."""
+        if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+            self["id given as text, read as its number"] += 1
+            return int(value)
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value if type(value) is int else None
+
+
+def _coco(path: Path, quirks: _Quirks) -> COCO:
     content = _load(path)
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} is not COCO's form: it is a list.")
     missing = {"images", "annotations", "categories"} - set(content)
     if missing:
         raise DatasetError(f"{path} has no {', '.join(sorted(missing))}: it is not COCO's form.")
-    ids = Counter(a["id"] for a in content["annotations"])
+    images = [row for row in content["images"] if _is_image(row, quirks)]
+    annotations = [row for row in content["annotations"] if _is_annotation(row, quirks)]
+    ids = Counter(a["id"] for a in annotations)
     quirks["annotation id used twice in instances.json"] += sum(n - 1 for n in ids.values())
     coco = COCO()
-    coco.dataset = content
+    coco.dataset = {**content, "images": images, "annotations": annotations}
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
+
+
+def _is_image(row: Any, quirks: _Quirks) -> bool:
+    if isinstance(row, dict):
+        row["id"] = quirks.number(row.get("id"))
+        size = [row.get(name) for name in ("width", "height")]
+        if row["id"] is not None and row.get("file_name") and all(_is_side(n) for n in size):
+            return True
+    quirks.note("image row without id, name or size, ignored", _named("image", row, "id"))
+    return False
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_SIDE
+
+
+def _is_annotation(row: Any, quirks: _Quirks) -> bool:
+    if isinstance(row, dict):
+        numbers = ("id", "image_id", "category_id")
+        row.update({name: quirks.number(row.get(name)) for name in numbers})
+        if all(row[name] is not None for name in numbers):
+            return True
+    quirk = "annotation row without id, image or category, ignored"
+    quirks.note(quirk, _named("annotation", row, "id"))
+    return False
+
+
+def _named(kind: str, row: Any, key: str) -> str:
+    """A row by its id, as it stands in the file."""
+    return f"{kind} {row.get(key) if isinstance(row, dict) else repr(row)[:20]}"
 
 
 def _listed(value: Any) -> list[Any]:
@@ -185,13 +223,13 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def _annotations(ref: Mapping[str, Any], coco: COCO, quirks: Counter[str]) -> list[int] | None:
+def _annotations(ref: Mapping[str, Any], coco: COCO, quirks: _Quirks) -> list[int] | None:
     """The usable annotations of a reference, [] for no-target, None where all are unusable."""
     given = ref.get("ann_id")
     if given is not None and not isinstance(given, list):
         quirks["annotation given as a number, not a list"] += 1
     listed = _listed(given)
-    real = [a for a in listed if a is not None and a != NO_TARGET]
+    real = [a for a in listed if a is not None and a != NO_TARGET and a != str(NO_TARGET)]
     if not real:
         if NO_TARGET not in listed:
             quirks["reference without annotation, read as no-target"] += 1
@@ -200,23 +238,26 @@ def _annotations(ref: Mapping[str, Any], coco: COCO, quirks: Counter[str]) -> li
         return []
     if ref.get("no_target"):
         quirks["no_target flag contradicts the annotations"] += 1
+    row = f"reference {ref['ref_id']}"
     if len(real) < len(listed):
-        quirks["-1 among real annotations, ignored"] += 1
+        quirks.note("-1 among real annotations, ignored", row)
+    image = coco.imgs[ref["image_id"]]
     kept: list[int] = []
-    for annotation_id in real:
+    for value in real:
+        annotation_id = quirks.number(value)
         annotation = coco.anns.get(annotation_id)
-        if annotation_id in kept:
+        if annotation_id is not None and annotation_id in kept:
             quirks["annotation listed twice in a reference"] += 1
-        elif annotation is None:
-            quirks["annotation not in instances.json, ignored"] += 1
+        elif annotation_id is None or annotation is None:
+            quirks.note("annotation not in instances.json, ignored", f"{row}, annotation {value}")
         elif annotation["image_id"] != ref["image_id"]:
-            quirks["annotation of another image, ignored"] += 1
+            quirks.note("annotation of another image, ignored", f"{row}, annotation {value}")
         elif annotation.get("iscrowd"):
-            quirks["crowd annotation, ignored"] += 1
-        elif not usable(annotation):
-            quirks["annotation without a usable mask, ignored"] += 1
+            quirks.note("crowd annotation, ignored", f"{row}, annotation {value}")
+        elif found := flaw(annotation.get("segmentation"), image["height"], image["width"]):
+            quirks.note(found, f"{row}, annotation {value}")
         else:
-            kept.append(int(annotation_id))
+            kept.append(annotation_id)
     return kept or None
 
 
@@ -229,31 +270,67 @@ def _text(sentence: Mapping[str, Any]) -> str:
     return ""
 
 
-def _samples(refs: Sequence[Any], coco: COCO, quirks: Counter[str]) -> Iterator[Sample]:
+def _readable(text: str) -> bool:
+    """Whether the text encoders, which share one vocabulary, know a word of an expression."""
+    if _PLAIN_WORD.search(text) and len(text) <= MAX_CHARACTERS:
+        return True
+    try:
+        minilm_word_pieces(MAX_TOKENS)([text])
+    except ExpressionError:
+        return False
+    return True
+
+
+def _is_reference(ref: Any, quirks: _Quirks) -> bool:
+    """Whether a row has what a reference needs; its ids are numbers afterwards."""
+    if isinstance(ref, dict):
+        ref.update({name: quirks.number(ref.get(name)) for name in ("ref_id", "image_id")})
+        sentences = ref.get("sentences")
+        if (
+            ref["ref_id"] is not None
+            and ref["image_id"] is not None
+            and ref.get("split") is not None
+            and isinstance(sentences, list)
+            and all(isinstance(sentence, dict) for sentence in sentences)
+        ):
+            return True
+    quirks.note("reference dropped: a row of another form", _named("reference", ref, "ref_id"))
+    return False
+
+
+def _samples(refs: Sequence[Any], coco: COCO, quirks: _Quirks) -> Iterator[Sample]:
     ref_ids: set[int] = set()
     sent_ids: set[int] = set()
     whole: set[str] = set()
     for ref in refs:
+        if not _is_reference(ref, quirks):
+            continue
+        row = f"reference {ref['ref_id']}"
         content = json.dumps([ref.get(k) for k in ("ref_id", "image_id", "ann_id", "sentences")])
         if content in whole:
-            quirks["reference repeated word for word, dropped"] += 1
+            quirks.note("reference repeated word for word, dropped", row)
             continue
         whole.add(content)
         quirks["reference id used twice"] += ref["ref_id"] in ref_ids
         ref_ids.add(ref["ref_id"])
         if ref["image_id"] not in coco.imgs:
-            quirks["reference dropped: its image is not in instances.json"] += 1
+            quirks.note("reference dropped: its image is not in instances.json", row)
             continue
         annotations = _annotations(ref, coco, quirks)
         if annotations is None:
-            quirks["reference dropped: none of its annotations can be used"] += 1
+            quirks.note("reference dropped: none of its annotations can be used", row)
             continue
         for number, sentence in enumerate(ref["sentences"]):
             text = _text(sentence)
+            given = quirks.number(sentence.get("sent_id"))
+            sent_id = number if given is None else given
             if not text:
-                quirks["empty sentence, dropped"] += 1
+                quirks.note("empty sentence, dropped", f"{row}, sentence {sent_id}")
                 continue
-            sent_id = sentence.get("sent_id", number)
+            if not _readable(text):
+                quirk = "sentence without a word that can be read, dropped"
+                quirks.note(quirk, f"{row}, sentence {sent_id}")
+                continue
             quirks["sentence id used twice"] += sent_id in sent_ids
             sent_ids.add(sent_id)
             yield Sample(
@@ -267,7 +344,7 @@ def _samples(refs: Sequence[Any], coco: COCO, quirks: Counter[str]) -> Iterator[
             )
 
 
-def _count(samples: Sequence[Sample], quirks: Counter[str]) -> Counts:
+def _count(samples: Sequence[Sample], quirks: _Quirks) -> Counts:
     targets = Counter(min(len(s.annotation_ids), 2) for s in samples)
     found = {
         "expressions": len(samples),
@@ -281,52 +358,62 @@ def _count(samples: Sequence[Sample], quirks: Counter[str]) -> Counts:
     uses = Counter(w for s in samples for w in words_of(s.text))
     quirks["word that looks misspelled, left as typed"] = sum(uses[w] for w in slips)
     splits = Counter(s.split for s in samples)
-    return Counts(found, {name: quirks[name] for name in QUIRKS}, dict(splits))
+    where = {name: tuple(rows) for name, rows in quirks.where.items()}
+    return Counts(found, {name: quirks[name] for name in QUIRKS}, dict(splits), where)
 
 
 def _read_all(folder: Path) -> tuple[list[Sample], COCO, Counts]:
-    quirks: Counter[str] = Counter()
+    quirks = _Quirks()
     refs = _load(folder / REFERENCES)
     if not isinstance(refs, list):
         raise DatasetError(f"{folder / REFERENCES} is not a list of references.")
     coco = _coco(folder / INSTANCES, quirks)
-    try:
-        samples = list(_samples(refs, coco, quirks))
-    except (KeyError, TypeError, AttributeError) as error:
+    samples = list(_samples(refs, coco, quirks))
+    counts = _count(samples, quirks)
+    if not samples:
         raise DatasetError(
-            f"{folder / REFERENCES} holds a reference that lacks {error}: it is not gRefCOCO's "
-            "form; download it again."
-        ) from error
-    return samples, coco, _count(samples, quirks)
+            f"{folder / REFERENCES} holds no reference that can be used: it is not gRefCOCO's "
+            "form, or all are left out:\n" + "\n".join(counts.lines())
+        )
+    return samples, coco, counts
 
 
-def survey(folder: Path | str) -> Counts:
-    """What a folder in gRefCOCO's form holds, over all splits.
+def refuse(counts: Counts, folder: Path) -> None:
+    """Refuse a folder of which anything was left out.
 
     Raises:
-        DatasetError: a file is missing or not of the form.
+        DatasetError: names the rows.
     """
-    return _read_all(Path(folder))[2]
+    if counts.left_out:
+        raise DatasetError(
+            f"{folder / REFERENCES} and {INSTANCES} are not read strictly, for something would be "
+            "left out (without --strict it is, and counted):\n" + "\n".join(counts.lines())
+        )
 
 
-def read(folder: Path | str, split: str, photos: Path | str | None = None) -> Dataset:
+def read(
+    folder: Path | str, split: str, photos: Path | str | None = None, *, strict: bool = False
+) -> Dataset:
     """Read one split of a folder in gRefCOCO's form.
 
     Args:
         folder: holds ``grefs(unc).json`` and ``instances.json``.
-        split: such as "train", "val", "testA".
+        split: such as "train", "val", "testA"; "" for all of them.
         photos: the folder of the photos; without it, the usual places beside the files.
+        strict: refuse the folder where a row cannot be used, instead of leaving that out.
     Raises:
         DatasetError: a file is missing or not of the form, or the split is not in it.
     """
     folder = Path(folder)
     samples, coco, counts = _read_all(folder)
-    if split not in counts.splits:
+    if split and split not in counts.splits:
         raise DatasetError(
             f"{folder / REFERENCES} has no split {split!r}, only {', '.join(counts.splits)}."
         )
+    if strict:
+        refuse(counts, folder)
     places = [Path(photos)] if photos is not None else _usual_places(folder)
-    chosen = tuple(s for s in samples if s.split == split)
+    chosen = tuple(s for s in samples if split in ("", s.split))
     return Dataset(folder, split, chosen, counts, coco, tuple(places))
 
 
@@ -334,17 +421,3 @@ def _usual_places(folder: Path) -> list[Path]:
     inside = [folder / "images", folder / "train2014", folder / "images" / "train2014", folder]
     beside = [folder.parent / "images" / "train2014", folder.parent / "train2014"]
     return inside + beside
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Print what a folder holds beside the paper's figures (``python -m`` this module)."""
-    if len(arguments) != 1:
-        raise SystemExit("usage: python -m training.data.grefcoco DIR")
-    try:
-        print(survey(arguments[0]).table())
-    except DatasetError as error:
-        raise SystemExit(f"error: {error}") from None
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

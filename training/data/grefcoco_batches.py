@@ -24,7 +24,8 @@ from model.errors import ModelError
 from model.network.config import ReLAConfig
 from model.network.preprocess import to_pixels, upright
 from training.data.batches import Batch, Draw, Pairs, draw, jittered, no_pixels, pick
-from training.data.grefcoco import Dataset, Sample, decode
+from training.data.coco_shapes import decode
+from training.data.grefcoco import Dataset, Sample
 from training.data.region_targets import no_targets
 from training.data.truth_guard import TruthGuard
 from training.errors import DatasetError
@@ -117,7 +118,7 @@ class GrefSampler:
         pairs, masks = Pairs(), []
         for b, at in enumerate(drawn.mine):
             index, flip = drawn.photos[at], drawn.flips[at]
-            rng = np.random.default_rng([recipe.seed, 78, step, at])
+            rng = np.random.default_rng([recipe.data_seed, 78, step, at])
             true, false = self.true[index], self.false[index]
             own = [true[k] for k in pick(len(true), recipe.positives, rng)]
             own += [false[k] for k in pick(len(false), recipe.false_ones, rng)]
@@ -174,7 +175,7 @@ class GrefSampler:
     def _decoded(self, annotation_id: int) -> NDArray[np.uint8]:
         annotation = self.dataset.coco.anns[annotation_id]
         width, height = self.dataset.size(annotation["image_id"])
-        whole = decode(annotation, height, width).astype(np.uint8) * 255
+        whole = decode(annotation["segmentation"], height, width).astype(np.uint8) * 255
         side = self.config.mask_side
         return np.asarray(cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 

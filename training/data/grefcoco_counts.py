@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from training.data.coco_shapes import BROKEN, FAR, NO_MASK
 
 # Section 3.2 of the paper. The file that was released holds about 6 % fewer expressions
 # (259,859 when its users counted), since a part is withheld for challenges.
@@ -15,6 +17,8 @@ PAPER = {
     "images": 19_994,
 }
 
+NO_PHOTO = "expression dropped: its photo is missing, unreadable or of another size"
+
 QUIRKS = (
     "annotation given as a number, not a list",
     "reference without annotation, read as no-target",
@@ -24,7 +28,13 @@ QUIRKS = (
     "annotation not in instances.json, ignored",
     "annotation of another image, ignored",
     "crowd annotation, ignored",
-    "annotation without a usable mask, ignored",
+    NO_MASK,
+    FAR,
+    BROKEN,
+    "annotation row without id, image or category, ignored",
+    "image row without id, name or size, ignored",
+    "id given as text, read as its number",
+    "reference dropped: a row of another form",
     "reference dropped: none of its annotations can be used",
     "reference dropped: its image is not in instances.json",
     "reference id used twice",
@@ -32,6 +42,8 @@ QUIRKS = (
     "sentence id used twice",
     "annotation id used twice in instances.json",
     "empty sentence, dropped",
+    "sentence without a word that can be read, dropped",
+    NO_PHOTO,
     "word that looks misspelled, left as typed",
 )
 
@@ -44,11 +56,25 @@ class Counts:
         found: the keys of PAPER, and "single-target".
         quirks: how often each of QUIRKS occurred; all keys are present.
         splits: expressions of each split.
+        where: the first rows of each quirk by which something was left out, by their ids.
     """
 
     found: Mapping[str, int]
     quirks: Mapping[str, int]
     splits: Mapping[str, int]
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """The quirks by which something was left out, and how often."""
+        return {name: n for name, n in self.quirks.items() if n and _leaves_out(name)}
+
+    def lines(self) -> list[str]:
+        """What was left out, a line a quirk, with the first rows of each."""
+        return [
+            f"{count:>10,}  {name}" + (f": {', '.join(self.where[name])}" * (name in self.where))
+            for name, count in self.left_out.items()
+        ]
 
     def table(self) -> str:
         """The counts beside the paper's, and the quirks that occurred."""
@@ -61,3 +87,7 @@ class Counts:
         lines += ["quirks:"] if seen else ["quirks: none"]
         lines += [f"{count:>10,}  {name}" for name, count in seen.items()]
         return "\n".join(lines)
+
+
+def _leaves_out(quirk: str) -> bool:
+    return "dropped" in quirk or "ignored" in quirk

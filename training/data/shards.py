@@ -27,6 +27,7 @@ from training.drawing.scenes import DRAWING, make_photo
 from training.scene import Instance, Scene
 
 PART = 250  # photos a part: the unit of work, and what an interruption can lose
+SEEDS_APART = 1_000_000  # photos that one seed of the data may draw
 SPLIT_NAMES = ("train", "val", "test", "test-b")
 
 
@@ -87,14 +88,14 @@ def scene_from_json(value: dict[str, Any]) -> Scene:
 
 def _render_part(task: tuple[str, int, int, int, int, int]) -> int:
     """Render one part; returns how many photos it holds."""
-    folder, split_index, seed, start, count, size = task
+    folder, split_index, first, start, count, size = task
     split = SPLIT_NAMES[split_index]
     half = size // 2
     images = np.empty((count, size, size, 3), np.uint8)
     ids = np.empty((count, half, half), np.uint8)
     lines = []
     for i in range(count):
-        image, id_map, scene = make_photo(seed + start + i, split, size, size)
+        image, id_map, scene = make_photo(first + start + i, split, size, size)
         images[i], ids[i] = image, id_map[::2, ::2]
         lines.append(json.dumps(dataclasses.asdict(scene)))
     part = _part(Path(folder), start)
@@ -123,18 +124,19 @@ def _lacking(folder: Path, photos: int) -> list[tuple[int, int]]:
     return found
 
 
-def render(folder: Path, split: str, photos: int, size: int, seed: int, workers: int) -> None:
+def render(folder: Path, split: str, photos: int, size: int, first: int, workers: int) -> None:
     """Render what is missing of a shard folder; an interrupted run goes on where it stopped.
 
     Args:
         photos: how many there are to be; the last part of a smaller run is rendered anew.
         size: side S in pixels.
+        first: number of the first photo, see `first_photo`.
         workers: processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     tasks = [
-        (str(folder), SPLIT_NAMES.index(split), seed, start, count, size)
+        (str(folder), SPLIT_NAMES.index(split), first, start, count, size)
         for start, count in _lacking(folder, photos)
     ]
     if not tasks:
@@ -201,6 +203,11 @@ def open_shards(folder: Path, limit: int | None = None) -> Shards:
     return Shards(size, scenes[:limit], parts)
 
 
-def default_folder(split: str, size: int, seed: int) -> Path:
+def first_photo(data_seed: int) -> int:
+    """The number of the first photo of a seed of the data: no two seeds share a photo."""
+    return (data_seed - 1) * SEEDS_APART + 1
+
+
+def default_folder(split: str, size: int, first: int) -> Path:
     """Where a run keeps its shards; the version of what is drawn is part of the name."""
-    return Path("runs") / "shards" / f"{split}-{size}-{seed}-{DRAWING}"
+    return Path("runs") / "shards" / f"{split}-{size}-{first}-{DRAWING}"

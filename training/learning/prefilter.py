@@ -131,7 +131,7 @@ def _lesson(
     photos, expressions = recipe.teacher
     text = TextEncoder(network.config.text).to(device)
     source = source_of(data, recipe, network.config, text, 0, 1)
-    rng = np.random.default_rng([recipe.seed, 79])
+    rng = np.random.default_rng([recipe.data_seed, 79])
     chosen = [int(i) for i in rng.permutation(len(source))[:photos]]
     features, mask = text(source.phrases(rng, expressions))
     with torch.inference_mode():
@@ -267,7 +267,7 @@ def _step_loss(
     network: RelaNetwork, lesson: Lesson, line: Tensor, recipe: Recipe, step: int
 ) -> Tensor:
     """The loss of one step, on photos and expressions drawn for it."""
-    rng, device = np.random.default_rng([recipe.seed, 80, step]), lesson.regions.device
+    rng, device = np.random.default_rng([recipe.data_seed, 80, step]), lesson.regions.device
     groups = -(-len(lesson.words) // EXPRESSIONS_A_GROUP)
     first = int(rng.integers(groups)) * EXPRESSIONS_A_GROUP
     e = torch.arange(first, min(first + EXPRESSIONS_A_GROUP, len(lesson.words)), device=device)

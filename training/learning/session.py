@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +20,14 @@ from model.errors import ModelError, WeightsError
 from model.network.config import ReLAConfig
 from model.text import TextEncoder
 from training.data import grefcoco
-from training.data.shards import default_folder, open_shards, render, wait_for
+from training.data.grefcoco_photos import with_photos
+from training.data.shards import default_folder, first_photo, open_shards, render, wait_for
 from training.data.token_dump import DumpedSource
 from training.errors import DatasetError, Interrupted
 from training.learning.prefilter import train_prefilter
 from training.learning.starting import starting_weights
 from training.learning.train import Progress, Trainer
+from training.learning.validation import Validation
 from training.photos.data import PhotoData, open_photos, pack_folder
 from training.photos.sources import Data
 from training.photos.start import begin as begin_photo
@@ -85,10 +88,13 @@ def model_named(name: str) -> ReLAConfig:
         ) from error
 
 
-def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
+def data_of(recipe: Recipe, data: Path | None, workers: int, *, strict: bool = False) -> Data:
     """Open a recipe's data: gRefCOCO's train split, annotated photographs, or shards, rendered
     where none are named.
 
+    Args:
+        strict: refuse a gRefCOCO-form folder in which a row or photo cannot be used; else what is
+            left out is said.
     Raises:
         DatasetError, ModelError: it is missing.
     """
@@ -97,7 +103,10 @@ def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
             raise DatasetError(
                 "this recipe trains on gRefCOCO: name its folder with --data, see docs/training.md"
             )
-        return grefcoco.read(data, "train")
+        dataset = with_photos(grefcoco.read(data, "train", strict=strict), strict=strict)
+        for line in dataset.counts.lines():
+            tqdm.write(f"left out at reading: {line}", file=sys.stderr)
+        return dataset
     if recipe.data == "photos":
         text = TextEncoder(recipe.config.text)
         return open_photos(
@@ -107,9 +116,10 @@ def data_of(recipe: Recipe, data: Path | None, workers: int) -> Data:
     if data is not None:
         return open_shards(data, recipe.photos)
     size = recipe.config.input_size
-    folder = default_folder("train", size, recipe.seed)
+    first = first_photo(recipe.data_seed)
+    folder = default_folder("train", size, first)
     if int(os.environ.get("RANK", "0")) == 0:
-        render(folder, "train", recipe.photos, size, recipe.seed, workers)
+        render(folder, "train", recipe.photos, size, first, workers)
     else:
         wait_for(folder, recipe.photos)
     return open_shards(folder, recipe.photos)
@@ -125,6 +135,8 @@ def run_recipe(
     device: str = "cpu",
     loaders: int = 0,
     new_leg: bool = False,
+    strict: bool = False,
+    validation: Validation | None = None,
 ) -> Path:
     """Run or resume.
 
@@ -136,6 +148,8 @@ def run_recipe(
         workers: processes that render.
         loaders: processes that draw batches ahead of the steps.
         new_leg: a changed recipe goes on with the run, as a further leg of it.
+        strict: see `data_of`.
+        validation: measures the averaged weights now and then, and keeps the best.
     Returns:
         The averaged weights, fp16.
     Raises:
@@ -144,7 +158,7 @@ def run_recipe(
         Diverged: a loss is no number any more; the last good state is kept.
         RecipeChanged: the folder is of another recipe, and no new leg is asked for.
     """
-    source = data_of(recipe, data, workers)
+    source = data_of(recipe, data, workers, strict=strict)
     begin = None
     if not (folder / "last.pt").exists():
         named = start if start is not None else recipe.start
@@ -156,6 +170,8 @@ def run_recipe(
             raise WeightsError(
                 f"the {recipe.stage} stage needs trained weights; name them with --start"
             )
+    if validation is not None and recipe.stage == "prefilter":
+        raise ModelError("the prefilter stage changes no answer, so --val has nothing to measure")
     with interruptible() as wished:
         if recipe.stage == "prefilter":
             path = train_prefilter(
@@ -172,7 +188,7 @@ def run_recipe(
                 raise ModelError("photographs are learned by the stages decoder and all, not head")
             tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
         trainer = Trainer(recipe, source, folder, device, begin, tokens, loaders, new_leg)
-        done = _train(trainer, limit_minutes, wished)
+        done = _train(trainer, limit_minutes, wished, validation)
     if wished and not done:
         raise Interrupted(
             f"interrupted after {trainer.step} of {recipe.steps} steps; the averaged weights so "
@@ -190,7 +206,12 @@ def photo_start(recipe: Recipe, data: PhotoData, folder: Path) -> Path:
     return path
 
 
-def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) -> bool:
+def _train(
+    trainer: Trainer,
+    limit_minutes: float | None,
+    wished: list[bool],
+    validation: Validation | None,
+) -> bool:
     """Train with a bar; whether the recipe is done."""
     bar = tqdm(
         total=trainer.recipe.steps, initial=trainer.step, unit="step", disable=trainer.rank > 0
@@ -203,4 +224,4 @@ def _train(trainer: Trainer, limit_minutes: float | None, wished: list[bool]) ->
         )
 
     with bar:
-        return trainer.run(show, limit_minutes, lambda: bool(wished))
+        return trainer.run(show, limit_minutes, lambda: bool(wished), validation)

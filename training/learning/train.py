@@ -39,6 +39,7 @@ from training.learning.losses import total, weight_of
 from training.learning.optimizers import optimizers_of
 from training.learning.run_log import RunLog
 from training.learning.step import Step, shared_means
+from training.learning.validation import Validation
 from training.photos.sources import Data, source_of
 from training.recipes.recipe import Recipe
 
@@ -251,9 +252,12 @@ class Trainer:
         progress: Callable[[Progress], None] = lambda _: None,
         limit_minutes: float | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        validation: Validation | None = None,
     ) -> bool:
         """Train until the recipe's steps are done, or the time is; saves at the end.
 
+        Args:
+            validation: measures the averaged weights now and then, and keeps the best.
         Returns:
             True when the recipe is done, False when it stopped early and can be resumed.
         Raises:
@@ -263,6 +267,8 @@ class Trainer:
         self.text.eval()
         begun, saved, offset = time.monotonic(), time.monotonic(), self.elapsed_s
         mean = self.mean
+        if validation is not None and self.rank == 0:
+            validation.go_on(self.step)
         try:
             while self.step < self.recipe.steps:
                 tick = time.monotonic()
@@ -274,9 +280,13 @@ class Trainer:
                 if self.rank == 0:
                     if self.step % 20 == 0:
                         rate, spent_s = self.rate(self.step), round(self.elapsed_s, 1)
-                        self.log.write(self.step, {"lr": rate, **mean, "elapsed_s": spent_s})
+                        raw = {f"raw_{name}": value for name, value in losses.items()}
+                        self.log.write(self.step, {"lr": rate, **mean, **raw, "elapsed_s": spent_s})
                     speed = self.recipe.batch * self.recipe.accumulate / took
                     progress(Progress(self.step, self.recipe.steps, mean, speed, self.elapsed_s))
+                    if validation is not None and validation.due(self.step, self.recipe.steps):
+                        with torch.random.fork_rng(devices=[]):  # networks are made there
+                            validation.measure(self.averaged(), self.step, self._notes())
                 spent = limit_minutes is not None and time.monotonic() - begun > limit_minutes * 60
                 if self._agree(spent or should_stop()):
                     break
@@ -305,7 +315,8 @@ class Trainer:
 
         Its rough head follows the head until the prefilter's stage teaches it more.
         """
-        network = RelaNetwork(self.module.network.config)
+        with torch.random.fork_rng(devices=[]):  # looking at a run must not change what follows
+            network = RelaNetwork(self.module.network.config)
         network.load_state_dict({n: v.cpu() for n, v in self.average.items()}, strict=False)
         if network.rough is not None:
             network.rough.begin_as(network.head)
@@ -337,10 +348,12 @@ class Trainer:
         partial = self.folder / ".last.partial"
         torch.save(state, partial)
         partial.replace(self.folder / "last.pt")
-        # No time or place among the notes: equal runs make equal files.
-        notes = {"steps": str(self.step), "legs": legs.written(self.legs)}
-        checkpoint.save(self.averaged(), self.weights, notes)
+        checkpoint.save(self.averaged(), self.weights, self._notes())
         self.saved_at = self.step
+
+    def _notes(self) -> dict[str, str]:
+        """What the weights' header tells. No time or place: equal runs make equal files."""
+        return {"steps": str(self.step), "legs": legs.written(self.legs)}
 
     def _read_last(self) -> dict[str, Any]:
         path = self.folder / "last.pt"

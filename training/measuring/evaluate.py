@@ -30,8 +30,9 @@ def pair_figures(data: PairSet, scores: PairScores, calibrated: Calibration) -> 
     """Give the ``pairs.*`` figures.
 
     A pair is decided no-target where calibrated p(no target) > 0.5, at the pairs' own prior.
-    `n_acc_at_t_acc_95` uses the operating point that the calibration carries instead, chosen on
-    validation to keep 95 % of the targets; `t_acc_at_t_acc_95` says what it keeps here.
+    `n_acc_at_point` uses the operating point that the calibration carries instead, chosen where it
+    was fitted to keep 95 % of the targets; `t_acc_at_point` says what it keeps here, which on other
+    data may be far from that.
     """
     confidence = calibrated.confidence(scores.no_target_logit, shifted=False)
     target = np.array([bool(pair.targets) for pair in data.pairs])
@@ -48,10 +49,10 @@ def pair_figures(data: PairSet, scores: PairScores, calibrated: Calibration) -> 
         figures[f"pairs.reference.{key}"] = reference[key]
         figures[f"pairs.pixel_rule.{key}"] = pixels[key]
     point = calibrated.points.get(PAIR_POINT)
-    figures["pairs.n_acc_at_t_acc_95"] = figures["pairs.t_acc_at_t_acc_95"] = None
+    figures["pairs.n_acc_at_point"] = figures["pairs.t_acc_at_point"] = None
     if point is not None:
-        figures["pairs.n_acc_at_t_acc_95"] = _share(confidence[~target] < point)
-        figures["pairs.t_acc_at_t_acc_95"] = _share(confidence[target] >= point)
+        figures["pairs.n_acc_at_point"] = _share(confidence[~target] < point)
+        figures["pairs.t_acc_at_point"] = _share(confidence[target] >= point)
     curve = calibration.reliability(confidence, target, bins=BINS)
     figures["pairs.ece"] = curve.error
     figures["pairs.ece_uncalibrated"] = calibration.expected_calibration_error(
@@ -149,7 +150,7 @@ def absent_figures(data: AlbumSet, scores: AlbumScores, calibrated: Calibration)
 def choose_calibration(
     pairs: tuple[PairSet, PairScores],
     album: tuple[AlbumSet, AlbumScores],
-    absent: AlbumScores,
+    absent: AlbumScores | None,
     *,
     fitted_to: str,
     absent_rate: float = 0.003,
@@ -159,7 +160,7 @@ def choose_calibration(
 
     Temperature and bias come from the pairs, the prior shift from the album. The threshold has
     the album's best F1 (or the wanted precision), but lets no more than `absent_rate` of the
-    absent pairs through.
+    absent pairs through, where there are some.
 
     Raises:
         CalibrationError: no threshold reaches the wanted precision.
@@ -169,8 +170,9 @@ def choose_calibration(
     logits, truth = album[1].no_target_logit[scored], album[0].truth[scored] == 1
     fitted = replace(fitted, prior_shift=calibration.fit_prior_shift(fitted, logits, truth))
     threshold = _threshold(fitted.confidence(logits), truth, precision, album[0].name)
-    quiet = float(np.quantile(fitted.confidence(absent.no_target_logit), 1 - absent_rate))
-    threshold = min(1.0, max(threshold, float(np.nextafter(quiet, 1))))
+    if absent is not None:
+        quiet = float(np.quantile(fitted.confidence(absent.no_target_logit), 1 - absent_rate))
+        threshold = min(1.0, max(threshold, float(np.nextafter(quiet, 1))))
     return replace(fitted, threshold=threshold, fitted_to=fitted_to)
 
 

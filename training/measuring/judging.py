@@ -6,8 +6,8 @@ from what is kept here, so that thresholds and rules can be compared without ano
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -63,12 +63,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs with their photos. `revision` changes with the content."""
+    """Pairs with their photos.
+
+    Attributes:
+        revision: changes with the content.
+        left_out: why rows of the data are no pairs here, and how many.
+    """
 
     name: str
     photos: Photos
     pairs: tuple[Pair, ...]
     revision: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BARS: dict[str, tuple[tuple[str, float, bool], ...]] = {
     "synthetic:test": (
         ("pairs.target_iou", 0.75, True),
-        ("pairs.n_acc_at_t_acc_95", 0.94, True),
+        ("pairs.n_acc_at_point", 0.94, True),
         ("pairs.ece", 0.03, False),
         ("album.f1", 0.80, True),
         ("album.precision", 0.80, True),
@@ -100,6 +100,8 @@ def summary(figures: Figures) -> str:
             met = value >= limit if more else value <= limit
             mark = f"   {'≥' if more else '≤'} {limit} {'met' if met else 'MISSED'}"
         lines.append(f"{key:40} {shown(value)}{mark}")
+    for reason, count in figures.get("left_out", {}).items():
+        lines.append(f"left out at reading: {count:>8,}  {reason}")
     return "\n".join(lines)
 
 
@@ -174,7 +176,7 @@ def _pairs(figures: Figures) -> str:
             (name, figures[f"pairs.{name}"])
             for name in (
                 "samples", "targeted", "target_iou", "target_iou_decided",
-                "n_acc_at_t_acc_95", "t_acc_at_t_acc_95", "ece", "ece_uncalibrated",
+                "n_acc_at_point", "t_acc_at_point", "ece", "ece_uncalibrated",
             )
         ],
     )  # fmt: skip
@@ -320,4 +322,5 @@ def _answer(examples: Examples, predictor: Predictor, row: int, confidence: floa
     union = np.count_nonzero(predicted | truth)
     iou = np.count_nonzero(predicted & truth) / union if union else 1.0
     said = f"p(target) {confidence:.2f}" + (f", IoU {iou:.2f}" if pair.targets else ", no target")
-    return charts.answer_picture(photo, truth, predicted, (pair.expression, f"{pair.kind}: {said}"))
+    said = f"{pair.kind}: {said}" if pair.kind else said
+    return charts.answer_picture(photo, truth, predicted, (pair.expression, said))

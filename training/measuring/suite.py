@@ -17,6 +17,10 @@ from model import grefcoco_form
 from model.calibration import Calibration
 from model.network.preprocess import upright
 from training.data import grefcoco
+from training.data.coco_shapes import decode
+from training.data.grefcoco_batches import sentence_vectors
+from training.data.grefcoco_counts import Counts
+from training.data.grefcoco_photos import with_photos
 from training.errors import DatasetError
 from training.measuring import testsets
 from training.measuring.evaluate import (
@@ -29,6 +33,7 @@ from training.measuring.evaluate import (
     pair_figures,
     prefilter_figures,
 )
+from training.measuring.folder_album import album_of
 from training.measuring.judging import (
     Pair,
     PairSet,
@@ -195,6 +200,42 @@ def calibrate_photos(
     return calibrate_on_photos(predictor, scores, precision=precision)
 
 
+def calibrate_folder(
+    predictor: Predictor,
+    folder: Path,
+    split: str = "",
+    *,
+    precision: float | None = None,
+    strict: bool = False,
+    quiet: bool = False,
+) -> Calibration:
+    """Choose a model's calibration on a folder in the gRefCOCO form.
+
+    Temperature, bias and the pairs' point come from its pairs; prior and threshold from an album
+    of its photos, see `folder_album`.
+
+    Raises:
+        DatasetError: as `folder_pairs`.
+        CalibrationError: every expression refers to something, or none does.
+    """
+    pairs = folder_pairs(folder, split, strict=strict)
+    photos = pairs.photos
+    assert isinstance(photos, FolderPhotos)
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        return sentence_vectors(*predictor.text(list(texts)))
+
+    album = album_of(photos.data, photos, photos.image_ids, embed, f"{pairs.name} album")
+    encoded = encode_album(predictor, album.photos, name=album.name, quiet=quiet)
+    return choose_calibration(
+        (pairs, judge_pairs(predictor, pairs, quiet=quiet)),
+        (album, judge_album(predictor, album, encoded, quiet=quiet)),
+        None,
+        fitted_to=predictor.fingerprints["head"],
+        precision=precision,
+    )
+
+
 def evaluate_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> Evaluation:
     """Measure the ``pairs.*`` figures on any data, with the model's own calibration."""
     start = time.monotonic()
@@ -202,31 +243,55 @@ def evaluate_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) 
     figures = _about(predictor, data.name, predictor.calibration, "beside the weights")
     figures |= pair_figures(data, scores, predictor.calibration)
     figures["data_revisions"] = [data.revision]
+    figures["left_out"] = dict(data.left_out)
     figures["seconds"] = round(time.monotonic() - start, 1)
     return Evaluation(figures, Examples(data, scores, predictor.calibration))
 
 
-def folder_pairs(folder: Path, split: str = "") -> PairSet:
+def folder_pairs(folder: Path, split: str = "", *, strict: bool = False) -> PairSet:
     """Read a folder in the gRefCOCO form: grefs(unc).json, instances.json and the photos.
 
     Args:
         folder: as `referent synth` writes it, or the released data beside COCO's photos.
         split: such as "val", "testA"; may be left out where the folder holds only one.
+        strict: refuse a folder in which a row or photo cannot be used, instead of leaving it out.
     Raises:
         DatasetError: files are missing or damaged, or the split has to be named.
     """
-    data = grefcoco.read(folder, split or _only_split(folder))
+    data = grefcoco.read(folder, split or _only_split(folder), strict=strict)
+    data = with_photos(data, strict=strict)
     ids = sorted({sample.image_id for sample in data.samples})
     place = {image_id: index for index, image_id in enumerate(ids)}
     rows = (Pair(place[s.image_id], s.text, s.kind, tuple(s.annotation_ids)) for s in data.samples)
-    return PairSet(f"{folder.name}:{data.split}", FolderPhotos(data, tuple(ids)), tuple(rows))
+    photos = FolderPhotos(data, tuple(ids))
+    name = f"{folder.name}:{data.split}"
+    return PairSet(name, photos, tuple(rows), left_out=data.counts.left_out)
+
+
+def check_folder(folder: Path) -> Counts:
+    """Judge every row and photo of a folder in the gRefCOCO form.
+
+    Raises:
+        DatasetError: nothing of it can be used.
+    """
+    return with_photos(grefcoco.read(folder, "")).counts
+
+
+def curve_figures(predictor: Predictor, data: PairSet) -> dict[str, float | None]:
+    """The figures that a training run's curve shows, by the paper's rule and E's own border."""
+    scores = judge_pairs(predictor, data, quiet=True)
+    figures = pair_figures(data, scores, Calibration())
+    names = ("giou", "ciou", "n_acc", "t_acc", "target_iou")
+    return {name: figures[f"pairs.{name}"] for name in names}
 
 
 def _only_split(folder: Path) -> str:
     try:
         references = json.loads((folder / grefcoco_form.REFERENCES).read_text(encoding="utf-8"))
-        splits = sorted({str(reference["split"]) for reference in references})
-    except (OSError, ValueError, KeyError, TypeError):
+        splits = sorted(
+            {str(r["split"]) for r in references if isinstance(r, dict) and "split" in r}
+        )
+    except (OSError, ValueError, TypeError):
         return "val"  # the reader says what is wrong with the file
     if len(splits) > 1:
         raise DatasetError(f"{folder} holds {', '.join(splits)}: name one, as in {folder}:val")
@@ -268,7 +333,7 @@ class FolderPhotos:
         width, height = self.data.size(self.image_ids[index])
         union = np.zeros((height, width), dtype=np.bool_)
         for target in targets:
-            union |= grefcoco.decode(self.data.coco.anns[target], height, width)
+            union |= decode(self.data.coco.anns[target]["segmentation"], height, width)
         return union
 
 

@@ -149,7 +149,7 @@ class PhotoSampler:
         recipe = self.recipe
         if len(self.rows) < recipe.batch:
             raise DatasetError(f"{len(self.rows)} photos are less than a batch of {recipe.batch}")
-        rng = np.random.default_rng([recipe.seed, 79, step])
+        rng = np.random.default_rng([recipe.data_seed, 79, step])
         chosen = rng.choice(len(self.rows), recipe.batch, replace=False, p=self.weights)
         flips = rng.random(recipe.batch) < (0.5 if recipe.flip else 0.0)
         mine = range(
@@ -163,7 +163,7 @@ class PhotoSampler:
         drawn = self.draw(step)
         told = [self.album.told[self.rows[at]] for at in drawn.photos]
         places = [
-            Place(photo.scene, flipped, (recipe.seed, 80, step, at), recipe)
+            Place(photo.scene, flipped, (recipe.data_seed, 80, step, at), recipe)
             for at, (photo, flipped) in enumerate(zip(told, drawn.flips, strict=True))
         ]
         pairs = Pairs()

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from training.data import coco_shapes
 from training.errors import DatasetError
 from training.photos.kinds import COCO80, kind_of
 
@@ -174,6 +175,11 @@ def _photo(
                 f"{where} has a mask of {shape.get('size')}, its photo {row['file_name']} has "
                 f"{[height, width]}"
             )
+        if shape and coco_shapes.flaw(shape, height, width) in (
+            coco_shapes.FAR,
+            coco_shapes.BROKEN,
+        ):
+            raise DatasetError(f"{where} has a mask with points far outside its photo, or broken")
         box = tuple(float(v) for v in mark.get("bbox") or ())
         if len(box) != 4 or not all(math.isfinite(v) for v in box):
             raise DatasetError(f"{where} has no box of four numbers")

@@ -101,7 +101,9 @@ class Recipe:
     bf16: bool = True
     """Forward pass in bfloat16, on devices that multiply it natively."""
     seed: int = 1
-    """Of the weights and of every draw."""
+    """Of the network's start."""
+    data_seed: int = 1
+    """Of the photos that are drawn and of every draw of photos and expressions, 1 to 999."""
     checkpoint_minutes: float = 5.0
     """How often the run is saved."""
     teacher: tuple[int, int] = (1600, 1200)
@@ -127,6 +129,8 @@ class Recipe:
             raise ModelError(
                 f"recipe: no kind of expression is called {', '.join(sorted(unknown))}"
             )
+        if not 1 <= self.data_seed < 1000:
+            raise ModelError(f"recipe: data_seed must lie in 1 to 999, not {self.data_seed}")
         if not 0 <= self.ema < 1:
             raise ModelError(f"recipe: ema must lie in 0 to 1, not {self.ema}")
 

@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as rle_codec
+from typer.testing import CliRunner
 
 from model import grefcoco_form
 from model.grefcoco_form import Reference
-from training.data import grefcoco
-from training.data.grefcoco_counts import PAPER, QUIRKS
+from referent.main import app
+from tests.support.photo_pack import write_pack
+from training.data import coco_shapes, grefcoco
+from training.data.grefcoco_counts import NO_PHOTO, PAPER, QUIRKS
+from training.data.grefcoco_photos import with_photos
 from training.drawing.scenes import make_photo
 from training.errors import DatasetError
 from training.language import grammar
@@ -176,15 +180,18 @@ def test_photos_are_found_under_the_name_without_object_number(tmp_path):
     assert grefcoco.photo_name("IMG_0001_2.jpg") == "IMG_0001_2.jpg"
 
 
-def test_counts_stand_beside_those_of_the_paper(tmp_path, capsys):
+def test_data_are_checked_and_their_counts_stand_beside_those_of_the_paper(tmp_path):
     refs = [
         reference(1, [10, 20]),
         reference(2, [10], text="Kid in blue"),
         reference(3, [-1], split="val"),
     ]
     folder = folder_of(tmp_path, refs)
-    found = grefcoco.survey(folder)
-    assert found.found == {
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "COCO_train2014_000000000001.jpg")
+    checked = CliRunner().invoke(app, ["data", "check", str(folder), "--json", "--strict"])
+    assert checked.exit_code == 0, checked.output
+    found = json.loads(checked.stdout)
+    assert found["found"] == {
         "expressions": 3,
         "multi-target": 1,
         "single-target": 1,
@@ -192,10 +199,21 @@ def test_counts_stand_beside_those_of_the_paper(tmp_path, capsys):
         "instances": 2,
         "images": 1,
     }
-    assert found.splits == {"train": 2, "val": 1}
-    grefcoco.main([str(folder)])
-    printed = capsys.readouterr().out
+    assert found["splits"] == {"train": 2, "val": 1} and not found["left_out"]
+    printed = CliRunner().invoke(app, ["data", "check", str(folder)]).stdout
     assert all(f"{count:,}" in printed for count in PAPER.values())
+    (folder / "grefs(unc).json").write_text(json.dumps([*refs, reference(4, [99])]))
+    flawed = CliRunner().invoke(app, ["data", "check", str(folder), "--strict"])
+    assert flawed.exit_code == 1 and "reference 4, annotation 99" in flawed.stdout
+
+
+def test_a_pack_of_photographs_is_checked_too(tmp_path):
+    pack = write_pack(tmp_path / "pack")
+    told = json.loads(CliRunner().invoke(app, ["data", "check", str(pack), "--json"]).stdout)
+    assert told["photos"] > 0 and told["missing"] == []
+    next(pack.rglob("*.jpg")).unlink()
+    flawed = CliRunner().invoke(app, ["data", "check", str(pack), "--strict"])
+    assert flawed.exit_code == 1 and "1 files missing" in flawed.stdout
 
 
 def test_misspelled_words_are_counted_and_left_as_typed(tmp_path):
@@ -219,7 +237,10 @@ def test_plurals_and_common_words_do_not_look_misspelled():
         (lambda f: (f / "instances.json").unlink(), "does not exist"),
         (lambda f: (f / "grefs(unc).json").write_text("[{"), "not JSON"),
         (lambda f: (f / "grefs(unc).json").write_text("{}"), "not a list"),
-        (lambda f: (f / "grefs(unc).json").write_text('[{"ref_id": 1}]'), "lacks"),
+        (
+            lambda f: (f / "grefs(unc).json").write_text('[{"ref_id": 1}]'),
+            "no reference that can be used(.|\n)*reference 1",
+        ),
         (lambda f: (f / "instances.json").write_text('{"images": []}'), "COCO's form"),
     ],
 )
@@ -228,6 +249,110 @@ def test_a_damaged_folder_is_refused_with_the_file_and_a_remedy(tmp_path, damage
     damage(folder)
     with pytest.raises(DatasetError, match=message):
         grefcoco.read(folder, "train")
+
+
+BAD_SHAPES = {
+    "far away": [[0, 0, 1e9, 0, 1e9, 1e9]],
+    "no number": [[0, 0, float("nan"), 0, 8, 8]],
+    "infinite": [[0, 0, float("inf"), 0, 8, 8]],
+    "text": [["0", "0", "8", "0", "8", "8"]],
+    "other size": {"size": [HEIGHT, WIDTH + 1], "counts": [0, HEIGHT * (WIDTH + 1)]},
+    "too long": {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH + 1]},
+    "too short": {"size": [HEIGHT, WIDTH], "counts": [5]},
+    "negative": {"size": [HEIGHT, WIDTH], "counts": [-5, HEIGHT * WIDTH + 5]},
+    "broken": {"size": [HEIGHT, WIDTH], "counts": "PQ~~~~"},
+    "cut": {"size": [HEIGHT, WIDTH], "counts": "PPPPPP"},
+}
+
+
+@pytest.mark.parametrize("name", BAD_SHAPES)
+def test_a_mask_that_the_library_must_not_see_is_left_out_and_named(tmp_path, name):
+    refs = [reference(1, [30]), reference(2, [10])]
+    rows = [annotation(10), annotation(30, shape=BAD_SHAPES[name])]
+    folder = folder_of(tmp_path, refs, rows)
+    data = grefcoco.read(folder, "train")
+    assert [s.ref_id for s in data.samples] == [2]
+    assert data.mask(data.samples[0]).any()
+    left_out = data.counts.left_out
+    assert left_out["reference dropped: none of its annotations can be used"] == 1
+    assert len(left_out) == 2 and sum(left_out.values()) == 2
+    with pytest.raises(DatasetError, match=r"grefs\(unc\)\.json(.|\n)*reference 1, annotation 30"):
+        grefcoco.read(folder, "train", strict=True)
+
+
+@pytest.mark.parametrize("side", [(30, 40), (7, 61), (200, 3)])
+def test_run_lengths_of_any_mask_are_whole(side):
+    rng = np.random.default_rng(5)
+    height, width = side
+    for share in (0.0, 0.02, 0.5, 0.98, 1.0):
+        drawn = (rng.random(side) < share).astype(np.uint8)
+        rle = rle_codec.encode(np.asfortranarray(drawn))
+        shape = {"size": rle["size"], "counts": rle["counts"].decode()}
+        assert coco_shapes.flaw(shape, height, width) == ""
+        assert (coco_shapes.decode(shape, height, width) == drawn).all()
+        cut = {**shape, "counts": shape["counts"][:-1]}
+        assert coco_shapes.flaw(cut, height, width) in (coco_shapes.BROKEN, coco_shapes.NO_MASK)
+
+
+def test_rows_of_another_form_are_counted_and_the_rest_is_read(tmp_path):
+    refs = [
+        reference(1, ["10"], image_id="1"),
+        reference(2, [10], text="\U0001f600\U0001f415"),
+        reference(3, [10], text="dog " * 300),
+        reference(4, [10], text="ein Mädchen"),
+        {"ref_id": 5},
+        "no row",
+        reference(6, [10], sentences=None),
+        reference(7, [77]),
+    ]
+    rows = [annotation(10), {"id": 11}, {**annotation(12), "image_id": "x"}, None]
+    folder = folder_of(tmp_path, refs, rows)
+    content = json.loads((folder / "instances.json").read_text())
+    content["images"] += [{"id": 3, "file_name": "c.jpg", "width": 0, "height": 4}, {"id": 4}]
+    (folder / "instances.json").write_text(json.dumps(content))
+    data = grefcoco.read(folder, "train")
+    assert [(s.ref_id, s.image_id, s.annotation_ids) for s in data.samples] == [
+        (1, 1, (10,)), (4, 1, (10,)),
+    ]  # fmt: skip
+    assert data.counts.left_out == {
+        "annotation not in instances.json, ignored": 1,
+        "annotation row without id, image or category, ignored": 3,
+        "image row without id, name or size, ignored": 2,
+        "reference dropped: a row of another form": 3,
+        "reference dropped: none of its annotations can be used": 1,
+        "sentence without a word that can be read, dropped": 2,
+    }
+    assert seen(data)["id given as text, read as its number"] == 2
+    lines = "\n".join(data.counts.lines())
+    assert "reference 2, sentence 2" in lines and "reference 7, annotation 77" in lines
+    with pytest.raises(DatasetError, match="reference 2, sentence 2"):
+        grefcoco.read(folder, "train", strict=True)
+
+
+def test_expressions_without_their_photo_are_left_out_before_the_run(tmp_path):
+    refs = [reference(1, [10]), reference(2, [30], image_id=2), reference(3, [40], image_id=3)]
+    rows = [annotation(10), annotation(30, image=2), annotation(40, image=3)]
+    folder = folder_of(tmp_path, refs, rows)
+    content = json.loads((folder / "instances.json").read_text())
+    content["images"].append({"id": 3, "file_name": "turned.jpg", "width": 30, "height": 40})
+    (folder / "instances.json").write_text(json.dumps(content))
+    data = grefcoco.read(folder, "train")
+    with pytest.raises(DatasetError, match="put COCO's train2014"):
+        with_photos(data)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (40, 30)).save(folder / "turned.jpg", exif=exif)  # upright it is 30 x 40
+    Image.new("RGB", (10, 10)).save(folder / "COCO_train2014_000000000002.jpg")
+    found = with_photos(data)
+    assert [s.ref_id for s in found.samples] == [3]
+    assert found.counts.left_out == {NO_PHOTO: 2}
+    with pytest.raises(DatasetError, match=r"000000000001\.jpg is in none of"):
+        with_photos(data, strict=True)
+    (folder / "COCO_train2014_000000000001.jpg").write_bytes(b"no photo")
+    assert [s.ref_id for s in with_photos(data).samples] == [3]
+    for number in (1, 2):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(folder / f"COCO_train2014_{number:012d}.jpg")
+    assert with_photos(data, strict=True) is data
 
 
 def test_an_unknown_split_is_refused_with_those_that_there_are(tmp_path):

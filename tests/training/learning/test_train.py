@@ -14,15 +14,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from model import checkpoint
 from model.errors import ModelError, WeightsError
 from model.network.rela import RelaNetwork
+from referent.main import app
 from tests.support.tiny_model import TINY, write_tiny_model
 from tests.support.train_process import RECIPE, TOGETHER
 from training.data import shards as shards_of
 from training.data.batches import NEIGHBOURS, Batch, Place, Sampler, draw, instance_shares
-from training.data.shards import PART, Shards, default_folder, open_shards, render, wait_for
+from training.data.shards import (
+    PART,
+    Shards,
+    default_folder,
+    first_photo,
+    open_shards,
+    render,
+    wait_for,
+)
 from training.errors import Diverged
 from training.language import grammar
 from training.learning import prefilter
@@ -30,6 +40,8 @@ from training.learning.legs import RecipeChanged
 from training.learning.losses import minimap_target
 from training.learning.session import RECIPES, data_of, run_recipe
 from training.learning.train import Progress, Ready, Trainer
+from training.learning.validation import Validation
+from training.measuring import testsets
 from training.recipes.recipe import Recipe
 
 
@@ -198,7 +210,7 @@ def test_a_flipped_photo_swaps_left_and_right_in_its_words_and_masks(shards: Sha
 def _places(shards: Shards, recipe: Recipe, step: int) -> list[Place]:
     drawn = draw(recipe, step, len(shards), 0, 1)
     return [
-        Place(shards.scenes[p], f, (recipe.seed, 78, step, at), recipe)
+        Place(shards.scenes[p], f, (recipe.data_seed, 78, step, at), recipe)
         for at, (p, f) in enumerate(zip(drawn.photos, drawn.flips, strict=True))
     ]
 
@@ -400,6 +412,95 @@ def test_the_log_of_a_killed_run_goes_on_as_if_it_had_not_been(
     last.run()
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert [row["step"] for row in losses(tmp_path / "whole")] == [20, 40, 60]
+
+
+def test_the_log_holds_the_steps_own_losses_beside_the_running_means(
+    shards: Shards, tmp_path: Path
+) -> None:
+    trainer = Trainer(replace(RECIPE, steps=20), shards, tmp_path)
+    seen: list[dict[str, float]] = []
+    step = trainer.advance
+    trainer.advance = lambda: seen.append(step()) or seen[-1]  # type: ignore[method-assign,func-returns-value]
+    trainer.run()
+    (row,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {n: row[f"raw_{n}"] for n in seen[-1]} == seen[-1]
+    assert row["total"] != row["raw_total"]
+
+
+def test_two_seeds_one_of_the_networks_start_and_one_of_the_data(
+    shards: Shards, tmp_path: Path
+) -> None:
+    one = Trainer(RECIPE, shards, tmp_path / "a")
+    start = Trainer(replace(RECIPE, seed=2), shards, tmp_path / "b")
+    data = Trainer(replace(RECIPE, data_seed=2), shards, tmp_path / "c")
+    name, weight = next((n, p) for n, p in one.module.named_parameters() if p.ndim > 1)
+    assert not torch.equal(weight, dict(start.module.named_parameters())[name])
+    assert torch.equal(weight, dict(data.module.named_parameters())[name])
+    batches = [trainer.sampler.batch(0) for trainer in (one, start, data)]
+    assert batches[0].texts == batches[1].texts != batches[2].texts
+    photos = {seed: range(first_photo(seed), first_photo(seed) + 500_000) for seed in (1, 2, 3)}
+    assert first_photo(1) == 1 and not set(photos[2]) & {*photos[1], *photos[3]}
+    with pytest.raises(ModelError, match="data_seed must lie in 1 to 999"):
+        replace(RECIPE, data_seed=0)
+
+
+def test_a_run_is_measured_as_it_goes_and_its_best_weights_are_kept(
+    shards: Shards, tmp_path: Path
+) -> None:
+    values = iter([0.1, 0.4, 0.3, 0.2])
+
+    def measure(path: Path) -> dict[str, float | None]:
+        assert checkpoint.load(path).config == dropping
+        return {"giou": next(values), "n_acc": None}
+
+    # With stochastic depth, which draws from the numbers that looking must leave alone.
+    dropping = replace(TINY, swin=replace(TINY.swin, drop_path=0.5))
+    recipe = replace(RECIPE, model=dropping, steps=7)
+    plain = Trainer(recipe, shards, tmp_path / "plain")
+    plain.run()
+    validation = Validation(tmp_path / "run", measure, every=2, keep=2)
+    first = Trainer(recipe, shards, tmp_path / "run")
+    first.run(should_stop=lambda: first.step == 5, validation=validation)
+    kept = (tmp_path / "run/last.pt").read_bytes()
+    last = Trainer(recipe, shards, tmp_path / "run")
+    assert last.run(validation=validation)
+    rows = validation.rows()
+    assert [(r["step"], r["giou"], r["best"]) for r in rows] == [
+        (2, 0.1, True), (4, 0.4, True), (6, 0.3, False), (7, 0.2, False),
+    ]  # fmt: skip
+    best = tmp_path / "run/best.safetensors"
+    assert checkpoint.header(best)["steps"] == "4"
+    left = sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir())
+    assert left == ["rela-atom-00000006.safetensors", "rela-atom-00000007.safetensors"]
+    # Looking changes nothing of what is learned.
+    assert last.weights.read_bytes() == plain.weights.read_bytes()
+    (tmp_path / "run/last.pt").write_bytes(kept)  # as after a kill
+    validation.go_on(Trainer(recipe, shards, tmp_path / "run").step)
+    assert [row["step"] for row in validation.rows()] == [2, 4]
+
+
+def test_a_recipe_is_changed_and_measured_from_the_command_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFERENT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(testsets, "QUICK", testsets.Sizes(2, 4, 4, 1, 4))
+    (tmp_path / "tiny.json").write_text(json.dumps(TINY.to_dict()))
+    (tmp_path / "my.toml").write_text("batch = 3\n[losses]\nregions = 0\n")
+    out = tmp_path / "run"
+    command = ["train", "mini", "--out", str(out), "--data", str(folder), "--photos", "12",
+               "--model", str(tmp_path / "tiny.json"), "--steps", "2", "--seed", "3",
+               "--recipe", str(tmp_path / "my.toml"), "--set", "losses.dice=0",
+               "--set", "optimizer.lr=3e-5", "--val", "synthetic:val", "--every", "1"]  # fmt: skip
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    (leg,) = json.loads(checkpoint.header(out / "best.safetensors")["legs"])
+    told = leg["recipe"]
+    assert (told["batch"], told["seed"], told["learning_rate"]) == (3, 3, 3e-5)
+    assert (told["losses"]["dice"], told["losses"]["regions"]) == (0.0, 0.0)
+    rows = [json.loads(line) for line in (out / "val.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2] and 0 <= rows[0]["giou"] <= 1
+    refused = CliRunner().invoke(app, [*command, "--set", "losses.dise=0"])
+    assert "did you mean losses.dice" in str(refused.exception)
 
 
 def test_equal_runs_make_equal_files(shards: Shards, tmp_path: Path) -> None:
@@ -609,8 +710,8 @@ def test_one_process_renders_and_others_wait_for_it(
     other.start()
     time.sleep(1)
     assert not found and not list(tmp_path.rglob("part-*"))  # it does not render itself
-    folder = default_folder("train", recipe.config.input_size, recipe.seed)
-    render(folder, "train", recipe.photos, recipe.config.input_size, recipe.seed, 1)
+    folder = default_folder("train", recipe.config.input_size, first_photo(recipe.data_seed))
+    render(folder, "train", recipe.photos, recipe.config.input_size, 1, 1)
     other.join(30)
     assert len(found[0]) == 4
     with pytest.raises(ModelError, match="lacks 2 parts"):

@@ -8,7 +8,7 @@ import pytest
 
 from model.calibration import Calibration
 from tests.support.colour_network import COLOURS, ColourPredictor
-from training.measuring import evaluate, report
+from training.measuring import charts, evaluate, report
 from training.measuring.judging import (
     AlbumSet,
     Pair,
@@ -87,7 +87,7 @@ def judged(network, data, **options):
 def test_model_that_answers_all_pairs_right_scores_one_everywhere(pairs) -> None:
     scores = judge_pairs(ColourPredictor(), pairs, quiet=True)
     figures = evaluate.pair_figures(pairs, scores, Calibration(points={"t_acc_95": 0.5}))
-    for key in ("giou", "ciou", "pr@0.9", "n_acc", "t_acc", "target_iou", "n_acc_at_t_acc_95"):
+    for key in ("giou", "ciou", "pr@0.9", "n_acc", "t_acc", "target_iou", "n_acc_at_point"):
         assert figures[f"pairs.{key}"] == pytest.approx(1.0, abs=0.02), key
     assert figures["pairs.samples"] == len(pairs.pairs)
     assert figures["pairs.by_kind"]["red"]["targeted"] == sum(0 in shown for shown in SHOWN)
@@ -103,7 +103,7 @@ def test_wrong_decisions_show_up_in_the_accuracies_and_not_in_the_masks(pairs) -
     assert never["pairs.t_acc"] == 0.0 and never["pairs.n_acc"] == 1.0
     assert never["pairs.target_iou"] > 0.98 and never["pairs.target_iou_decided"] == 0.0
     assert never["pairs.pixel_rule.t_acc"] == 1.0  # it does not ask the classifier
-    assert never["pairs.n_acc_at_t_acc_95"] is None  # no operating point was ever chosen
+    assert never["pairs.n_acc_at_point"] is None  # no operating point was ever chosen
 
 
 def test_accuracy_curve_falls_in_t_acc_as_it_rises_in_n_acc() -> None:
@@ -171,7 +171,7 @@ def test_calibration_is_chosen_on_pairs_album_and_absent_things_together(
     )
     assert chosen.fitted_to == "c0" and set(chosen.points) == {"t_acc_95"}
     figures = evaluate.pair_figures(pairs, of_pairs, chosen)
-    assert figures["pairs.t_acc_at_t_acc_95"] >= 0.95
+    assert figures["pairs.t_acc_at_point"] >= 0.95
     assert figures["pairs.ece"] < 0.08  # 120 pairs
     silent = evaluate.absent_figures(absent, of_absent, chosen)
     assert silent["absent.false_photo_rate"] <= 0.02  # one of 80 pairs at most
@@ -182,6 +182,28 @@ def test_calibration_is_chosen_on_pairs_album_and_absent_things_together(
     )
     accepted = precise.accepts(of_album.no_target_logit)
     assert (album.truth[accepted] == 1).mean() >= 0.9
+
+
+def test_caption_of_an_answer_without_a_kind_begins_with_what_is_said(
+    pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, str]] = []
+    draw = charts.answer_picture
+
+    def drawn(*arguments):
+        said.append(arguments[3])
+        return draw(*arguments)
+
+    monkeypatch.setattr(charts, "answer_picture", drawn)
+    network = ColourPredictor()
+    plain = replace(pairs, pairs=tuple(replace(pair, kind="") for pair in pairs.pairs))
+    for data in (plain, pairs):
+        scores = judge_pairs(network, data, quiet=True)
+        list(report._answers(report.Examples(data, scores, Calibration()), network))
+    captions = [caption for _, caption in said]
+    assert any(c.startswith("p(target) ") for c in captions)
+    assert any(c.startswith("red: p(target) ") for c in captions)
+    assert not any(c.startswith(":") for c in captions)
 
 
 def test_report_holds_tables_curves_and_pictures_of_answers(tmp_path, pairs, album, absent) -> None:

@@ -7,11 +7,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from model.build import load_predictor
 from model.calibration import Calibration
 from referent.main import app
 from tests.support.colour_network import ColourPredictor
+from tests.support.tiny_model import write_tiny_model
 from training.errors import DatasetError
 from training.measuring import suite
+from training.measuring.folder_album import album_of
+from training.measuring.report import summary
 from training.measuring.testsets import Sizes
 
 SQUARES = ((8, 8, 16, 16), (40, 8, 16, 16))  # x, y, width, height: a red and a blue one
@@ -61,6 +65,22 @@ def test_folder_in_the_grefcoco_form_is_measured_by_its_own_masks(folder) -> Non
     assert figures["data"] == f"{folder.name}:val"
 
 
+def test_what_is_left_out_of_a_folder_is_told_beside_the_figures(folder) -> None:
+    path = folder / "grefs(unc).json"
+    refs = json.loads(path.read_text())
+    refs[1]["sentences"][0].update(raw="\U0001f600", sent="", tokens=[])
+    path.write_text(json.dumps(refs))
+    data = suite.folder_pairs(folder)
+    figures = suite.evaluate_pairs(ColourPredictor(), data, quiet=True).figures
+    assert figures["pairs.samples"] == 2
+    assert figures["left_out"] == {"sentence without a word that can be read, dropped": 1}
+    assert "left out at reading:        1  sentence without a word" in summary(figures)
+    result = CliRunner().invoke(
+        app, ["evaluate", "rela-mini:random-1", "--data", f"{folder}:val", "--strict"]
+    )
+    assert "reference 1, sentence 1" in str(result.exception)
+
+
 def test_folder_with_several_splits_asks_for_one(folder) -> None:
     path = folder / "grefs(unc).json"
     refs = json.loads(path.read_text())
@@ -86,7 +106,7 @@ def test_synthetic_evaluation_gives_every_promised_key_at_points_chosen_on_valid
     )
     figures = evaluation.figures
     for key in (
-        "pairs.target_iou", "pairs.n_acc_at_t_acc_95", "pairs.ece", "pairs.giou", "pairs.ciou",
+        "pairs.target_iou", "pairs.n_acc_at_point", "pairs.ece", "pairs.giou", "pairs.ciou",
         "pairs.pr@0.7", "pairs.pr@0.8", "pairs.pr@0.9", "pairs.n_acc", "pairs.t_acc", "album.f1",
         "album.precision", "album.recall", "album.map", "album.f1_by_kind", "album_b.f1",
         "album.median_prevalence", "album.pixel_rule.f1", "album.false_photo_rate",
@@ -142,6 +162,59 @@ def test_evaluate_command_names_a_data_set_that_does_not_exist(data: str, reason
     assert result.exit_code != 0 and reason in str(result.exception)
 
 
-def test_calibrate_command_refuses_data_without_albums(folder) -> None:
-    result = CliRunner().invoke(app, ["calibrate", "rela-mini:random-1", "--data", str(folder)])
-    assert "give synthetic:val" in str(result.exception)
+def test_a_model_is_calibrated_on_any_data_with_known_truth(folder, tmp_path) -> None:
+    # A second photo, of a bus, which the expressions of the first are surely false of.
+    for name, change in (("instances.json", _with_bus), ("grefs(unc).json", _with_bus_said)):
+        path = folder / name
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    Image.new("RGB", (64, 48), (200, 180, 0)).save(folder / "images" / "b.png")
+    weights = write_tiny_model(tmp_path / "atom.safetensors")
+    result = CliRunner().invoke(app, ["calibrate", weights, "--data", f"{folder}:val"])
+    assert result.exit_code == 0, result.output
+    kept = Calibration.load(tmp_path / "atom.calibration.json")
+    assert kept.fitted_to == load_predictor(weights).fingerprints["head"]
+    assert kept.prior_shift != 0
+
+
+def _with_bus(instances):
+    instances["images"].append({"id": 8, "file_name": "b.png", "width": 64, "height": 48})
+    instances["categories"].append({"id": 6, "name": "bus"})
+    instances["annotations"].append(
+        {
+            "id": 20, "image_id": 8, "category_id": 6, "iscrowd": 0, "area": 100,
+            "bbox": [4, 4, 20, 20], "segmentation": [[4, 4, 24, 4, 24, 24, 4, 24]],
+        }
+    )  # fmt: skip
+    return instances
+
+
+def _with_bus_said(refs):
+    texts = [("yellow bus", [20]), ("green bus", [-1])]
+    return refs + [
+        {
+            "ref_id": 30 + n, "image_id": 8, "split": "val", "ann_id": ids, "file_name": "b.png",
+            "no_target": ids == [-1], "sentences": [{"sent_id": 30 + n, "raw": text}],
+        }
+        for n, (text, ids) in enumerate(texts)
+    ]  # fmt: skip
+
+
+def test_an_album_of_a_folder_knows_what_is_told_and_what_is_surely_false(folder) -> None:
+    for name, change in (("instances.json", _with_bus), ("grefs(unc).json", _with_bus_said)):
+        path = folder / name
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    Image.new("RGB", (64, 48), (200, 180, 0)).save(folder / "images" / "b.png")
+    data = suite.folder_pairs(folder)
+
+    def embed(texts):
+        vectors = {text: np.eye(8, dtype=np.float32)[n] for n, text in enumerate(sorted(KNOWN))}
+        return np.stack([vectors[text] for text in texts])
+
+    album = album_of(data.photos.data, data.photos, data.photos.image_ids, embed, "a")
+    truth = {text: row.tolist() for text, row in zip(album.expressions, album.truth, strict=True)}
+    # "red and blue" names no kind that is marked: nobody knows whether the bus is.
+    assert truth == {"red square": [1, 0], "red and blue": [1, -1], "yellow bus": [0, 1]}
+    assert len(album.photos) == 2 and album.photos.image(1)[0, 0].tolist() == [200, 180, 0]
+
+
+KNOWN = ("red square", "red and blue", "green square", "yellow bus", "green bus")
