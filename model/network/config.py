@@ -48,7 +48,11 @@ class SwinConfig:
 
 @dataclass(frozen=True)
 class ReLAConfig:
-    """One network. The defaults are the paper's but for `filters`: after RLA is steadier."""
+    """One network, at the paper's sizes but for `mask_channels`.
+
+    Against the paper, `ria` has nine masked layers, `filters` come after RLA, RLA has norms and a
+    skip, masks are scaled: docs/differences.md has the whole list, and what turns each off.
+    """
 
     name: str
     """Under which `referent models` lists it."""

@@ -105,13 +105,19 @@ class RegionLanguageLayer(nn.Module):
         keys = F.gelu(self.word_key(words))
         if len(words) == 1:  # one expression for all photos: few large products, not many small
             return self._attend_one(queries, keys[0], words[0], mask[0])
-        q = queries.unflatten(-1, (heads, -1)).transpose(1, 2)  # (M, h, N, C/h)
-        k = keys.unflatten(-1, (heads, -1))  # (M, T, h, C/h)
-        scores = (q @ k.permute(0, 2, 3, 1)).float()  # (M, h, N, T)
-        scores = scores.masked_fill(~mask[:, None, None], float("-inf"))
         values = words.unflatten(-1, (heads, -1)).transpose(1, 2)  # (M, h, T, C/h)
-        mixed = scores.softmax(-1).to(values.dtype) @ values  # (M, h, N, C/h)
-        return mixed.transpose(1, 2).flatten(2)
+        weights = self._weights(queries, keys, mask)
+        return (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
+
+    def weights(self, queries: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """A_l of equation 3, as in `attend`: (M, heads, N, T), over T they sum to 1."""
+        return self._weights(queries, F.gelu(self.word_key(words)), mask)
+
+    def _weights(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        q = queries.unflatten(-1, (self.word_heads, -1)).transpose(1, 2)  # (M, h, N, C/h)
+        k = keys.unflatten(-1, (self.word_heads, -1))  # (M, T, h, C/h)
+        scores = (q @ k.permute(0, 2, 3, 1)).float()  # (M, h, N, T)
+        return scores.masked_fill(~mask[:, None, None], float("-inf")).softmax(-1)
 
     def _attend_one(self, queries: Tensor, keys: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """`attend` for one expression: (M, N, C), (T, C), (T, C), (T,) -> (M, N, C).

@@ -46,6 +46,14 @@ def read_header(path: Path) -> dict[str, str]:
     return header
 
 
+def is_official(path: Path) -> bool:
+    """Whether a file is an imported released network; False of one that cannot be read."""
+    try:
+        return bool(read_header(path))
+    except WeightsError:
+        return False
+
+
 def load_official(path: Path) -> OfficialRela:
     """Build the network that an imported weights file describes and fill it, in evaluation mode.
 

@@ -22,8 +22,8 @@ from model import masks
 from model.calibration import Calibration, path_beside
 from model.checkpoint import fingerprint
 from model.official.build import load_official, random_official
-from model.official.network import OfficialRela
-from model.text import minilm_word_pieces
+from model.official.network import OfficialOutput, OfficialRela
+from model.text import clean, minilm_word_pieces
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +155,18 @@ class OfficialVerifier:
         if not logits:
             return Verdict(np.zeros(0, np.float32), np.zeros((0, side, side), np.float16))
         return Verdict(np.concatenate(logits), np.concatenate(maps))
+
+    @torch.inference_mode()
+    def look(self, pixels: NDArray[np.uint8], words: OfficialWords) -> OfficialOutput:
+        """All that the network says of one photo: (S, S, 3) uint8 from ``pixels_of``."""
+        x = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None]
+        half = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            return self.network(x, words.features, words.mask)  # type: ignore[no-any-return]
+
+    def pieces(self, expression: str) -> tuple[str, ...]:
+        """The word pieces of an expression, [CLS] first, padding last."""
+        return tuple(self._word_pieces.tokenizer.encode(clean(expression)).tokens)
 
     def confidence(self, verdict: Verdict) -> NDArray[np.float64]:
         """Calibrated p(the expression refers to something here), (B,)."""
