@@ -102,9 +102,10 @@ def box_losses(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return outside, torch.stack(sides).mean(0)
 
 
-def minimap_target(masks: Tensor, side: int) -> Tensor:
-    """Ground truth at P x P: (M, h, h) -> (M, P²); a third of a cell counts as the whole cell."""
-    return (3.0 * F.adaptive_avg_pool2d(masks[:, None], side).flatten(1)).clamp(max=1.0)
+def minimap_target(masks: Tensor, side: int, rule: str = "third") -> Tensor:
+    """Ground truth at P x P: (M, h, h) -> (M, P²); by rule, see `LossWeights.minimap_rule`."""
+    share = F.adaptive_avg_pool2d(masks[:, None], side).flatten(1)
+    return (3.0 * share).clamp(max=1.0) if rule == "third" else share
 
 
 def _entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -119,14 +120,14 @@ def pair_losses(
     """The losses of the head's answers; features F_m (B, C_m, h, h)."""
     found: Sums = {"no_target": [part(_entropy(output.no_target_logit, batch.no_target))]}
     if weights.minimap and config.minimap_supervised:
-        target = minimap_target(batch.masks, config.regions_per_side)
+        target = minimap_target(batch.masks, config.regions_per_side, weights.minimap_rule)
         logits = output.minimap_logit
         if batch.maskless is not None:
             placed = torch.nonzero(~batch.maskless)[:, 0]
             logits, target = logits.index_select(0, placed), target.index_select(0, placed)
         found["minimap"] = [part(_entropy(logits, target))]
     if weights.mask or weights.dice:
-        placed = batch.no_target == 0
+        placed = (batch.no_target == 0) | weights.mask_everywhere
         if batch.maskless is not None:
             placed = placed & ~batch.maskless
         shown = torch.nonzero(placed)[:, 0]

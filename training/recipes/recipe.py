@@ -34,6 +34,11 @@ class LossWeights:
     """Sigmoid contrast of sentence and region vectors, on features that it cannot change."""
     deep: float = 0.0
     """Factor on mask, Dice, minimap and no-target losses of the RLA layers before the last."""
+    mask_everywhere: bool = False
+    """Mask and Dice also on pairs without a target, towards empty masks, as the paper has it."""
+    minimap_rule: Literal["third", "mean"] = "third"
+    """What of a cell counts as all of it for the minimap: a third of it, or nothing less than all
+    (its share is the target), which is the paper's downsampled mask."""
 
 
 @dataclass(frozen=True)

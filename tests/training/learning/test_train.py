@@ -274,6 +274,27 @@ def test_minimap_target_counts_a_third_of_a_cell_as_the_whole() -> None:
     assert minimap_target(masks, 2)[0].tolist() == pytest.approx([1.0, 0.5, 0.0, 0.75])
 
 
+def test_minimap_target_of_the_paper_is_the_cells_share() -> None:
+    masks = torch.zeros(1, 8, 8)
+    masks[0, :4, 4:] = 1 / 6
+    masks[0, 4:, 4] = 1.0
+    target = minimap_target(masks, 2, "mean")
+    assert target[0].tolist() == pytest.approx([0.0, 1 / 6, 0.0, 0.25])
+
+
+def test_masks_of_pairs_without_a_target_are_learned_where_the_recipe_says_so(
+    shards: Shards, tmp_path: Path
+) -> None:
+    shown = {}
+    for everywhere in (False, True):
+        losses = replace(RECIPE.losses, mask_everywhere=everywhere)
+        trainer = Trainer(replace(RECIPE, losses=losses), shards, tmp_path / str(everywhere))
+        shown[everywhere] = trainer.advance()
+    assert shown[True]["no_target"] == pytest.approx(shown[False]["no_target"], rel=1e-6)
+    # Masks begin near one half everywhere: empty ones overlap with nothing.
+    assert shown[True]["dice"] > shown[False]["dice"]
+
+
 def test_deep_supervision_adds_losses_of_earlier_layers(shards: Shards, tmp_path: Path) -> None:
     model = replace(TINY, rla_layers=2)
     deep = Trainer(replace(RECIPE, model=model), shards, tmp_path / "deep").advance()
