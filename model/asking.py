@@ -23,7 +23,7 @@ from model.figure import region_masks
 from model.network.preprocess import to_pixels
 from model.official.verifier import OfficialVerifier
 from model.predictor import Predictor
-from model.text import clean
+from model.text import Unread, clean
 
 Floats = NDArray[np.float32]
 
@@ -84,6 +84,9 @@ class Network(Protocol):
     def look(self, image: Image.Image) -> Look:
         """Look at an upright RGB photo of any size."""
 
+    def unread(self, expression: str) -> Unread:
+        """What of an expression does not count, see `WordPieces.unread`."""
+
 
 def mask_of(said: Said, width: int, height: int, *, accepted: bool = True) -> masks.Mask:
     """The mask of an answer at width x height pixels; empty where it is not accepted."""
@@ -104,6 +107,10 @@ class LateFusion:
     def fingerprint(self) -> str:
         """16 hex digits: answers of another fingerprint are not this network's."""
         return self.predictor.fingerprints["head"]
+
+    def unread(self, expression: str) -> Unread:
+        """What of an expression does not count."""
+        return self.predictor.text.unread(expression)
 
     def look(self, image: Image.Image) -> LateLook:
         """Encode an upright RGB photo."""
@@ -173,6 +180,10 @@ class EarlyFusion:
     def fingerprint(self) -> str:
         """16 hex digits: answers of another fingerprint are not this network's."""
         return self.verifier.fingerprint
+
+    def unread(self, expression: str) -> Unread:
+        """What of an expression does not count."""
+        return self.verifier.unread(expression)
 
     def look(self, image: Image.Image) -> EarlyLook:
         """Squash an upright RGB photo; nothing is computed yet."""

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from model import packing
 from model.packing import Records
-from model.predictor import Judgement, Predictor, Words
+from model.predictor import Predictor, Words
 
 
 @torch.inference_mode()
@@ -50,19 +50,18 @@ def heat(values: NDArray[np.float32], side: int) -> Image.Image:
 
 
 def region_figure(
-    photo: Image.Image, judgement: Judgement, regions: NDArray[np.float32], shown: int = 8
+    photo: Image.Image, minimap: NDArray[np.float32], regions: NDArray[np.float32], shown: int = 8
 ) -> Image.Image:
     """Photo, minimap, and the masks of the regions that count most, side by side in two rows.
 
     Args:
         photo: upright.
-        judgement: of this photo alone.
+        minimap: (P, P) in [0, 1].
         regions: (N, h, w) region masks in [0, 1].
         shown: how many of them.
     """
     side, gap = 224, 12
-    minimap = judgement.minimap[0]
-    p = round(len(minimap) ** 0.5)
+    p, minimap = len(minimap), minimap.ravel()
     tiles = [(photo.resize((side, side)), "photo")]
     tiles.append((heat(minimap.reshape(p, p), side), f"minimap {p} x {p}"))
     for n in np.argsort(-minimap)[:shown]:

@@ -128,17 +128,20 @@ class Referent:
         self._look: Look | None = None
         self._size = (0, 0)
 
-    def set_image(self, image: str | Path | Image.Image | ArrayLike) -> None:
+    def set_image(self, image: str | Path | Image.Image | ArrayLike) -> Image.Image:
         """Look at a photo; a late-fusion network encodes it now, once for all expressions.
 
         Args:
             image: a file in any format that is indexed too, a Pillow picture, or (H, W, 3) uint8
                 RGB; turned upright by its EXIF.
+        Returns:
+            the picture as it is looked at.
         Raises:
             PhotoError: it cannot be read.
         """
         picture = _upright(image)
         self._look, self._size = self.network.look(picture), picture.size
+        return picture
 
     @overload
     def ask(self, expressions: str) -> Answer: ...

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from referent.score import scored, table
 
 if TYPE_CHECKING:
     from model.predictor import Predictor
@@ -31,6 +33,13 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option(help="a tenth of the synthetic sets: not the figures to compare")
     ] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="of a folder: paper, gres480 (the authors' evaluator, exactly) or both, with "
+            "intervals, as `referent predict` and `referent score`; imported networks always so"
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="refuse a folder with rows or photos of no use")
     ] = False,
@@ -44,9 +53,16 @@ def evaluate(
     import json
 
     from model.build import load_predictor
+    from referent.networks import released_weights
     from training.measuring.report import summary, write_report
 
     name, split = parse(data)
+    if protocol is not None or released_weights(model) is not None:
+        if report is not None:
+            raise typer.BadParameter("--report goes without --protocol and imported networks")
+        told = by_protocol(model, name, split, protocol or "both", strict=strict, device=device)
+        typer.echo(json.dumps(told, indent=2) if as_json else table(told))
+        return
     predictor = load_predictor(model, device=device)
     evaluation = run(predictor, name, split, quick=quick, pack=pack, strict=strict)
     if report is not None:
@@ -57,6 +73,34 @@ def evaluate(
         typer.echo(json.dumps(evaluation.figures, indent=2))
     else:
         typer.echo(summary(evaluation.figures))
+
+
+def by_protocol(
+    model: str, name: str, split: str, protocol: str, *, strict: bool, device: str
+) -> dict[str, Any]:
+    """Predict and score in one: any network on a folder, as JSON.
+
+    Raises:
+        DatasetError: the data are no folder in the gRefCOCO form.
+    """
+    from functools import partial
+    from tempfile import TemporaryDirectory
+
+    from referent.networks import load_network
+    from training.errors import DatasetError
+    from training.measuring import scoring, suite
+    from training.measuring.predicting import predict
+
+    if protocol not in (*scoring.PROTOCOLS, "both"):
+        raise typer.BadParameter("--protocol is paper, gres480 or both")
+    if not Path(name).is_dir():
+        raise DatasetError(f"{name}: by protocol, a folder in the gRefCOCO form is evaluated")
+    pairs = suite.folder_pairs(Path(name), split, strict=strict)
+    assert isinstance(pairs.photos, suite.FolderPhotos)
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "predictions.jsonl"
+        predict(partial(load_network, model, device), pairs.photos, out)
+        return scored([out], pairs, protocol)
 
 
 PHOTOS = "photos"

@@ -35,6 +35,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("data", "referent.data", "app"),
     ("train", "referent.train", "train"),
     ("evaluate", "referent.evaluate", "evaluate"),
+    ("predict", "referent.predict", "predict"),
+    ("score", "referent.score", "score"),
     ("calibrate", "referent.calibrate", "calibrate"),
     ("demo", "referent.demo", "demo"),
 )

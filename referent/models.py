@@ -55,11 +55,27 @@ def list_models(
 
 
 @app.command("show", epilog="Example: `referent models show rela-mini`")
-def show_model(name: Annotated[str, typer.Argument(help="A named model or weights file.")]) -> None:
+def show_model(
+    name: Annotated[str, typer.Argument(help="A model, an imported network, or a weights file.")],
+) -> None:
     """Show a model's configuration, size, fingerprints and calibration."""
-    from model.build import load_predictor
+    from model.asking import EarlyFusion, LateFusion
+    from referent.networks import load_network
 
-    predictor = load_predictor(name)
+    loaded = load_network(name)
+    if isinstance(loaded, EarlyFusion):
+        released = loaded.verifier
+        told = {
+            "name": released.name,
+            "parameters": sum(p.numel() for p in released.network.parameters()),
+            "fingerprint": released.fingerprint,
+            "calibration": released.calibration.to_dict(),
+            "config": released.config.to_dict(),
+        }
+        typer.echo(json.dumps(told, indent=2))
+        return
+    assert isinstance(loaded, LateFusion)
+    predictor = loaded.predictor
     network = predictor.network
     typer.echo(
         json.dumps(

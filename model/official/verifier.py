@@ -23,7 +23,7 @@ from model.calibration import Calibration, path_beside
 from model.checkpoint import fingerprint
 from model.official.build import load_official, random_official
 from model.official.network import OfficialOutput, OfficialRela
-from model.text import clean, minilm_word_pieces
+from model.text import Unread, clean, minilm_word_pieces
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +163,10 @@ class OfficialVerifier:
         half = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             return self.network(x, words.features, words.mask)  # type: ignore[no-any-return]
+
+    def unread(self, expression: str) -> Unread:
+        """What of an expression does not count, see `WordPieces.unread`."""
+        return self._word_pieces.unread(expression)
 
     def pieces(self, expression: str) -> tuple[str, ...]:
         """The word pieces of an expression, [CLS] first, padding last."""

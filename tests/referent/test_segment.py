@@ -31,6 +31,22 @@ def test_segment_writes_pictures_and_prints_the_answer(tmp_path: Path) -> None:
     assert Image.open(out / "mask.png").size == (320, 240)
 
 
+def test_many_photos_and_expressions_are_asked_in_one_process(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(make_photo(ord(name[0]), "test", 96, 64)[0]).save(tmp_path / name)
+    out = tmp_path / "answers"
+    command = ["segment", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "the tree", "--also",
+               "two dogs", "--out", str(out)]  # fmt: skip
+    answers = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    asked = [(Path(row["photo"]).name, row["expression"]) for row in answers]
+    assert asked == [(p, e) for p in ("a.png", "b.png") for e in ("the tree", "two dogs")]
+    assert len({row["pictures"] for row in answers}) == 4
+    assert all((Path(row["pictures"]) / "overlay.jpg").is_file() for row in answers)
+    printed = CliRunner().invoke(app, command)
+    assert printed.exit_code == (0 if any(row["target"] for row in answers) else 1)
+    assert printed.stdout.count("p(no target)") == 4 and "b.png, 'two dogs'" in printed.stdout
+
+
 def test_models_are_listed_and_shown() -> None:
     listed = json.loads(CliRunner().invoke(app, ["models", "list", "--json"]).stdout)
     assert {row["name"] for row in listed} >= {"rela-mini", "rela-tiny", "rela-base"}

@@ -137,6 +137,14 @@ class SegmentationMetrics:
         """
         return self._result(self._all)
 
+    def sums(self) -> NDArray[np.float64]:
+        """(8,) what giou, ciou, n_acc and t_acc are ratios of: samples, IoU, intersection, union,
+        samples without a target and those recognised, with one and those kept."""
+        s = self._all
+        without = s.samples - s.targeted
+        return np.array([s.samples, s.iou, s.intersection, s.union, without, s.recognised,
+                         s.targeted, s.kept], np.float64)  # fmt: skip
+
     def by_group(self) -> dict[str, dict[str, float | None]]:
         """Give `result()` of each group, by name."""
         return {name: self._result(sums) for name, sums in sorted(self._groups.items())}

@@ -1,0 +1,61 @@
+"""``referent predict``: a network's answers to a data set, to be scored or looked into."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    model: Annotated[
+        str, typer.Argument(help="A model's name, a weights file, or an imported network's name.")
+    ],
+    data: Annotated[str, typer.Option(help="A folder in the gRefCOCO form: DIR or DIR:SPLIT.")],
+    out: Annotated[Path, typer.Option(help="The .jsonl to write; gone on with where it exists.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the network.")] = 1,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a folder with rows or photos of no use.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Write a line an expression: p(no target), mask at photo size and at 480 x 480, minimap.
+
+    `referent score` measures such files, of other people's models too. Ctrl-C leaves a file that
+    the same command goes on with.
+    """
+    from referent.evaluate import parse
+    from referent.networks import load_network
+    from referent.stopping import Stop
+    from referent.terminal import say
+    from training.errors import DatasetError, Interrupted
+    from training.measuring import suite
+    from training.measuring.predicting import predict as write
+
+    name, split = parse(data)
+    if not Path(name).is_dir():
+        raise DatasetError(f"{data}: predictions are of a folder in the gRefCOCO form")
+    pairs = suite.folder_pairs(Path(name), split, strict=strict)
+    for reason, count in pairs.left_out.items():
+        say(f"left out at reading: {count:,}  {reason}", err=True)
+    assert isinstance(pairs.photos, suite.FolderPhotos)
+    stop = Stop()
+    try:
+        count = write(
+            partial(load_network, model, device),
+            pairs.photos,
+            out,
+            workers=workers,
+            should_stop=stop.asked,
+        )
+    except Interrupted as stopped:
+        say(str(stopped), err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{count:,} expressions: {out}")
+
+
+predict.epilog = (  # type: ignore[attr-defined]
+    "Example: `referent predict rela-official-base --data grefcoco:val --out base.jsonl`"
+)
