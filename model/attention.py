@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model import packing
-from model.network.masked_decoder import Attention, MaskedDecoder
+from model.network.masked_decoder import Attention, MaskedDecoder, MaskedDecoderLayer
 from model.network.ria import MaskedRia, PaperRia
 from model.network.rla import RegionLanguageLayer
 from model.packing import Records
@@ -86,8 +86,9 @@ def last_finest(decoder: MaskedDecoder) -> Attention:
     """The cross-attention of the last layer that looks at the decoder's finest level."""
     finest = decoder.level_count - 1
     last = max(k for k in range(len(decoder.layers)) if k % decoder.level_count == finest)
-    found: Attention = decoder.layers[last].cross.attention
-    return found
+    layer = decoder.layers[last]
+    assert isinstance(layer, MaskedDecoderLayer)
+    return layer.cross.attention
 
 
 @contextmanager

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -146,8 +145,8 @@ class Referent:
     @overload
     def ask(self, expressions: str) -> Answer: ...
     @overload
-    def ask(self, expressions: Sequence[str]) -> list[Answer]: ...
-    def ask(self, expressions: str | Sequence[str]) -> Answer | list[Answer]:
+    def ask(self, expressions: list[str] | tuple[str, ...]) -> list[Answer]: ...
+    def ask(self, expressions: str | list[str] | tuple[str, ...]) -> Answer | list[Answer]:
         """Ask one expression, or several, of the photo.
 
         Raises:

@@ -115,7 +115,7 @@ def calibrate_model(
     path = path_beside(weights_of(model))  # a random network has none: say so before the work
     predictor = load_predictor(model, device=device)
     if name == PHOTOS:
-        album = read_photos(predictor, pack)
+        album = read_photos(pack, predictor.config.mask_side)
         return suite.calibrate_photos(predictor, album, precision=precision), path
     if name != "synthetic":
         folder = Path(name)

@@ -122,7 +122,7 @@ def run(
     from training.measuring import suite, testsets
 
     if name == PHOTOS:
-        return suite.evaluate_photos(predictor, read_photos(predictor, pack))
+        return suite.evaluate_photos(predictor, read_photos(pack, predictor.config.mask_side))
 
     if name == "synthetic":
         sizes = testsets.QUICK if quick else testsets.FULL
@@ -154,7 +154,7 @@ def parse(data: str) -> tuple[str, str]:
     return name, split
 
 
-def read_photos(predictor: Predictor, pack: Path | None) -> Album:
+def read_photos(pack: Path | None, mask_side: int) -> Album:
     """A pack of photographs, told at the size of a model's masks.
 
     Raises:
@@ -164,4 +164,4 @@ def read_photos(predictor: Predictor, pack: Path | None) -> Album:
     from training.photos.pack import read_pack
     from training.photos.scenes import read_album
 
-    return read_album(read_pack(pack_folder(pack)), CACHE / "scenes", predictor.config.mask_side)
+    return read_album(read_pack(pack_folder(pack)), CACHE / "scenes", mask_side)

@@ -144,17 +144,15 @@ def validation_on(
         DatasetError: there are no such data.
     """
     from model.build import load_predictor
-    from referent.evaluate import PHOTOS, parse
+    from referent.evaluate import PHOTOS, parse, read_photos
     from training.learning.validation import Validation
     from training.measuring import photo_sets, suite, testsets
-    from training.photos.data import CACHE, pack_folder
-    from training.photos.scenes import read_album
 
     name, split = parse(named)
     if name == "synthetic":
         pairs = testsets.pairs(split or "val", testsets.QUICK)
     elif name == PHOTOS:
-        pairs = photo_sets.pairs(read_album(pack_folder(pack), CACHE / "scenes", mask_side))
+        pairs = photo_sets.pairs(read_photos(pack, mask_side))
     else:
         pairs = suite.folder_pairs(Path(name), split, strict=strict)
 

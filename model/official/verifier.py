@@ -162,7 +162,8 @@ class OfficialVerifier:
         x = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None]
         half = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            return self.network(x, words.features, words.mask)  # type: ignore[no-any-return]
+            output: OfficialOutput = self.network(x, words.features, words.mask)
+        return output
 
     def unread(self, expression: str) -> Unread:
         """What of an expression does not count, see `WordPieces.unread`."""

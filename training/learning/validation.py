@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from model import checkpoint
 from model.network.rela import RelaNetwork
@@ -46,7 +47,7 @@ class Validation:
         if (self.folder / CURVE).exists():
             self._write(kept)
 
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[dict[str, Any]]:
         """The curve so far."""
         try:
             lines = (self.folder / CURVE).read_text(encoding="utf-8").splitlines()
@@ -72,7 +73,7 @@ class Validation:
         for old in sorted((self.folder / LAST).glob(f"{name}-*.safetensors"))[: -self.keep]:
             old.unlink()
 
-    def _write(self, rows: list[dict[str, float]]) -> None:
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         partial = self.folder / ".val.partial"
         partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         partial.replace(self.folder / CURVE)

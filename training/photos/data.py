@@ -96,8 +96,8 @@ def open_photos(
         album = read_album(read_pack(folder), cache / "scenes", side)
         parts[folder.parent.name] = album, opened(album.told)
     if drawn:
-        shards = default_folder("train", size, seed=1)
-        render(shards, "train", drawn, size, seed=1, workers=1)
+        shards = default_folder("train", size, first=1)
+        render(shards, "train", drawn, size, first=1, workers=1)
         rendered = open_shards(shards, drawn)
         album = drawings.draw_album(rendered, side)
         parts[f"{drawings.FOLDER}-{drawn}"] = album, lambda at: rendered.photo(at)[0]
