@@ -68,9 +68,13 @@ def gone_on(legs: list[Leg], recipe: Recipe, step: int, run: str, *, new_leg: bo
             of a network that these weights don't fit (only the input size may change).
     """
     wanted = Leg(step, content_of(recipe))
-    if not legs or wanted.digest == legs[-1].digest:
-        return legs or [wanted]
-    changes = changed(legs[-1].recipe, wanted.recipe)
+    if not legs:
+        return [wanted]
+    # What recipes could not say yet when the run began is as it was: the default.
+    defaults = content_of(Recipe(model=recipe.config))
+    changes = changed(_filled(legs[-1].recipe, defaults), wanted.recipe)
+    if not changes:
+        return legs
     if new_leg and any(c.startswith("model.") and not c.startswith(SIZE) for c in changes):
         raise RecipeChanged(
             f"{run} cannot be resumed as another network ({'; '.join(changes)}): name another "
@@ -83,6 +87,16 @@ def gone_on(legs: list[Leg], recipe: Recipe, step: int, run: str, *, new_leg: bo
             "--out, or ask for a further leg with --new-leg"
         )
     return [*(leg for leg in legs if leg.after < step), wanted]
+
+
+def _filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Values, and the defaults of those that are not there."""
+    return {
+        name: _filled(values[name], default)
+        if isinstance(default, dict) and isinstance(values.get(name), dict)
+        else values.get(name, default)
+        for name, default in {**values, **defaults}.items()
+    }
 
 
 def changed(before: Any, now: Any, name: str = "") -> list[str]:
