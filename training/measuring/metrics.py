@@ -6,7 +6,8 @@ Two rules, which differ in corners:
   no-target when its mask has no pixel. Pr@X counts IoU higher than X.
 - ``reference`` (the authors' evaluator): the flag alone decides. A targeted sample that was
   flagged no-target has I = 0 while its predicted pixels still count in U; Pr@X counts IoU of at
-  least X; T-acc needs no-target samples in the set as much as N-acc does.
+  least X; T-acc needs no-target samples in the set as much as N-acc does. Their evaluator counts at
+  480 x 480: see `scoring`, whose protocol `gres480` is theirs.
 
 Fractions throughout. What is undefined, such as N-acc of a set without no-target samples, is None.
 """
