@@ -205,16 +205,15 @@ def _pack(folder: Path, archive: Path) -> None:
     """Make the zip of a folder, whole or not at all, and let the folder go."""
     import zipfile
 
+    from model.replacing import replacing
     from search_api.show.archive import members
     from search_api.show.manifest import writing
 
-    part = archive.with_name(f".{archive.name}.part")
-    try:
-        with writing(archive), zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as made:
-            for name, file in members(folder):
-                made.write(file, name)
-            made.close()
-            part.replace(archive)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        writing(archive),
+        replacing(archive) as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as made,
+    ):
+        for name, file in members(folder):
+            made.write(file, name)
     shutil.rmtree(folder, ignore_errors=True)

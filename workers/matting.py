@@ -10,6 +10,7 @@ from typing import Any
 from indexer.errors import JobParametersInvalid
 from indexer.features.store import FeatureStore
 from indexer.jobs.failures import failures_of, note_failure
+from model.replacing import clear_parts
 from search_api.search import pipeline, runs
 from search_api.search.engine import Engine
 from search_api.search.query import Query
@@ -46,6 +47,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
     run = runs.load(turn.catalog, run_id)
     items = matte.plan(engine, run, options, _chosen(parameters))
     # With --overwrite only what this job itself wrote before a break need not be written again.
+    clear_parts(folder)
     before = manifest.read_entries(folder, journal_only=options.overwrite)
     # What failed in an earlier turn of this job is not tried again in each of the next ones.
     told = {one.photo_id for one in failures_of(turn.catalog, turn.job.id, limit=1_000_000)}

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from indexer.errors import NoSpaceLeft
 from indexer.folders.own_output import make_room
+from model.replacing import replacing
 from search_api.errors import SearchError
 from search_api.search.runs import Run
 
@@ -92,12 +93,8 @@ def write_manifest(
         "items": [asdict(entry) for entry in entries],
     }
     with writing(folder / MANIFEST, folder) as path:
-        part = path.with_name(path.name + ".part")
-        try:
+        with replacing(path) as part:
             part.write_text(json.dumps(content, indent=1, ensure_ascii=True), "utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
         (folder / JOURNAL).unlink(missing_ok=True)
     return path
 

@@ -188,7 +188,9 @@ def test_tiers_are_committed_together_or_not_at_all(catalog: Catalog, store: Fea
     assert len(files(store)) == count(catalog, "live") == 2
 
 
-@pytest.mark.parametrize("where", ["write_segment", "sync_folder"])
+@pytest.mark.parametrize(
+    "where", ["indexer.features.store.write_segment", "model.replacing.sync_folder"]
+)
 def test_full_disk_leaves_no_file_and_says_what_to_do(
     catalog: Catalog, store: FeatureStore, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -197,7 +199,7 @@ def test_full_disk_leaves_no_file_and_says_what_to_do(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"indexer.features.store.{where}", full)
+    monkeypatch.setattr(where, full)
     with pytest.raises(NoSpaceLeft, match="free some"):
         store.commit([part(2)], new_owner())
     assert len(files(store)) == 1
