@@ -8,7 +8,7 @@ from indexer.folders.own_folders import made_folder
 from indexer.folders.own_output import make_room
 from search_api.search.engine import Engine
 from search_api.show.exports import FORMS, write_export
-from workers.work import Outcome, Turn
+from workers.turn import Outcome, Turn
 
 NAMES = {"coco": "coco.json", "csv": "hits.csv", "sheet": "sheet.jpg", "grefcoco": "grefcoco"}
 

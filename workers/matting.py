@@ -18,7 +18,7 @@ from search_api.show import manifest, matte
 from search_api.show.archive import folder_of_job
 from search_api.show.chosen import Chosen
 from workers.logging import logger
-from workers.work import MORE, WAIT, Outcome, Turn
+from workers.turn import MORE, WAIT, Outcome, Turn
 
 log = logger(__name__)
 
