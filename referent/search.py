@@ -125,11 +125,11 @@ def search(
         wanted = [*done.matched[: top or None], *done.rejected]
         watch = Stopwatch()
         with watch.stage("render"):
-            fingerprints = _fingerprints(engine, done)
+            fingerprints = done.run.fingerprints
             shown = show(
                 engine, wanted, fingerprints, max_side_px=None, masks=not paths or out is not None
             )
-        timings = {**done.timings, "render": watch.as_json()["render"]}
+        timings = {**done.run.timings, "render": watch.as_json()["render"]}
         by_photo = {decision.photo_id: decision for decision in wanted}
         failed = 0
         pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
@@ -143,7 +143,7 @@ def search(
         else:
             _print_table(query, done, shown)
         if paths:
-            said = [note.text for note in done.notes]
+            said = [note.text for note in done.run.notes]
             for line in said if done.matched else (done.coverage.sentence(), *said):
                 typer.echo(line, err=True)
     finally:
@@ -231,12 +231,6 @@ def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
     raise AssertionError("a search ends with Done")
 
 
-def _fingerprints(engine: Engine, done: Done) -> dict[str, str]:
-    from search_api.search import runs
-
-    return runs.load(engine.catalog, done.run_id).fingerprints
-
-
 def _write(
     engine: Engine,
     folder: Path,
@@ -285,11 +279,11 @@ def _as_json(
         "expression": query.expression,
         "mode": query.mode,
         "verifier": query.verifier,
-        "state": done.state,
+        "state": done.run.state,
         "coverage": done.coverage.as_json(),
         "sentence": done.coverage.sentence(),
         "timings_ms": timings,
-        "notes": [note.as_json() for note in done.notes],
+        "notes": [note.as_json() for note in done.run.notes],
         "hits": [out(hit) for hit, _ in pairs if hit.accepted],
         "rejected": [out(hit) for hit, _ in pairs if not hit.accepted],
     }
@@ -324,7 +318,7 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     if more > 0:
         console.print(f"[dim]... and {more:,} more; --top 0 shows all[/]")
     judge = f"by {query.verifier}, " if query.verifier else ""
-    took = f"[dim]{judge}{done.timings['total']:,.0f} ms[/]"
+    took = f"[dim]{judge}{done.run.timings['total']:,.0f} ms[/]"
     console.print(f"{escape(done.coverage.sentence())} {took}")
-    for note in done.notes:
+    for note in done.run.notes:
         console.print(f"[yellow]{escape(printable(note.text))}[/]")

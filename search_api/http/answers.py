@@ -32,9 +32,9 @@ def answer(server: Server, request: SearchRequest) -> HitPage:
         stopping=server.stopping.is_set,
     )
     server.ended(query.mode, done)
-    if done.state == "stopped":
+    run = done.run
+    if run.state == "stopped":
         server.check_running()  # half an answer would pass for a whole one
-    run = runs.load(server.engine.catalog, done.run_id)
     watch = Stopwatch()
     with watch.stage("render"):
         hits = hits_out(server, run, done.matched[: request.size], 0)

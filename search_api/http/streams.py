@@ -15,7 +15,6 @@ from search_api.http.events import EventResponse, event
 from search_api.http.problems import documented_events, status_of, told_to_client
 from search_api.http.schemas import CoverageOut, HitOut, NoteOut, RunOut, SearchRequest
 from search_api.http.state import Server
-from search_api.search import runs
 from search_api.search.photos import by_id
 from search_api.search.pipeline import Done, Event, Found, Progress, Started, search
 from search_api.show.shown import ShownHit
@@ -117,11 +116,10 @@ def _block_of(server: Server, at: Started | Progress | Done) -> str:
         )
     if isinstance(at, Progress):
         return _block("progress", {"coverage": CoverageOut.of(at.coverage).model_dump()})
-    run = runs.load(server.engine.catalog, at.run_id)
     return _block(
         "done",
         {
-            "run": RunOut.of(run).model_dump(mode="json"),
+            "run": RunOut.of(at.run).model_dump(mode="json"),
             "order": [decision.photo_id for decision in at.matched],
             "rejected": len(at.rejected),
         },

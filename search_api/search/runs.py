@@ -136,8 +136,8 @@ def finish(
     matched: Sequence[Decision],
     rejected: Sequence[Decision],
     kept_matched: int,
-) -> None:
-    """Write how a run ended, and the final ranks.
+) -> Run:
+    """Write how a run ended, and the final ranks; the run as kept.
 
     Args:
         matched: every accepted decision, best first.
@@ -154,6 +154,8 @@ def finish(
         beside = {**row.timings[_BESIDE], "notes": [note.as_json() for note in notes]}
         row.state, row.coverage = state, coverage.as_json()
         row.timings = {**timings, _BESIDE: beside}
+        session.flush()
+        return _load(session, run_id)
 
 
 def _hold(session: Session, run_id: str) -> SearchRun:

@@ -71,7 +71,7 @@ def test_answer_says_what_was_covered_and_how_long_each_stage_took(library: Libr
         "matched": len(done.matched),
     }
     assert 0 < len(done.matched) < 24
-    assert {"text", "filter", "prefilter", "gather", "judge", "total"} <= done.timings.keys()
+    assert {"text", "filter", "prefilter", "gather", "judge", "total"} <= done.run.timings.keys()
 
 
 def test_hits_come_most_confident_first_and_ties_by_photo(library: Library) -> None:
@@ -348,9 +348,9 @@ def test_search_stops_at_its_time_limit_after_one_batch_and_says_so(
     monkeypatch.setattr(pipeline, "BATCH", 8)
     query = Query(expression=EXPRESSION, threshold=1.0)
     done = collect(library.engine, query, time_limit_s=0.0)
-    assert done.state == "stopped"
+    assert done.run.state == "stopped"
     assert done.coverage.verified == 8
-    assert [note.code for note in done.notes] == ["stopped"]
+    assert [note.code for note in done.run.notes] == ["stopped"]
     assert "photos that were looked at matches; 8 of 24" in done.coverage.sentence()
 
 
@@ -383,7 +383,7 @@ def test_answer_during_indexing_is_marked_partial(own_library: Library) -> None:
     done = ask(own_library)
     assert done.coverage.total == 6
     assert done.coverage.filtered == 5
-    assert [note.code for note in done.notes] == ["indexing"]
+    assert [note.code for note in done.run.notes] == ["indexing"]
 
 
 def test_photo_that_vanished_since_indexing_is_kept_and_marked(own_library: Library) -> None:
@@ -404,7 +404,7 @@ def test_damaged_faiss_file_is_rebuilt_from_the_store_and_said_so(own_library: L
     query = Query(expression=EXPRESSION, threshold=own_library.threshold())
     after = collect(fresh, query)
     fresh.close()
-    assert [note.code for note in after.notes] == ["prefilter-rebuilt"]
+    assert [note.code for note in after.run.notes] == ["prefilter-rebuilt"]
     assert list(after.matched_pairs()) == list(before.matched_pairs())
 
 
@@ -528,21 +528,21 @@ def test_album_with_a_lost_feature_file_is_searched_without_it_and_healed_by_the
     library.index()  # another file of the tier, which stays
     query = Query(expression=EXPRESSION, mode="exhaustive", threshold=library.threshold())
     whole = collect(library.engine, query)
-    assert (whole.coverage.verified, whole.notes) == (8, ())
+    assert (whole.coverage.verified, whole.run.notes) == (8, ())
     kept = {file: file.read_bytes() for file in lost.rglob("*.seg") if file not in before}
     assert kept
     lose(library, tier)
     for file, data in kept.items():
         file.write_bytes(data)
     done = collect(library.engine, query)
-    assert (done.state, done.coverage.total, done.coverage.verified) == ("done", 8, verified)
-    assert [note.code for note in done.notes] == ["prefilter-rebuilt", "damaged-features"]
-    assert "6 photos" in done.notes[1].text
+    assert (done.run.state, done.coverage.total, done.coverage.verified) == ("done", 8, verified)
+    assert [note.code for note in done.run.notes] == ["prefilter-rebuilt", "damaged-features"]
+    assert "6 photos" in done.run.notes[1].text
     photo = int(library.engine.views("small")[0].snapshot.photo_ids[-1])
     assert len(similar(library.engine, photo_id=photo, size=7)) == (1 if tier == "vectors" else 7)
     library.index()
     again = collect(library.engine, query)
-    assert (again.coverage, again.notes) == (whole.coverage, ())
+    assert (again.coverage, again.run.notes) == (whole.coverage, ())
     assert again.matched_pairs() == whole.matched_pairs()
 
 
