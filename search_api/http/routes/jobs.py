@@ -16,6 +16,7 @@ from indexer.errors import UnknownJob
 from indexer.jobs import jobs
 from indexer.jobs.failures import failures_of
 from indexer.jobs.jobs import JobView
+from search_api.http.cursors import MAX_POSITION, make_cursor, read_cursor
 from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.events import EventResponse, event
 from search_api.http.hiding import PathHider
@@ -24,7 +25,6 @@ from search_api.http.problems import documented, documented_events
 from search_api.http.schemas import AlbumName, Cursor, PageSize
 from search_api.http.state import Server
 from search_api.search.albums import album_id_of
-from search_api.search.cursors import MAX_POSITION, make_cursor, read_cursor
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[int, Path(ge=1, le=2**53)]

@@ -82,7 +82,7 @@ def test_fast_mode_verifies_no_more_than_the_candidates(library: Library) -> Non
 
 def test_run_keeps_the_masks_and_names_the_verifier(library: Library) -> None:
     done = ask(library, mode="exhaustive")
-    run, page = runs.page(library.engine.catalog, done.run_id, cursor=None, size=50)
+    run, page = runs.page(library.engine.catalog, done.run_id, size=50)
     own = library.engine.verifiers.named(NAME)
     assert run.verifier == NAME
     assert run.fingerprints["verifier"] == own.fingerprint
