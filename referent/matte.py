@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +56,7 @@ def matte(
     from indexer.jobs.failures import failures_of
     from indexer.settings import Settings
     from model.matting.cutout import BLUR
+    from referent.progress import ProgressLine
     from referent.search import _query
     from search_api.show.matte import Options
     from workers.inprocess import run_job
@@ -96,14 +96,9 @@ def matte(
                 "out": str(folder),
             },
         )
-        stopped = False
-        try:
-            job = run_job(settings, catalog, job.id, on_progress=_bar(quiet=as_json))
-        except KeyboardInterrupt:
-            stopped = True
+        with ProgressLine(expression, quiet=as_json) as line:
+            job = run_job(settings, catalog, job.id, on_progress=line.job)
         failures = failures_of(catalog, job.id, limit=10_000)
-    if stopped:
-        raise KeyboardInterrupt
     _check(job)
     result = dict(job.result or {})
     if zipped and result["matched"]:
@@ -130,23 +125,6 @@ matte.epilog = (  # type: ignore[attr-defined]
     'Example: `referent matte "kid in blue" --album holiday --out kid.zip`, '
     '`referent matte "the red car" --out cars --background white --crop`'
 )
-
-
-def _bar(*, quiet: bool) -> Any:
-    """Shows a job's progress on stderr where a person looks."""
-    from indexer.folders.printable import printable
-
-    shown = [""]
-
-    def tell(job: JobView) -> None:
-        line = f"{job.done + job.failed:,} of {job.total:,} photos" if job.total is not None else ""
-        line = line or job.message or "reading the index"
-        if not quiet and sys.stderr.isatty() and line != shown[0]:
-            sys.stderr.write("\r\x1b[K" + ("" if job.finished else printable(line)))
-            sys.stderr.flush()
-            shown[0] = line
-
-    return tell
 
 
 def _check(job: JobView) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -200,34 +199,18 @@ def _gps(text: str | None) -> dict[str, float] | None:
 
 
 def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
-    """Search to the end, with a progress bar on stderr where a person looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Search to the end, with a line of progress on stderr."""
+    from referent.progress import ProgressLine
     from search_api.search import pipeline
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=quiet or not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task("reading the index", total=None)
+    with ProgressLine("search", quiet=quiet) as line:
+        line.count("reading the index", 0, None)
         for event in pipeline.search(engine, query, streaming=False):
             if isinstance(event, pipeline.Done):
                 return event
-            coverage = event.coverage if not isinstance(event, pipeline.Found) else None
-            if coverage is not None:
-                bar.update(
-                    task,
-                    total=coverage.prefiltered,
-                    completed=coverage.verified,
-                    description=f"verified {coverage.verified:,} of {coverage.prefiltered:,}, "
-                    f"{coverage.matched:,} match",
-                )
+            if isinstance(event, pipeline.Progress):
+                at = event.coverage
+                line.count("verifying", at.verified, at.prefiltered, f"{at.matched:,} match")
     raise AssertionError("a search ends with Done")
 
 

@@ -17,6 +17,16 @@ def say(line: str, *, err: bool = False) -> None:
     typer.echo(printable(line), err=err)
 
 
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def write_paths(files: Iterable[Path], *, end: bytes) -> None:
     """Write paths to stdout byte for byte, as other programs want them.
 
