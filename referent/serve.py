@@ -128,7 +128,7 @@ class _Jobs:
         if self._settings.runner == "celery":
             server.metrics.library.queue_lengths = partial(queue_lengths, self._settings)
         register(server.metrics.registry)
-        models = Models(self._settings.device, load=server.engine.models.named)
+        models = Models(self._settings.device, engine=server.engine)
         self._runner = make_runner(self._settings, server.engine.catalog, models)
         self._runner.start()
         try:

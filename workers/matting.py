@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import JobParametersInvalid
-from indexer.features.store import FeatureStore
 from indexer.jobs.failures import failures_of, note_failure
 from model.replacing import clear_parts
 from search_api.search import pipeline, runs
@@ -39,8 +38,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
     options.look()  # a background that cannot be used ends the job before its work
     if turn.job.expression and not options.overwrite:
         matte.refuse_other_expression(folder, turn.job.expression)
-    store = FeatureStore.open(turn.settings, turn.catalog)
-    engine = Engine(turn.settings, turn.catalog, store, turn.models.get(turn.settings.model))
+    engine = turn.models.engine(turn.settings, turn.catalog)
     run_id = _run_of(turn, engine, folder)
     if run_id is None:
         return _ended_early(turn)
