@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,9 +104,6 @@ def matte(
         _pack(folder, out)
     elif zipped:
         shutil.rmtree(folder, ignore_errors=True)
-    elif not result["matched"]:
-        with suppress(OSError):  # made by this run unless something is in it
-            folder.rmdir()
     result |= {"out": str(out)}
     if as_json:
         listed = [{"photo": one.photo_id, "path": one.path, "reason": one.reason}
