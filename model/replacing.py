@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_SUFFIX = ".referent-part"
+_SUFFIX = ".referent.part"
 
 
 @contextmanager

@@ -290,12 +290,11 @@ def test_compaction_keeps_features_and_old_files_until_no_reader_is_left(
     with_photos(catalog, *range(9))
     for start in (0, 3, 6):
         store.commit([part(start, start + 1, start + 2)], new_owner())
-    reader = store.lock_reader()
-    report = maintenance.compact(catalog, store)
-    assert (report.merged, report.made, report.rows) == (3, 1, 9)
-    assert maintenance.collect(catalog, store).kept_for_readers == 3
-    assert len(files(store)) == 4
-    reader.release()
+    with store.lock_reader():
+        report = maintenance.compact(catalog, store)
+        assert (report.merged, report.made, report.rows) == (3, 1, 9)
+        assert maintenance.collect(catalog, store).kept_for_readers == 3
+        assert len(files(store)) == 4
     maintenance.collect(catalog, store)
     assert len(files(store)) == 1
     numbers = range(8, -1, -1)
