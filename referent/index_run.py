@@ -31,7 +31,7 @@ from model.predictor import Predictor
 from referent import index_output
 from referent.progress import ProgressLine
 from referent.stopping import Stop
-from referent.terminal import say
+from referent.terminal import of_another_model, say
 
 
 @dataclass
@@ -110,6 +110,8 @@ class Run:
             )
         if only is None or report.encoded or _changes(report):
             self._say(index_output.summary(report))
+            if self.model is None:
+                self._say(of_another_model(album, report.model, self.settings.model))
         return report
 
     def watch(self, albums: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import typer
 def segment(
     photo: Annotated[Path, typer.Argument(help="A photo in any format that Pillow or HEIF reads.")],
     expression: Annotated[str, typer.Argument(help="What to look for.")],
-    model: Annotated[str, typer.Option(help="A named model or a weights file.")] = "rela-mini",
+    model: Annotated[str, typer.Option(help="A named model or a weights file.")] = "rela-photo",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pictures; default: PHOTO's name here.")
     ] = None,

@@ -42,3 +42,13 @@ def write_paths(files: Iterable[Path], *, end: bytes) -> None:
             out.write(os.fsencode(file) + end)
     if out is not None:
         out.flush()
+
+
+def of_another_model(album: str, model: str, default: str) -> list[str]:
+    """The line for an album that goes on with a model that is not the default any more."""
+    if default in (model, "") or default.endswith(".safetensors"):  # a file has a name inside
+        return []
+    return [
+        f"  searched with {model}; new albums get {default}. To change: referent reindex "
+        f"--album '{album}' --model {default}"
+    ]

@@ -23,6 +23,9 @@ POSTGRES = os.environ.get(
 )
 REDIS = ("127.0.0.1", 6379)
 REPOSITORY = Path(__file__).parents[1]
+# Photos of most tests are drawn, and the model for drawings is small.
+DRAWN_MODEL = "rela-mini"
+os.environ.setdefault("REFERENT_MODEL", DRAWN_MODEL)
 # The program that each marker of a proxy needs.
 PROXIES = {"nginx": "nginx", "caddy": "caddy", "haproxy": "haproxy", "apache": "apache2"}
 
@@ -101,6 +104,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         if not name.startswith("REFERENT_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("REFERENT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("REFERENT_MODEL", DRAWN_MODEL)
     return Settings()
 
 
