@@ -85,8 +85,8 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 def stages_of(runs: Sequence[Done]) -> dict[str, dict[str, float]]:
     """Percentiles of each stage."""
-    names = {name: None for done in runs for name in done.timings}
-    return {name: percentiles([done.timings.get(name, 0.0) for done in runs]) for name in names}
+    names = {name: None for done in runs for name in done.run.timings}
+    return {name: percentiles([done.run.timings.get(name, 0.0) for done in runs]) for name in names}
 
 
 def k_for_recall(engine: Engine, expressions: Sequence[str]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def one_size(
         "photos": count,
         "verified": fast[-1].coverage.verified,
         "cold_ms": round(cold_ms, 1),
-        "cold_stages": cold.timings,
+        "cold_stages": cold.run.timings,
         "fast": stages_of(fast),
         "fast_with_masks": percentiles(shown_ms),
         "fast_at_k": at_k,
@@ -159,7 +159,7 @@ def fast_searches(
         done = collect(engine, query)
         rendering = time.perf_counter()
         show(engine, done.matched[:SHOWN], fingerprint)
-        done.timings["render"] = (time.perf_counter() - rendering) * 1000
+        done.run.timings["render"] = (time.perf_counter() - rendering) * 1000
         shown_ms.append((time.perf_counter() - begun) * 1000)
         fast.append(done)
     return fast, shown_ms

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         description="Broker of the Celery workers; unused while jobs run in-process.",
     )
     model: str = Field(
-        default="rela-mini", description="The model that indexes and searches unless one is named."
+        default="rela-photo", description="The model that indexes and searches unless one is named."
     )
     device: str = Field(default="cpu", description="Where the network runs: cpu, cuda, cuda:1, ...")
     head_dtype: Literal["auto", "float32", "bfloat16"] = Field(

@@ -15,7 +15,7 @@ _EXCEPT = re.compile(
     r"(?:except for|except|apart from|other than|excluding|besides)) (?P<out>.+?)[.!?]*$"
 )
 _LACKING = re.compile(
-    rf"^{_ASKING}(?P<whole>.+?) (?P<how>without|with no|not wearing|not carrying|not in|"
+    rf"^{_ASKING}(?P<whole>.+?) (?P<how>without|with no|not (?:wearing|carrying|in|on|at|to)|"
     r"(?:that|who) (?:is|are) not) (?P<what>.+?)[.!?]*$"
 )
 _SAID = {"without": "with", "with no": "with a"}  # others lose their "not"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import re
 import zipfile
@@ -29,6 +28,7 @@ from model.errors import WeightsError
 from model.official.build import FORMAT, empty_network
 from model.official.config import OFFICIAL, OfficialConfig, official_config
 from model.official.keys import LANG_WEIGHT, Renamed, lang_weight_as_loaded, rename_all
+from model.replacing import replacing
 
 MAX_BYTES = 16 << 30
 """What an archive may unpack to: four times a base network with its optimizer."""
@@ -267,14 +267,11 @@ def _write(
     weights: Path, card: Path, tensors: dict[str, Tensor], header: dict[str, str], text: str
 ) -> None:
     """Write both files under temporary names, then rename; a failure leaves nothing behind."""
-    partial_card = card.with_name(f".{card.name}.{os.getpid()}.partial")
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
-        partial_card.write_text(text, encoding="utf-8")
         plain = {name: value.float().contiguous() for name, value in tensors.items()}
-        weights_file.write(weights, plain, header)
-        partial_card.replace(card)
+        with replacing(card) as part_card:
+            part_card.write_text(text, encoding="utf-8")
+            weights_file.write(weights, plain, header)
     except OSError as error:
         raise WeightsError(f"{weights} cannot be written ({error})") from error
-    finally:
-        partial_card.unlink(missing_ok=True)

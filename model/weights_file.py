@@ -13,6 +13,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from model.replacing import replacing
+
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Write a safetensors file, whole or not at all; equal content makes equal bytes.
@@ -23,18 +25,13 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) 
         OSError: it cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.touch()
-        mode = partial.stat().st_mode & 0o777
-        save_file(dict(tensors), partial, metadata=dict(header))
-        partial.chmod(mode)
-        with partial.open("rb+") as file:
+    with replacing(path, durable=True) as part:
+        part.touch()
+        mode = part.stat().st_mode & 0o777
+        save_file(dict(tensors), part, metadata=dict(header))
+        part.chmod(mode)
+        with part.open("rb+") as file:
             _order_header(file.fileno())
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _order_header(descriptor: int) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from referent.terminal import say
+from referent.terminal import of_another_model, say
 
 
 def albums(
@@ -59,6 +59,7 @@ def albums(
     Changes of folders and globs take effect with the next `referent index`.
     """
     from indexer.db.catalog import Catalog
+    from indexer.features.versions import all_serving
     from indexer.folders import own_folders
     from indexer.folders.albums import (
         change_album,
@@ -117,6 +118,7 @@ def albums(
                 )
         with catalog.reading() as session:
             summaries = list_albums(session, name)
+            serving = all_serving(session)
     if as_json:
         typer.echo(json.dumps([asdict(summary) for summary in summaries], indent=2))
         return
@@ -126,6 +128,9 @@ def albums(
     for summary in summaries:
         for line in _described(summary):
             say(line)
+        if version := serving.get(summary.id):
+            for line in of_another_model(summary.name, version.model, settings.model):
+                say(line)
 
 
 albums.epilog = (  # type: ignore[attr-defined]

@@ -126,7 +126,7 @@ class _Shown:
     """Progress of rows and bytes, on one line."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
-        from referent.index_output import ProgressLine
+        from referent.progress import ProgressLine
 
         self._line = ProgressLine(name, quiet=quiet)
 

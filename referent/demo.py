@@ -1,4 +1,4 @@
-"""``referent demo``: the main job from nothing, on a synthetic album, with pictures to look at."""
+"""``referent demo``: the main job from nothing, on real photographs, with pictures to look at."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from PIL import Image
 SHEET_NAME = "contact-sheet.jpg"
 SHEET_BACKGROUND = (22, 24, 29)
 
-# One target, several, an exclusion, and a thing that no photo shows.
+PHOTOS = Path(__file__).parent / "photos"
+
+# A kind, a place, an exclusion, and a thing that no photo shows.
 SEARCHES = (
-    ("one", "the person on the far left"),
-    ("several", "three people"),
-    ("exclusion", "everyone except the girl"),
-    ("absent", "a giraffe next to a helicopter"),
+    ("kind", "bicycle"),
+    ("place", "the person on the left"),
+    ("exclusion", "all people except the one on the left"),
+    ("absent", "a zebra"),
 )
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(help="Folder for the album, the library and the pictures.")
-    ] = Path("demo"),
-    photos: Annotated[int, typer.Option(help="Photos in the album.")] = 150,
+    out: Annotated[Path, typer.Option(help="Folder for the library and the pictures.")] = Path(
+        "demo"
+    ),
+    photos: Annotated[
+        Path, typer.Option(help="Photos to index instead of those that come along.")
+    ] = PHOTOS,
 ) -> None:
-    """Draw an album, index it, search it four times and show the answers as pictures."""
-    album, library = out / "album", out / "library"
+    """Index an album of real photos, search it four times and show the answers as pictures."""
+    library = out / "library"
     environment = {**os.environ, "REFERENT_HOME": str(library.resolve())}
 
     def referent(*words: str, allowed: tuple[int, ...] = (0,)) -> int:
@@ -43,8 +47,7 @@ def demo(
             raise typer.Exit(status or 2)
         return status
 
-    referent("synth", "--photos", str(photos), "--seed", "1", "--out", str(album))
-    referent("index", str(album), "--album", "demo")
+    referent("index", str(photos), "--album", "demo")
     sheets = []  # the absent thing has one too: it says how many photos were verified
     for name, expression in SEARCHES:
         folder = out / "answers" / name
@@ -73,4 +76,4 @@ def stack(pictures: Sequence[Path]) -> Image.Image:
     return whole
 
 
-demo.epilog = "Example: `referent demo --out demo`"  # type: ignore[attr-defined]
+demo.epilog = "Examples: `referent demo`, `referent demo --photos ~/Photos --out answers`"  # type: ignore[attr-defined]

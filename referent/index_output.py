@@ -2,88 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator
-from typing import Any, Self
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
+from typing import Any
 
 from indexer.encoding.ingest import IndexReport, Progress
 from indexer.features.stats import Stats
 from indexer.features.verify import Verified
 from indexer.folders.offline import sentence
-from indexer.folders.printable import printable
-from referent.terminal import say
+from referent.progress import ProgressLine, speed_of
+from referent.terminal import duration
 
 FAILURES_SHOWN = 20
-# How often a line is written where stderr is no terminal.
-LINE_S = 5.0
 _PHASES = {"scan": "scanning", "encode": "encoding", "finish": "finishing"}
 
 
-class ProgressLine:
-    """A line on stderr that is kept up to date: what is done, how far it is, rate, time left."""
-
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        self.name = name
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            console=Console(stderr=True),
-            disable=quiet or not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._plain = not quiet and not sys.stderr.isatty()
-        self._task = self._bar.add_task(name, total=None, speed="")
-        self._told_at = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def show(self, at: Progress) -> None:
-        """Tell how far an index is."""
-        speed = f"{at.rate:.1f} photos/s" if at.rate else ""
-        if at.left_s is not None and at.rate:
-            speed += f", {duration(at.left_s)} left"
-        if at.failed:
-            speed += f", {at.failed:,} failed"
-        total = at.total if at.phase == "encode" else None
-        self.count(_PHASES[at.phase], at.done, total, speed)
-
-    def count(self, doing: str, done: int, total: int | None, more: str = "") -> None:
-        """Tell how many are done."""
-        self._bar.update(
-            self._task,
-            description=escape(printable(f"{self.name}: {doing}")),
-            completed=done,
-            total=total,
-            speed=more,
-        )
-        now = time.monotonic()
-        if self._plain and done and now - self._told_at >= LINE_S:
-            self._told_at = now
-            of = "" if total is None else f" of {total:,}"
-            say(f"{self.name}: {doing}, {done:,}{of}{', ' * bool(more)}{more}", err=True)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: 42 s, 3 min 5 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def show(line: ProgressLine, at: Progress) -> None:
+    """Tell how far an index is."""
+    total = at.total if at.phase == "encode" else None
+    line.count(_PHASES[at.phase], at.done, total, speed_of(at.rate, at.left_s, at.failed))
 
 
 def summary(report: IndexReport) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from model.build import load_predictor
 from model.errors import UnknownModel, WeightsError
 from model.predictor import Predictor
 from referent import index_output
-from referent.index_output import ProgressLine
+from referent.progress import ProgressLine
 from referent.stopping import Stop
-from referent.terminal import say
+from referent.terminal import of_another_model, say
 
 
 @dataclass
@@ -101,7 +102,7 @@ class Run:
                 album,
                 self.predictor(album_id),
                 catalog=self.catalog,
-                progress=line.show,
+                progress=partial(index_output.show, line),
                 should_stop=self.stop.asked,
                 confirm_deletions=self.confirm_deletions,
                 retry_failed=self.retry_failed,
@@ -109,6 +110,8 @@ class Run:
             )
         if only is None or report.encoded or _changes(report):
             self._say(index_output.summary(report))
+            if self.model is None:
+                self._say(of_another_model(album, report.model, self.settings.model))
         return report
 
     def watch(self, albums: Sequence[str]) -> None:
@@ -141,7 +144,7 @@ class Run:
                     name,
                     self.predictor(album_id),
                     catalog=self.catalog,
-                    progress=line.show,
+                    progress=partial(index_output.show, line),
                     should_stop=self.stop.asked,
                     scan=False,
                 ).encoded

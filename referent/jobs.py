@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from referent.terminal import say
+from referent.terminal import duration, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,13 +64,15 @@ def show(
     """One job, with the photos that it could not handle. Exit status 1 if it failed."""
     from indexer.jobs import jobs
     from indexer.jobs.failures import failures_of
+    from referent.progress import ProgressLine
 
     with _open() as catalog:
         job = jobs.get(catalog, job_id)
-        while watch and not job.finished:
-            say(line_of(job), err=True)
-            time.sleep(1)
-            job = jobs.get(catalog, job_id)
+        with ProgressLine(f"job {job_id}", quiet=as_json or not watch) as line:
+            while watch and not job.finished:
+                line.job(job)
+                time.sleep(1)
+                job = jobs.get(catalog, job_id)
         failed = failures_of(catalog, job_id, limit=failures) if failures else []
     if as_json:
         listed = [
@@ -147,16 +149,13 @@ def start(
             catalog, kind, album_id=album_id, parameters=parameters, width=settings.job_width
         )
         if wait:
+            from referent.progress import ProgressLine
             from workers.inprocess import run_job
             from workers.logging import configure_logging
 
             configure_logging(log_format="console", level="WARNING", file=settings.log_file)
-            job = run_job(
-                settings,
-                catalog,
-                job.id,
-                on_progress=lambda now: say(line_of(now), err=True),
-            )
+            with ProgressLine(f"job {job.id}", quiet=as_json) as line:
+                job = run_job(settings, catalog, job.id, on_progress=line.job)
     _answer(job, as_json)
     if job.state == "failed":
         raise typer.Exit(1)
@@ -220,16 +219,7 @@ def line_of(job: JobView) -> str:
     if job.rate:
         parts.append(f"{job.rate:.1f}/s")
     if job.seconds_left is not None:
-        parts.append(f"{_duration(job.seconds_left)} left")
+        parts.append(f"{duration(job.seconds_left)} left")
     if job.message:
         parts.append(f"({job.message})")
     return "  ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 5400:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

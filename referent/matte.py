@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +55,7 @@ def matte(
     from indexer.jobs.failures import failures_of
     from indexer.settings import Settings
     from model.matting.cutout import BLUR
+    from referent.progress import ProgressLine
     from referent.search import _query
     from search_api.show.matte import Options
     from workers.inprocess import run_job
@@ -96,23 +95,15 @@ def matte(
                 "out": str(folder),
             },
         )
-        stopped = False
-        try:
-            job = run_job(settings, catalog, job.id, on_progress=_bar(quiet=as_json))
-        except KeyboardInterrupt:
-            stopped = True
+        with ProgressLine(expression, quiet=as_json) as line:
+            job = run_job(settings, catalog, job.id, on_progress=line.job)
         failures = failures_of(catalog, job.id, limit=10_000)
-    if stopped:
-        raise KeyboardInterrupt
     _check(job)
     result = dict(job.result or {})
     if zipped and result["matched"]:
         _pack(folder, out)
     elif zipped:
         shutil.rmtree(folder, ignore_errors=True)
-    elif not result["matched"]:
-        with suppress(OSError):  # made by this run unless something is in it
-            folder.rmdir()
     result |= {"out": str(out)}
     if as_json:
         listed = [{"photo": one.photo_id, "path": one.path, "reason": one.reason}
@@ -130,23 +121,6 @@ matte.epilog = (  # type: ignore[attr-defined]
     'Example: `referent matte "kid in blue" --album holiday --out kid.zip`, '
     '`referent matte "the red car" --out cars --background white --crop`'
 )
-
-
-def _bar(*, quiet: bool) -> Any:
-    """Shows a job's progress on stderr where a person looks."""
-    from indexer.folders.printable import printable
-
-    shown = [""]
-
-    def tell(job: JobView) -> None:
-        line = f"{job.done + job.failed:,} of {job.total:,} photos" if job.total is not None else ""
-        line = line or job.message or "reading the index"
-        if not quiet and sys.stderr.isatty() and line != shown[0]:
-            sys.stderr.write("\r\x1b[K" + ("" if job.finished else printable(line)))
-            sys.stderr.flush()
-            shown[0] = line
-
-    return tell
 
 
 def _check(job: JobView) -> None:
@@ -205,16 +179,15 @@ def _pack(folder: Path, archive: Path) -> None:
     """Make the zip of a folder, whole or not at all, and let the folder go."""
     import zipfile
 
+    from model.replacing import replacing
     from search_api.show.archive import members
     from search_api.show.manifest import writing
 
-    part = archive.with_name(f".{archive.name}.part")
-    try:
-        with writing(archive), zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as made:
-            for name, file in members(folder):
-                made.write(file, name)
-            made.close()
-            part.replace(archive)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        writing(archive),
+        replacing(archive) as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as made,
+    ):
+        for name, file in members(folder):
+            made.write(file, name)
     shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,6 @@ from referent.terminal import say
 
 if TYPE_CHECKING:
     from indexer.db.catalog import Catalog
-    from indexer.jobs.jobs import JobView
 
 
 def reindex(
@@ -38,6 +37,7 @@ def reindex(
     from indexer.db.catalog import Catalog
     from indexer.jobs import jobs
     from indexer.settings import Settings
+    from referent.progress import ProgressLine
     from referent.stopping import Stop
     from workers.errors import ReindexRefused
     from workers.inprocess import run_job
@@ -72,14 +72,15 @@ def reindex(
                 parameters=parameters,
                 width=settings.job_width,
             )
-            done = run_job(
-                settings,
-                catalog,
-                job.id,
-                models,
-                should_stop=stop.asked,
-                on_progress=_tell,
-            )
+            with ProgressLine(name, quiet=as_json) as line:
+                done = run_job(
+                    settings,
+                    catalog,
+                    job.id,
+                    models,
+                    should_stop=stop.asked,
+                    on_progress=line.job,
+                )
             failed = failed or done.state != "done"
             results.append({"album": name, "job": done.id, "state": done.state})
             results[-1].update(done.result or {"message": done.message})
@@ -112,12 +113,6 @@ def _albums(catalog: Catalog, name: str) -> list[tuple[str, int]]:
         if name:
             return [(name, album_named(session, name).id)]
         return [(row.name, row.id) for row in session.scalars(select(Album).order_by(Album.id))]
-
-
-def _tell(job: JobView) -> None:
-    from referent.jobs import line_of
-
-    say(line_of(job), err=True)
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.options import takes
 from referent.terminal import say, write_paths
 
 if TYPE_CHECKING:
@@ -22,72 +23,78 @@ DEFAULT_TOP = 20
 SOME_FAILED = 3
 
 
-def search(
-    expression: Annotated[str, typer.Argument(help="What to look for, such as: kid in blue")],
-    album: Annotated[str | None, typer.Option(help="Look in this album only.")] = None,
+@dataclass(frozen=True)
+class Asked:
+    """What `referent search` may be told."""
+
+    expression: Annotated[str, typer.Argument(help="What to look for, such as: kid in blue")]
+    album: Annotated[str | None, typer.Option(help="Look in this album only.")] = None
     mode: Annotated[
         str,
         typer.Option(help="`fast` verifies the likeliest photos, `exhaustive` every one."),
-    ] = "fast",
+    ] = "fast"
     top: Annotated[
         int, typer.Option("--top", "-t", min=0, help="Show so many hits; 0 shows all.")
-    ] = DEFAULT_TOP,
+    ] = DEFAULT_TOP
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the files' paths, one a line.")
-    ] = False,
+    ] = False
     print0: Annotated[
         bool,
         typer.Option("--print0", "-0", help="Print only the paths, each ended by NUL (xargs -0)."),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False
     out: Annotated[
         Path | None, typer.Option(help="Write overlays, masks and a contact sheet here.")
-    ] = None,
+    ] = None
     rejected: Annotated[
         int,
         typer.Option(min=0, max=200, help="Also show so many of the nearest that did not match."),
-    ] = 0,
+    ] = 0
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Confidence that counts as a match; else the calibrated."),
-    ] = None,
+    ] = None
     candidates: Annotated[
         int, typer.Option(min=1, max=5000, help="How many photos the fast mode verifies.")
-    ] = 200,
+    ] = 200
     verifier: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
             help="Let a released network verify the candidates: rela-official-tiny or -base.",
         ),
-    ] = None,
+    ] = None
     seconds: Annotated[
         float | None,
         typer.Option(min=0.001, max=86_400, help="Stop after so long with what was verified."),
-    ] = None,
+    ] = None
     taken_from: Annotated[
         str | None, typer.Option(metavar="DATE", help="Taken at or after: 2024-05-01[T12:00].")
-    ] = None,
+    ] = None
     taken_before: Annotated[
         str | None, typer.Option(metavar="DATE", help="Taken before: 2024-06-01[T12:00].")
-    ] = None,
+    ] = None
     path: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Glob on the path: '2024/**', '*.heic'.")
-    ] = None,
-    camera: Annotated[str | None, typer.Option(help="Part of the camera's name.")] = None,
+    ] = None
+    camera: Annotated[str | None, typer.Option(help="Part of the camera's name.")] = None
     orientation: Annotated[
         str | None, typer.Option(help="`landscape`, `portrait` or `square`.")
-    ] = None,
+    ] = None
     gps: Annotated[
         str | None, typer.Option(metavar="W,S,E,N", help="Taken inside this box, in degrees.")
-    ] = None,
+    ] = None
     file_type: Annotated[
         list[str] | None, typer.Option("--type", help="File type: JPEG, HEIF, PNG, ...")
-    ] = None,
+    ] = None
     run: Annotated[
         str | None, typer.Option(metavar="ID", help="Among the matches of an earlier search.")
-    ] = None,
-) -> None:
+    ] = None
+
+
+@takes(Asked)
+def search(asked: Asked) -> None:
     """Find the photos that show what an expression refers to, and where in them it is.
 
     Leaves with status 0 when something matches, 1 when nothing does, 2 on an error and 3 when some
@@ -99,51 +106,55 @@ def search(
     from search_api.show.shown import show
 
     query = _query(
-        expression=expression,
-        album=album,
-        mode=mode,
-        candidates=candidates,
-        threshold=threshold,
-        rejected=rejected,
-        verifier=verifier,
-        seconds=seconds,
+        expression=asked.expression,
+        album=asked.album,
+        mode=asked.mode,
+        candidates=asked.candidates,
+        threshold=asked.threshold,
+        rejected=asked.rejected,
+        verifier=asked.verifier,
+        seconds=asked.seconds,
         filters={
-            "taken_from": taken_from,
-            "taken_before": taken_before,
-            "path": path,
-            "camera": camera,
-            "orientation": orientation,
-            "gps": _gps(gps),
-            "formats": file_type or [],
-            "run": run,
+            "taken_from": asked.taken_from,
+            "taken_before": asked.taken_before,
+            "path": asked.path,
+            "camera": asked.camera,
+            "orientation": asked.orientation,
+            "gps": _gps(asked.gps),
+            "formats": asked.file_type or [],
+            "run": asked.run,
         },
     )
-    paths = paths or print0
+    paths = asked.paths or asked.print0
     engine = Engine.open(Settings())
     try:
-        done = _run(engine, query, quiet=as_json or paths)
-        wanted = [*done.matched[: top or None], *done.rejected]
+        done = _run(engine, query, quiet=asked.as_json or paths)
+        wanted = [*done.matched[: asked.top or None], *done.rejected]
         watch = Stopwatch()
         with watch.stage("render"):
-            fingerprints = _fingerprints(engine, done)
+            fingerprints = done.run.fingerprints
             shown = show(
-                engine, wanted, fingerprints, max_side_px=None, masks=not paths or out is not None
+                engine,
+                wanted,
+                fingerprints,
+                max_side_px=None,
+                masks=not paths or asked.out is not None,
             )
-        timings = {**done.timings, "render": watch.as_json()["render"]}
+        timings = {**done.run.timings, "render": watch.as_json()["render"]}
         by_photo = {decision.photo_id: decision for decision in wanted}
         failed = 0
         pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
-        if out is not None:
-            failed = _write(engine, out, query, done, pairs, fingerprints)
-        if as_json:
+        if asked.out is not None:
+            failed = _write(engine, asked.out, query, done, pairs, fingerprints)
+        if asked.as_json:
             typer.echo(json.dumps(_as_json(query, done, pairs, timings), ensure_ascii=True))
         elif paths:
             files = [hit.photo.file for hit in shown if hit.accepted]
-            write_paths(files, end=b"\0" if print0 else b"\n")
+            write_paths(files, end=b"\0" if asked.print0 else b"\n")
         else:
             _print_table(query, done, shown)
         if paths:
-            said = [note.text for note in done.notes]
+            said = [note.text for note in done.run.notes]
             for line in said if done.matched else (done.coverage.sentence(), *said):
                 typer.echo(line, err=True)
     finally:
@@ -200,41 +211,19 @@ def _gps(text: str | None) -> dict[str, float] | None:
 
 
 def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
-    """Search to the end, with a progress bar on stderr where a person looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Search to the end, with a line of progress on stderr."""
+    from referent.progress import ProgressLine
     from search_api.search import pipeline
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=quiet or not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task("reading the index", total=None)
+    with ProgressLine("search", quiet=quiet) as line:
+        line.count("reading the index", 0, None)
         for event in pipeline.search(engine, query, streaming=False):
             if isinstance(event, pipeline.Done):
                 return event
-            coverage = event.coverage if not isinstance(event, pipeline.Found) else None
-            if coverage is not None:
-                bar.update(
-                    task,
-                    total=coverage.prefiltered,
-                    completed=coverage.verified,
-                    description=f"verified {coverage.verified:,} of {coverage.prefiltered:,}, "
-                    f"{coverage.matched:,} match",
-                )
+            if isinstance(event, pipeline.Progress):
+                at = event.coverage
+                line.count("verifying", at.verified, at.prefiltered, f"{at.matched:,} match")
     raise AssertionError("a search ends with Done")
-
-
-def _fingerprints(engine: Engine, done: Done) -> dict[str, str]:
-    from search_api.search import runs
-
-    return runs.load(engine.catalog, done.run_id).fingerprints
 
 
 def _write(
@@ -285,11 +274,11 @@ def _as_json(
         "expression": query.expression,
         "mode": query.mode,
         "verifier": query.verifier,
-        "state": done.state,
+        "state": done.run.state,
         "coverage": done.coverage.as_json(),
         "sentence": done.coverage.sentence(),
         "timings_ms": timings,
-        "notes": [note.as_json() for note in done.notes],
+        "notes": [note.as_json() for note in done.run.notes],
         "hits": [out(hit) for hit, _ in pairs if hit.accepted],
         "rejected": [out(hit) for hit, _ in pairs if not hit.accepted],
     }
@@ -324,7 +313,7 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     if more > 0:
         console.print(f"[dim]... and {more:,} more; --top 0 shows all[/]")
     judge = f"by {query.verifier}, " if query.verifier else ""
-    took = f"[dim]{judge}{done.timings['total']:,.0f} ms[/]"
+    took = f"[dim]{judge}{done.run.timings['total']:,.0f} ms[/]"
     console.print(f"{escape(done.coverage.sentence())} {took}")
-    for note in done.notes:
+    for note in done.run.notes:
         console.print(f"[yellow]{escape(printable(note.text))}[/]")

@@ -25,7 +25,7 @@ def segment(
     ] = None,
     model: Annotated[
         str, typer.Option(help="A model's name, a weights file, or an imported network's name.")
-    ] = "rela-mini",
+    ] = "rela-photo",
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the pictures; default: PHOTO's name here, or `segment`."),

@@ -121,15 +121,14 @@ class _Jobs:
         from starlette.concurrency import run_in_threadpool
 
         from workers.broker import queue_lengths
-        from workers.metrics import register_library
+        from workers.metrics import register
         from workers.models import Models
         from workers.runners import make_runner
 
-        queues = (
-            partial(queue_lengths, self._settings) if self._settings.runner == "celery" else None
-        )
-        register_library(server.engine.catalog, queues, registry=server.metrics.registry)
-        models = Models(self._settings.device, load=server.engine.models.named)
+        if self._settings.runner == "celery":
+            server.metrics.library.queue_lengths = partial(queue_lengths, self._settings)
+        register(server.metrics.registry)
+        models = Models(self._settings.device, engine=server.engine)
         self._runner = make_runner(self._settings, server.engine.catalog, models)
         self._runner.start()
         try:

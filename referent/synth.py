@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -32,23 +31,16 @@ def synth(
 
     The same options give the same bytes. Interrupting leaves whole photos only.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+    from referent.progress import ProgressLine
     from training.data.album import AlbumError, AlbumPlan, default_workers, write_album
 
     if workers < 0:
         raise AlbumError(f"workers {workers}: give 0 or more")
     plan = AlbumPlan(photos, seed, split, width, height, megapixels, quality)
     start = time.monotonic()
-    bar = Progress(
-        "drawing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
-    )  # fmt: skip
-    with bar:
-        row = bar.add_task("photos", total=photos)
+    with ProgressLine("synth", quiet=as_json) as line:
         for done in write_album(plan, out, workers or default_workers()):
-            bar.update(row, completed=done)
+            line.count("drawing", done, photos)
     seconds = round(time.monotonic() - start, 1)
     with (out / "grefs(unc).json").open(encoding="utf-8") as file:
         references = json.load(file)

@@ -17,6 +17,16 @@ def say(line: str, *, err: bool = False) -> None:
     typer.echo(printable(line), err=err)
 
 
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def write_paths(files: Iterable[Path], *, end: bytes) -> None:
     """Write paths to stdout byte for byte, as other programs want them.
 
@@ -32,3 +42,13 @@ def write_paths(files: Iterable[Path], *, end: bytes) -> None:
             out.write(os.fsencode(file) + end)
     if out is not None:
         out.flush()
+
+
+def of_another_model(album: str, model: str, default: str) -> list[str]:
+    """The line for an album that goes on with a model that is not the default any more."""
+    if default in (model, "") or default.endswith(".safetensors"):  # a file has a name inside
+        return []
+    return [
+        f"  searched with {model}; new albums get {default}. To change: referent reindex "
+        f"--album '{album}' --model {default}"
+    ]

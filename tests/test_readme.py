@@ -86,6 +86,7 @@ def test_readmes_first_commands_work(tmp_path: Path) -> None:
         "REFERENT_HOME": str(tmp_path / "library"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
+    del environment["REFERENT_MODEL"]  # what somebody gets who sets nothing
     run(f"referent synth --photos 6 --megapixels 0.2 --out {tmp_path / 'Photos'}", environment)
     index, search, serve = [line for line in lines(README) if line.startswith("referent ")]
     assert "6 photos" in run(index, environment).stdout

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from indexer.errors import JobParametersInvalid
-from indexer.features.store import FeatureStore
 from indexer.folders.own_folders import made_folder
 from indexer.folders.own_output import make_room
-from search_api.search.engine import Engine
 from search_api.show.exports import FORMS, write_export
-from workers.work import Outcome, Turn
+from workers.turn import Outcome, Turn
 
 NAMES = {"coco": "coco.json", "csv": "hits.csv", "sheet": "sheet.jpg", "grefcoco": "grefcoco"}
 
@@ -23,8 +21,7 @@ def export_run(turn: Turn) -> Outcome:
         raise JobParametersInvalid(
             f"an export job needs the parameters run and form ({', '.join(FORMS)})"
         )
-    store = FeatureStore.open(turn.settings, turn.catalog)
-    engine = Engine(turn.settings, turn.catalog, store, turn.models.get(turn.settings.model))
+    engine = turn.models.engine(turn.settings, turn.catalog)
     folder = made_folder(turn.catalog, turn.settings, "export", turn.job.id)
     make_room(turn.settings.exports_dir, folder / NAMES[form])
     told = write_export(engine, str(run_id), str(form), folder / NAMES[form])

@@ -23,7 +23,7 @@ from indexer.settings import MEBIBYTE
 from workers import metrics
 from workers.errors import ReindexRefused
 from workers.logging import logger
-from workers.work import MORE, WAIT, Outcome, Turn
+from workers.turn import MORE, WAIT, Outcome, Turn
 
 if TYPE_CHECKING:
     from model.predictor import Predictor

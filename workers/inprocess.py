@@ -147,6 +147,7 @@ def run_job(
     Returns:
         the job as it stands at the end; look at its state.
     """
+    own = models is None
     models = models or Models(settings.device)
     owner = new_owner()
     over = threading.Event()
@@ -175,6 +176,8 @@ def run_job(
     finally:
         over.set()
         watcher.join()
+        if own:
+            models.close()
     job = jobs.get(catalog, job_id)
     on_progress(job)
     return job

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from indexer.errors import JobParametersInvalid
-from workers.work import Outcome, Turn
+from workers.turn import Outcome, Turn
 
 JobFunction = Callable[[Turn], Outcome]
 

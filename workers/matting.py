@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from indexer.errors import JobParametersInvalid
-from indexer.features.store import FeatureStore
-from indexer.jobs.failures import failures_of, note_failure
+from indexer.jobs import slots
+from indexer.jobs.failures import note_failure
+from model.replacing import clear_parts
 from search_api.search import pipeline, runs
 from search_api.search.engine import Engine
 from search_api.search.query import Query
@@ -17,11 +17,9 @@ from search_api.show import manifest, matte
 from search_api.show.archive import folder_of_job
 from search_api.show.chosen import Chosen
 from workers.logging import logger
-from workers.work import MORE, WAIT, Outcome, Turn
+from workers.turn import MORE, WAIT, Outcome, Turn
 
 log = logger(__name__)
-
-STATE = ".run.json"
 
 
 def cut_out_matches(turn: Turn) -> Outcome:
@@ -38,26 +36,27 @@ def cut_out_matches(turn: Turn) -> Outcome:
     options.look()  # a background that cannot be used ends the job before its work
     if turn.job.expression and not options.overwrite:
         matte.refuse_other_expression(folder, turn.job.expression)
-    store = FeatureStore.open(turn.settings, turn.catalog)
-    engine = Engine(turn.settings, turn.catalog, store, turn.models.get(turn.settings.model))
-    run_id = _run_of(turn, engine, folder)
-    if run_id is None:
+    engine = turn.models.engine(turn.settings, turn.catalog)
+    so_far = _so_far(turn, engine, folder)
+    if so_far is None or so_far.run is None:
         return _ended_early(turn)
-    run = runs.load(turn.catalog, run_id)
+    run = runs.load(turn.catalog, so_far.run)
     items = matte.plan(engine, run, options, _chosen(parameters))
+    clear_parts(folder)
     # With --overwrite only what this job itself wrote before a break need not be written again.
-    before = manifest.read_entries(folder, journal_only=options.overwrite)
-    # What failed in an earlier turn of this job is not tried again in each of the next ones.
-    told = {one.photo_id for one in failures_of(turn.catalog, turn.job.id, limit=1_000_000)}
+    before = so_far.entries if options.overwrite else manifest.read_entries(folder)
     entries: list[manifest.Entry] = []
-    failed = 0
+    failed, tried = 0, False
     for item in items:
         entry = matte.finished(folder, item, before)
-        if entry is None and item.photo.id in told:
-            entry = before.get(str(item.file))
+        if entry is None:  # what failed in an earlier turn of this job is not tried in each again
+            own = so_far.entries.get(str(item.file))
+            entry = own if own is not None and own.status in ("failed", "skipped") else None
         if entry is None:
-            if turn.is_over():
+            # One in each turn, however long it took to come here.
+            if turn.should_stop() or (tried and turn.is_over()):
                 return _ended_early(turn)
+            tried = True
             entry = matte.cut_out(engine, run, item, options, folder, before)
             if entry.status != "done":
                 _note_failure(turn, entry)
@@ -66,7 +65,8 @@ def cut_out_matches(turn: Turn) -> Outcome:
         turn.report(done=len(entries) - failed, total=len(items), failed=failed)
     if items:
         manifest.write_manifest(folder, run, asdict(options), entries)
-    (folder / STATE).unlink(missing_ok=True)
+    else:
+        manifest.forget(folder)
     return Outcome("done", _result(run, folder, entries))
 
 
@@ -92,26 +92,30 @@ def _note_failure(turn: Turn, entry: manifest.Entry) -> None:
     )
 
 
-def _run_of(turn: Turn, engine: Engine, folder: Path) -> str | None:
+def _so_far(turn: Turn, engine: Engine, folder: Path) -> manifest.SoFar | None:
+    """What this job has done, its run at least; None when its search was told to stop."""
+    so_far, again = manifest.of_job(folder, turn.job.id), turn.job.phase == "retry"
+    if so_far.run is None or again:
+        run = so_far.run or _run_of(turn, engine)
+        if run is None:
+            return None
+        so_far = manifest.begin(folder, turn.job.id, run)
+    if again:
+        slots.enter_phase(turn.catalog, turn.place, "cut")
+    return so_far
+
+
+def _run_of(turn: Turn, engine: Engine) -> str | None:
     """The run to cut out; None when the search was told to stop."""
     parameters = turn.job.parameters
     if named := parameters.get("run"):
         return str(named)
     if "query" not in parameters:
         raise JobParametersInvalid("a matte job needs the parameter run or query")
-    state = folder / STATE
-    try:
-        kept = json.loads(state.read_text("utf-8"))
-        if kept["job"] == turn.job.id:
-            return str(kept["run"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no search of this job has ended yet
     query = Query.model_validate({**parameters["query"], "mode": "exhaustive"})
     events = pipeline.search(engine, query, streaming=False)
     for event in events:
         if isinstance(event, pipeline.Done):
-            with manifest.writing(state):
-                state.write_text(json.dumps({"job": turn.job.id, "run": event.run_id}), "utf-8")
             return event.run_id
         if isinstance(event, pipeline.Progress):
             at = event.coverage

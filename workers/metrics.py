@@ -1,26 +1,10 @@
-"""Prometheus metrics of jobs, queues and the feature store.
-
-Two sources. What a process does itself (turns, photos, seconds) it counts in the default registry.
-What all of them together have done stands in the catalog and in Redis: `LibraryCollector` reads it
-when it is scraped, so that it is right whoever did the work and whenever a process was restarted.
-"""
+"""Prometheus metrics of what a process does itself for jobs: turns, photos, seconds, messages."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.registry import CollectorRegistry
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector, CollectorRegistry
-from sqlalchemy import func, select
-
-from indexer.db.catalog import Catalog
-from indexer.db.clock import clock
-from indexer.db.tables import EncodeClaim, JobSlot, Segment
-from indexer.jobs import jobs
-from model.errors import ReferentError
 from workers.logging import logger
 
 log = logger(__name__)
@@ -51,137 +35,10 @@ WORKER_MEMORY = Gauge(
 )
 
 
-class LibraryCollector(Collector):
-    """Reads the progress of jobs, the segments, leases and queues from the catalog and the broker.
-
-    Jobs and photos by state are counted by the HTTP server's own metrics.
-
-    A scrape that follows another within `fresh_s` gets the same figures, so that scraping costs
-    a large library nothing noticeable. A catalog that does not answer yields `referent_catalog_up
-    0` and no other figure.
-    """
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        queue_lengths: Callable[[], Mapping[str, int]] | None = None,
-        *,
-        fresh_s: float = 10.0,
-    ) -> None:
-        self._catalog = catalog
-        self._queue_lengths = queue_lengths
-        self._fresh_s = fresh_s
-        self._lock = threading.Lock()
-        self._read_at: float | None = None
-        self._known: list[Metric] = []
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: the registry must not read a database when this is registered."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        """The figures, at most `fresh_s` old."""
-        with self._lock:
-            now = time.monotonic()
-            if self._read_at is None or now - self._read_at > self._fresh_s:
-                self._known = list(self._read())
-                self._read_at = now
-            return list(self._known)
-
-    def _read(self) -> Iterable[Metric]:
-        up = GaugeMetricFamily("referent_catalog_up", "Whether the catalog answers.")
-        try:
-            figures = [*self._jobs(), *self._contents()]
-        except ReferentError as error:
-            log.warning("metrics without a catalog", reason=str(error))
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
-        yield from figures
-        if self._queue_lengths is not None:
-            yield from self._queues(self._queue_lengths)
-
-    def _jobs(self) -> Iterable[Metric]:
-        progress = GaugeMetricFamily(
-            "referent_job_photos",
-            "Photos of unfinished jobs: done, failed, total.",
-            labels=["job", "kind", "what"],
-        )
-        rate = GaugeMetricFamily(
-            "referent_job_rate", "Photos a second of running jobs.", labels=["job", "kind"]
-        )
-        for job in jobs.list_jobs(self._catalog, states=jobs.UNFINISHED, limit=100):
-            progress.add_metric([str(job.id), job.kind, "done"], job.done)
-            progress.add_metric([str(job.id), job.kind, "failed"], job.failed)
-            if job.total is not None:
-                progress.add_metric([str(job.id), job.kind, "total"], job.total)
-            if job.rate is not None:
-                rate.add_metric([str(job.id), job.kind], job.rate)
-        return [progress, rate]
-
-    def _contents(self) -> Iterable[Metric]:
-        cache_bytes = GaugeMetricFamily(
-            "referent_cache_bytes", "Bytes of live feature segments by tier.", labels=["tier"]
-        )
-        cache_rows = GaugeMetricFamily(
-            "referent_cache_rows", "Rows of live feature segments by tier.", labels=["tier"]
-        )
-        segments = GaugeMetricFamily(
-            "referent_segments", "Feature segments by tier and state.", labels=["tier", "state"]
-        )
-        workers = GaugeMetricFamily("referent_workers_busy", "Workers that hold a live lease.")
-        claims = GaugeMetricFamily("referent_claims", "Contents that workers hold right now.")
-        with self._catalog.reading() as session:
-            tiers = select(
-                Segment.tier,
-                Segment.state,
-                func.count(),
-                func.coalesce(func.sum(Segment.bytes), 0),
-                func.coalesce(func.sum(Segment.rows), 0),
-            ).group_by(Segment.tier, Segment.state)
-            for tier, state, number, size, rows in session.execute(tiers):
-                segments.add_metric([tier, state], number)
-                if state == "live":
-                    cache_bytes.add_metric([tier], float(size))
-                    cache_rows.add_metric([tier], float(rows))
-            busy = select(func.count(func.distinct(JobSlot.lease_owner))).where(
-                JobSlot.lease_until > clock()
-            )
-            workers.add_metric([], session.scalar(busy) or 0)
-            held = select(func.count()).where(EncodeClaim.lease_until > clock())
-            claims.add_metric([], session.scalar(held) or 0)
-        return [cache_bytes, cache_rows, segments, workers, claims]
-
-    def _queues(self, lengths: Callable[[], Mapping[str, int]]) -> Iterable[Metric]:
-        up = GaugeMetricFamily("referent_broker_up", "Whether Redis answers.")
-        waiting = GaugeMetricFamily(
-            "referent_queue_messages", "Messages that wait in a queue.", labels=["queue"]
-        )
-        try:
-            for queue, number in lengths().items():
-                waiting.add_metric([queue], number)
-            up.add_metric([], 1)
-        except ReferentError as error:
-            log.warning("metrics without a broker", reason=str(error))
-            up.add_metric([], 0)
-        return [up, waiting]
-
-
 OWN = (TURNS, TURN_SECONDS, PHOTOS, MESSAGES, MESSAGE_WAIT, WORKER_MEMORY)
 
 
-def register_library(
-    catalog: Catalog,
-    queue_lengths: Callable[[], Mapping[str, int]] | None = None,
-    *,
-    registry: CollectorRegistry = REGISTRY,
-) -> LibraryCollector:
-    """Add a library's figures, and those of this process's jobs, to a server's registry."""
-    collector = LibraryCollector(catalog, queue_lengths)
-    registry.register(collector)
-    if registry is not REGISTRY:
-        for own in OWN:
-            registry.register(own)
-    return collector
+def register(registry: CollectorRegistry) -> None:
+    """Add the figures of this process's jobs to a server's registry."""
+    for own in OWN:
+        registry.register(own)

@@ -1,4 +1,4 @@
-"""One model a process: loaded when a job first needs it, shared by all of its turns."""
+"""One model and one engine a process: made when a job first needs them, shared by its turns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from workers.logging import logger
 
 if TYPE_CHECKING:
+    from indexer.db.catalog import Catalog
     from indexer.photos.decode import Decoder
     from indexer.settings import Settings
     from model.predictor import Predictor
+    from search_api.search.engine import Engine
 
 log = logger(__name__)
 
@@ -24,15 +26,21 @@ class Models:
     batch.
     """
 
-    def __init__(self, device: str = "cpu", load: Callable[[str], Predictor] | None = None) -> None:
+    def __init__(
+        self,
+        device: str = "cpu",
+        load: Callable[[str], Predictor] | None = None,
+        engine: Engine | None = None,
+    ) -> None:
         """Hold nothing yet.
 
         Args:
-            load: gets a network by name where the process may have it already, such as a search
-                engine's; default `model.build.load_predictor`.
+            load: gets a network by name; default the engine's, else `model.build.load_predictor`.
+            engine: that of the server in whose process jobs run; it stays the server's.
         """
         self._device = device
-        self._load = load
+        self._load = load or (None if engine is None else engine.models.named)
+        self._given = self._engine = engine
         self._name: str | None = None
         self._predictor: Predictor | None = None
         self._decoder: Decoder | None = None
@@ -51,6 +59,7 @@ class Models:
         with self._lock:
             self._used_at = time.monotonic()
             if self._predictor is None or self._name != name:
+                self._let_engine_go()
                 self._predictor = None  # two at once might not fit into memory
                 log.info("loading model", model=name)
                 if self._load is not None:
@@ -61,6 +70,17 @@ class Models:
                     self._predictor = load_predictor(name, device=self._device)
                 self._name = name
             return self._predictor
+
+    def engine(self, settings: Settings, catalog: Catalog) -> Engine:
+        """What searches and pictures of jobs need; it keeps the albums that it has opened."""
+        from indexer.features.store import FeatureStore
+        from search_api.search.engine import Engine
+
+        if self._engine is None:
+            store = FeatureStore.open(settings, catalog)
+            self._engine = Engine(settings, catalog, store, self.get(settings.model))
+        self._used_at = time.monotonic()
+        return self._engine
 
     def decoder(self, settings: Settings, input_size: int) -> Decoder:
         """Processes that decode photos to this size."""
@@ -86,7 +106,13 @@ class Models:
         with self._lock:
             self._let_go()
 
+    def _let_engine_go(self) -> None:
+        if self._engine is not None and self._engine is not self._given:
+            self._engine.let_views_go()
+            self._engine = None
+
     def _let_go(self) -> None:
+        self._let_engine_go()
         self._predictor = self._name = None
         if self._decoder is not None:
             self._decoder.close()

@@ -22,7 +22,7 @@ from indexer.jobs.failures import note_album_failures
 from indexer.settings import Settings
 from workers.errors import ReindexRefused
 from workers.indexing import Encoded, album_of, encode, not_swapped, report_progress
-from workers.work import MORE, WAIT, Outcome, Turn
+from workers.turn import MORE, WAIT, Outcome, Turn
 
 
 def reindex(turn: Turn) -> Outcome:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
-import resource
 import time
 from dataclasses import dataclass
 
+import psutil
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 from kombu.exceptions import OperationalError
@@ -97,7 +97,7 @@ def take_turn(app: Celery, settings: Settings, job_id: int, slot: int, sent_at: 
         step = run_turn(
             settings, process.catalog, process.models, place, stopping=lambda: _ENDING[0] == 1
         )
-        metrics.WORKER_MEMORY.set(resident_bytes())
+        metrics.WORKER_MEMORY.set(psutil.Process().memory_info().rss)
         if step == "more":
             try:
                 send_turn(app, job_id, slot, queue, time.time())
@@ -105,15 +105,6 @@ def take_turn(app: Celery, settings: Settings, job_id: int, slot: int, sent_at: 
                 # The sweeper finds the place free and sends for it when Redis is back.
                 log.warning("message not sent on", reason=str(error))
         return step
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _this_process(settings: Settings) -> _Process:

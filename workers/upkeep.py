@@ -9,7 +9,7 @@ from indexer.features import verify as verification
 from indexer.features.store import FeatureStore
 from indexer.folders import own_folders
 from indexer.jobs import jobs
-from workers.work import WAIT, Outcome, Turn
+from workers.turn import WAIT, Outcome, Turn
 
 
 def compact(turn: Turn) -> Outcome:

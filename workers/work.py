@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from indexer.db.catalog import Catalog
 from indexer.encoding import claims
@@ -14,9 +13,11 @@ from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers import metrics
+from workers.kinds import function_of
 from workers.logging import log_context, logger
 from workers.models import Models
-from workers.pulse import Progress, Pulse
+from workers.pulse import Pulse
+from workers.turn import Step, Turn
 
 log = logger(__name__)
 
@@ -26,59 +27,6 @@ TRANSIENT = (CatalogLocked, CatalogUnreachable, DecoderClosed, PlaceLost)
 ATTEMPTS_MAX = 3
 # How often a catalog that is away is asked to take back what a broken turn holds.
 RETRY_S = 0.5
-
-Step = Literal["more", "wait", "done"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a turn at a job ended.
-
-    "more": there is more to do right now; "wait": others hold what is left, or the job is paused;
-    "done": the job has ended.
-    """
-
-    step: Step
-    result: dict[str, Any] | None = None
-    message: str | None = None
-    """What a person should know of a job that is done."""
-
-
-MORE = Outcome("more")
-WAIT = Outcome("wait")
-
-
-@dataclass
-class Turn:
-    """What a job's function gets: the job, the library, and when to stop."""
-
-    settings: Settings
-    catalog: Catalog
-    models: Models
-    job: jobs.JobView
-    place: slots.Place
-    pulse: Pulse
-    until: float  # monotonic time at which the turn should end
-    stopping: Callable[[], bool]
-
-    def should_stop(self) -> bool:
-        """Whether to stop at once after the batch at hand: paused, cancelled, lost, shut down."""
-        return self.pulse.stop_reason is not None or self.stopping()
-
-    def is_over(self) -> bool:
-        """Whether to begin no further batch in this turn, so that other jobs get theirs."""
-        return self.should_stop() or time.monotonic() >= self.until
-
-    def report(
-        self,
-        *,
-        done: int | None = None,
-        total: int | None = None,
-        failed: int | None = None,
-        message: str | None = None,
-    ) -> None:
-        """Say how far the job is."""
-        self.pulse.report(Progress(done=done, total=total, failed=failed, message=message))
 
 
 def run_turn(
@@ -99,8 +47,6 @@ def run_turn(
     Returns:
         "more" where another turn should follow at once.
     """
-    from workers.kinds import function_of
-
     with log_context(job_id=place.job_id, kind=place.kind, slot=place.slot):
         started = time.monotonic()
         step: Step = "wait"

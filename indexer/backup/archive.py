@@ -19,6 +19,7 @@ from typing import Any
 from indexer.backup.files import PLACES, Found, Place, copy, digest_of
 from indexer.errors import BackupUnusable
 from indexer.folders.own_output import ALL, MARKER, mark
+from model.replacing import replacing
 
 FORMAT = 1
 MANIFEST = "backup.json"
@@ -179,12 +180,10 @@ class Archive:
 
     def finish(self, manifest: Manifest) -> None:
         """Let the backup be this one, and remove what only the last one needed."""
-        part = self.folder / f"{MANIFEST}.part"
-        part.write_text(json.dumps(asdict(manifest), indent=1), "utf-8")
-        for written in (self.folder / manifest.catalog, self.folder / manifest.files, part):
+        for written in (self.folder / manifest.catalog, self.folder / manifest.files):
             _sync(written)
-        part.replace(self.folder / MANIFEST)
-        _sync(self.folder)
+        with replacing(self.folder / MANIFEST, durable=True) as part:
+            part.write_text(json.dumps(asdict(manifest), indent=1), "utf-8")
         kept = {MANIFEST, MARKER, _LOCK, manifest.catalog, manifest.files}
         kept |= {each.stored for each in self.files(manifest)}
         for path in [*self.folder.glob("*"), *(p for d in PLACES for p in self._below(d))]:

@@ -62,7 +62,7 @@ def back_up(
     archive = Archive(folder)
     report = Backup()
     store = FeatureStore.open(settings, catalog)
-    with archive.writing(), store.reader():
+    with archive.writing(), store.lock_reader():
         known = archive.known()
         copied = folder / f"catalog-{secrets.token_hex(6)}.sqlite"
         report.rows = copy_catalog(

@@ -7,7 +7,6 @@ Photos in people's own folders are not among them, nor what is computed again wh
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from indexer.settings import Settings
+from model.replacing import replacing
 
 Place = Literal["features", "uploads", "exports", "models", "secrets"]
 PLACES: tuple[Place, ...] = get_args(Place)
@@ -101,19 +101,13 @@ def copy(source: Path, target: Path) -> str:
         OSError: it cannot be read or written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
     digest = blake2b(digest_size=32)
-    try:
+    with replacing(target, durable=True) as part:
         with source.open("rb") as reading, part.open("xb") as writing:
             os.fchmod(writing.fileno(), 0o600)
             while block := reading.read(_BLOCK):
                 digest.update(block)
                 writing.write(block)
-            writing.flush()
-            os.fsync(writing.fileno())
             status = os.fstat(reading.fileno())
         os.utime(part, ns=(status.st_mtime_ns, status.st_mtime_ns))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     return digest.hexdigest()

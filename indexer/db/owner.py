@@ -46,7 +46,10 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot; None when it lives no more, 0 if unknown."""
+    """Start of a process in clock ticks since boot; None when it lives no more, 0 if unknown.
+
+    Not psutil's time of creation, which moves with the wall clock.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return None if fields[0] in ("Z", "X") else int(fields[19])

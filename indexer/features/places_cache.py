@@ -7,12 +7,13 @@ checksum, and one that does not fit is ignored. Losing all of them loses nothing
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+
+from model.replacing import replacing
 
 # Below this the catalog answers in a fraction of a second.
 ROWS_MIN = 20_000
@@ -46,14 +47,11 @@ def keep(folder: Path, key: Sequence[str], rows: np.ndarray) -> None:
         return
     path = _path(folder, key)
     body = np.ascontiguousarray(rows, np.int64).tobytes()
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(blake2b(body, digest_size=_DIGEST_BYTES).digest() + body)
-        temporary.rename(path)
+        with replacing(path) as part:
+            part.write_bytes(blake2b(body, digest_size=_DIGEST_BYTES).digest() + body)
     except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         return
     _forget_old(path)
 

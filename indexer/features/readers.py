@@ -67,6 +67,12 @@ class Reader:
         if leave is not None:
             leave()
 
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
     def __del__(self) -> None:
         self.release()
 

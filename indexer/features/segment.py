@@ -87,7 +87,7 @@ def write_segment(
     content_hashes: Sequence[str],
     dtype: np.dtype,
 ) -> tuple[int, str]:
-    """Write a segment and fsync it; the caller names the file into place.
+    """Write a segment; the caller names the file into place, durably.
 
     Args:
         path: the file to make; an existing one is replaced.
@@ -121,8 +121,6 @@ def write_segment(
         file.write(table.tobytes())
         checksum = _file_checksum(head, table)
         file.write(checksum)
-        file.flush()
-        os.fsync(file.fileno())
         return file.tell(), checksum.hex()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import os
 import resource
 import threading
 import uuid
@@ -33,6 +32,7 @@ from indexer.errors import CatalogReadOnly, FeaturesMissing, LeaseLost, NoSpaceL
 from indexer.features.readers import Reader, Readers
 from indexer.features.segment import map_rows, write_segment
 from indexer.settings import Settings
+from model.replacing import replacing, sync_folder
 
 # Writing a batch takes well under a second; a lease of minutes outlives a stalled disk.
 LEASE_S = 180.0
@@ -212,17 +212,15 @@ class FeatureStore:
     def _write(self, part: Part, segment_id: int, relative: str) -> Written:
         path = self.path_of(relative)
         make_folder(path.parent)
-        temporary = temporary_of(path)
-        size, checksum = write_segment(
-            temporary,
-            tier=part.tier,
-            fingerprint=part.fingerprint,
-            rows=part.rows,
-            content_hashes=part.content_hashes,
-            dtype=part.dtype,
-        )
-        temporary.rename(path)
-        sync_folder(path.parent)
+        with replacing(path, part=temporary_of(path), durable=True) as temporary:
+            size, checksum = write_segment(
+                temporary,
+                tier=part.tier,
+                fingerprint=part.fingerprint,
+                rows=part.rows,
+                content_hashes=part.content_hashes,
+                dtype=part.dtype,
+            )
         return Written(segment_id, part, size, checksum)
 
     def _make_live(self, session: Session, written: Written, owner: str, insert_rows: bool) -> None:
@@ -346,15 +344,6 @@ def make_folder(folder: Path) -> None:
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         sync_folder(each.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _rowcount(result: Any) -> int:

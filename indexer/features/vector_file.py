@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ import faiss as _faiss
 import numpy as np
 
 from indexer.db.owner import is_gone, new_owner
-from indexer.features.store import make_folder, sync_folder
+from indexer.features.store import make_folder
+from model.replacing import replacing
 
 # FAISS's own type stubs know neither its keyword arguments nor its NumPy wrappers.
 faiss: Any = _faiss
@@ -235,17 +235,11 @@ def _swap_in(
     owner = new_owner().replace("/", "_")
     name = f"{target.stem}-{owner}.faiss"
     path = target.parent / name
-    temporary = path.with_name(f"{name}.part")
     try:
-        faiss.write_index(index, str(temporary))
-        _sync(temporary)
-        temporary.rename(path)
+        with replacing(path, part=path.with_name(f"{name}.part"), durable=True) as part:
+            faiss.write_index(index, str(part))
     except RuntimeError as error:  # FAISS turns a failed write into this, without the errno
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {temporary}: {error}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        raise OSError(f"cannot write {path}: {error}") from error
     manifest = Manifest(
         file=name,
         kind=kind,
@@ -259,10 +253,8 @@ def _swap_in(
     fields = {**manifest.__dict__, "format": FORMAT}
     fields["segments"] = [[path, base, n] for path, (base, n) in segments.items()]
     hidden = target.with_name(f"{target.stem}-{owner}.json.part")
-    hidden.write_text(json.dumps(fields))
-    _sync(hidden)
-    hidden.rename(target)
-    sync_folder(target.parent)
+    with replacing(target, part=hidden, durable=True) as part:
+        part.write_text(json.dumps(fields))
     remove_old(target, keep=name)
     return manifest
 
@@ -295,11 +287,3 @@ def sweep(folder: Path) -> int:
                 path.unlink()
                 removed += status.st_size
     return removed
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

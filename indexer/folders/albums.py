@@ -24,6 +24,7 @@ from indexer.folders.moved import carry_from, move_root
 class AlbumSummary:
     """What `referent albums` tells of an album; paths are made printable."""
 
+    id: int
     name: str
     folders: list[str]
     photos: int
@@ -335,6 +336,7 @@ def summarise(session: Session, album: Album) -> AlbumSummary:
     ).one()
     scans = [root.scanned_at for root in roots]
     return AlbumSummary(
+        id=album.id,
         name=album.name,
         folders=[_shown(root.path) for root in roots],
         photos=counts["indexed"] + counts["failed"] + counts["new"],

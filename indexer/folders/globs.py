@@ -49,9 +49,10 @@ class Globs:
 
     A glob without ``/`` matches any single name on the way (``raw``, ``*.gif``); one with ``/``
     matches the whole path below the root (``2019/*/raw/**``). ``*`` and ``?`` stay within a name,
-    ``**`` crosses folders. A glob that matches a folder covers what is below it. Neither case nor
-    the form of accented letters counts. A file is taken when its extension is a photo's, no
-    exclude glob covers it and, where there are include globs, one of them does.
+    ``**`` in place of a name stands for any number of folders. A glob that matches a folder covers
+    what is below it. Neither case nor the form of accented letters counts. A file is taken when its
+    extension is a photo's, no exclude glob covers it and, where there are include globs, one of
+    them does.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class Globs:
             root_name: of the root itself, which may be one of the libraries that those name.
         """
         self.everything = everything
-        self._include = _compile(include, below=True)
-        self._exclude = _compile(exclude, below=False)
-        self._usual = None if everything else _compile(DEFAULT_EXCLUDE, below=False)
+        self._include = compile_globs(include, below=True)
+        self._exclude = compile_globs(exclude)
+        self._usual = None if everything else compile_globs(DEFAULT_EXCLUDE)
         self._root = comparable_path(root_name) + "/" if root_name else ""
 
     @classmethod
@@ -121,7 +122,7 @@ class Ignored:
 
     def add(self, folder: bytes, globs: Iterable[str]) -> None:
         """Heed the globs of a folder (relative path, ending in ``/`` unless it is the root)."""
-        pattern = _compile(globs, below=False)
+        pattern = compile_globs(globs)
         if pattern is not None:
             self._below[folder] = pattern
 
@@ -144,7 +145,15 @@ def folders_above(path: bytes) -> list[bytes]:
     return [b"/".join(parts[:end]) for end in range(1, len(parts))]
 
 
-def _compile(globs: Iterable[str], *, below: bool) -> re.Pattern[str] | None:
+def compile_globs(globs: Iterable[str], *, below: bool = False) -> re.Pattern[str] | None:
+    """An expression that matches what one of the globs covers; None where there is none.
+
+    No glob takes more than (its folders x the path's folders x the length of a name) steps: what
+    stands between two stars is looked for once, and never again further on.
+
+    Args:
+        below: also what lies below it.
+    """
     patterns = [_translate(comparable(glob)) for glob in globs if glob.strip("/")]
     if not patterns:
         return None
@@ -153,31 +162,53 @@ def _compile(globs: Iterable[str], *, below: bool) -> re.Pattern[str] | None:
 
 
 def _translate(glob: str) -> str:
-    anchored = "/" in glob.strip("/")
-    glob = glob.strip("/")
-    out = "" if anchored else "(?:.*/)?"
-    position = 0
+    folders = [folder for folder in glob.split("/") if folder]
+    if len(folders) == 1:
+        return "(?:.*/)?" + (".*" if folders[0] == "**" else _name(folders[0]))
+    runs: list[list[str]] = [[]]  # of folders, with any number of others between two runs
+    for folder in folders:
+        if folder != "**":
+            runs[-1].append(_name(folder))
+        elif runs[-1] or len(runs) == 1:
+            runs.append([])
+    first, *middle = ["/".join(run) for run in runs]
+    if not middle:
+        return first
+    *middle, last = middle
+    out = first + "/" if first else ""
+    out += "".join(f"(?>(?:[^/]*/)*?{run}/)" for run in middle)
+    return out + ("(?:[^/]*/)*" + last if last else ".*")
+
+
+def _name(glob: str) -> str:
+    """An expression for one name; it never crosses a folder."""
+    pieces, position = [""], 0  # with a star between two
     while position < len(glob):
-        if glob.startswith("**/", position):
-            out += "(?:.*/)?"
-            position += 3
-        elif glob.startswith("**", position):
-            out += ".*"
-            position += 2
-        elif glob[position] == "*":
-            out += "[^/]*"
-            position += 1
-        elif glob[position] == "?":
-            out += "[^/]"
-            position += 1
-        elif glob[position] == "[" and "]" in glob[position + 2 :]:
-            end = glob.index("]", position + 2)
-            inside = glob[position + 1 : end].replace("\\", r"\\").replace("[", r"\[")
-            if inside[:1] in ("!", "^"):
-                inside = "^/" + inside[1:]
-            out += "[" + inside + "]"
+        at = glob[position]
+        position += 1
+        if at == "*":
+            if pieces[-1] or len(pieces) == 1:
+                pieces.append("")
+        elif at == "?":
+            pieces[-1] += "[^/]"
+        elif at == "[" and "]" in glob[position + 1 :]:
+            end = glob.index("]", position + 1)
+            pieces[-1] += _one_of(glob[position:end])
             position = end + 1
         else:
-            out += re.escape(glob[position])
-            position += 1
-    return out
+            pieces[-1] += re.escape(at)
+    first, *rest = pieces
+    if not rest:
+        return first
+    *between, last = rest
+    return first + "".join(f"(?>[^/]*?{piece})" for piece in between) + "[^/]*" + last
+
+
+def _one_of(inside: str) -> str:
+    negated = inside[0] in "!^"
+    some = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[negated:])
+    try:
+        re.compile(f"[{some}]")
+    except re.error:  # a range from high to low holds nothing
+        return "[^/]" if negated else "(?!)"
+    return f"(?!/)[{'^' * negated}{some}]"

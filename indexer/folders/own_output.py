@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from model.replacing import replacing
+
 MARKER = ".referent-output"
 ALL = "*"
 _ABOUT = "# Written by Referent: scans leave out the names below (* is everything here).\n"
@@ -65,6 +67,5 @@ def is_own(found: set[bytes] | None, name: bytes | None = None) -> bool:
 
 def _write(folder: Path, names: set[str]) -> None:
     """Whole or not at all; a name that is lost to a writer beside us comes with its next file."""
-    part = folder / f"{MARKER}.{os.getpid()}"
-    part.write_bytes(os.fsencode(_ABOUT + "".join(f"{name}\n" for name in sorted(names))))
-    part.replace(folder / MARKER)
+    with replacing(folder / MARKER) as part:
+        part.write_bytes(os.fsencode(_ABOUT + "".join(f"{name}\n" for name in sorted(names))))

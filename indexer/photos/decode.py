@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Generic, Self, TypeVar
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -218,11 +219,12 @@ def _shared_file(size: int) -> int:
 
 def _processor_time(pid: int) -> tuple[float, bool]:
     """Seconds of processor time that a process has had, and whether it wants more just now."""
-    with suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks = int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R"
-    return 0.0, False  # where the system does not tell, all time counts
+    try:
+        process = psutil.Process(pid)
+        spent = process.cpu_times()
+        return spent.user + spent.system, process.status() == psutil.STATUS_RUNNING
+    except psutil.Error:
+        return 0.0, False  # where the system does not tell, all time counts
 
 
 @dataclass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search_api.http.cursors import make_cursor, read_cursor
 from search_api.http.schemas import HitOut, HitPage, MaskOut, RunOut, SearchRequest
 from search_api.http.state import Server
 from search_api.search import runs
 from search_api.search.coverage import Stopwatch
-from search_api.search.cursors import make_cursor
 from search_api.search.decisions import Decision
 from search_api.search.photos import one_photo
 from search_api.search.pipeline import collect
@@ -32,9 +32,9 @@ def answer(server: Server, request: SearchRequest) -> HitPage:
         stopping=server.stopping.is_set,
     )
     server.ended(query.mode, done)
-    if done.state == "stopped":
+    run = done.run
+    if run.state == "stopped":
         server.check_running()  # half an answer would pass for a whole one
-    run = runs.load(server.engine.catalog, done.run_id)
     watch = Stopwatch()
     with watch.stage("render"):
         hits = hits_out(server, run, done.matched[: request.size], 0)
@@ -55,15 +55,17 @@ def page_of(
     server: Server, run_id: str, *, cursor: str | None, size: int, rejected: bool
 ) -> HitPage:
     """A page of a run's hits, with boxes."""
+    listing = f"{run_id}:{'rejected' if rejected else 'hits'}"
+    after = read_cursor(cursor, listing, start=-1)
     run, page = runs.page(
-        server.engine.catalog, run_id, cursor=cursor, size=size, accepted=not rejected
+        server.engine.catalog, run_id, after=after, size=size, accepted=not rejected
     )
     decisions = [hit.decision for hit in page.hits]
     first = page.hits[0].rank if page.hits else 0
     return HitPage(
         run=RunOut.of(run),
         hits=hits_out(server, run, decisions, first),
-        next_cursor=page.next_cursor,
+        next_cursor=make_cursor(listing, page.hits[-1].rank) if page.more else None,
     )
 
 

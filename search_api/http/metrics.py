@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from indexer.db.catalog import Catalog
-from indexer.db.tables import Album, Photo
-from indexer.jobs import jobs
+from search_api.http.library_figures import LibraryCollector
 from search_api.http.limits import Slots
 from search_api.search.coverage import Coverage
 
@@ -54,7 +49,12 @@ class Metrics:
         self.matched = Counter(
             "referent_photos_matched", "Photos that matched.", registry=self.registry
         )
-        self.registry.register(_Library(catalog, searches))
+        in_progress = Gauge(
+            "referent_searches_in_progress", "Searches that run or wait.", registry=self.registry
+        )
+        in_progress.set_function(lambda: searches.taken)
+        self.library = LibraryCollector(catalog)
+        self.registry.register(self.library)
 
     def count_search(
         self, mode: str, state: str, coverage: Coverage, timings: dict[str, float]
@@ -102,41 +102,3 @@ class CountRequests:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class _Library(Collector):
-    """Gauges that are read from the catalog when somebody asks."""
-
-    def __init__(self, catalog: Catalog, searches: Slots) -> None:
-        self.catalog = catalog
-        self.searches = searches
-
-    def collect(self) -> Iterator[Metric]:
-        """Photos by album and status, jobs by kind and state, searches in progress."""
-        photos = GaugeMetricFamily(
-            "referent_photos", "Photos by album and status.", labels=("album", "status")
-        )
-        with self.catalog.reading() as session:
-            rows = session.execute(
-                select(Album.name, Photo.status, func.count())
-                .join(Photo, Photo.album_id == Album.id)
-                .group_by(Album.name, Photo.status)
-            )
-            for album, status, number in rows:
-                photos.add_metric((album, status), number)
-        yield photos
-        states = GaugeMetricFamily(
-            "referent_jobs", "Jobs by kind and state.", labels=("kind", "state")
-        )
-        for (kind, state), number in jobs.count_by_state(self.catalog).items():
-            states.add_metric((kind, state), number)
-        yield states
-        yield GaugeMetricFamily(
-            "referent_searches_in_progress",
-            "Searches that run or wait.",
-            value=self.searches.taken,
-        )
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing is known before the catalog is asked."""
-        return iter(())

@@ -218,7 +218,7 @@ def _message(error: dict[str, Any]) -> str:
         return f"is not valid JSON, at character {error['loc'][-1]}: {reason}"
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "expression":
         return "must hold at least one letter or digit, such as: kid in blue"
-    if "Expected UploadFile" in str(error["msg"]):
+    if error["type"] == "value_error" and "files" in error["loc"]:
         return "must be a file: a part of the form with a filename"
     return _IN_WORDS.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
 

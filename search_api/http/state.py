@@ -82,7 +82,7 @@ class Server:
 
     def ended(self, mode: str, done: Done) -> None:
         """Count an ended search, and prune old ones now and then."""
-        self.metrics.count_search(mode, done.state, done.coverage, done.timings)
+        self.metrics.count_search(mode, done.run.state, done.coverage, done.run.timings)
         self._searches_done += 1
         if self._searches_done % PRUNE_EVERY == 0:
             runs.prune(self.engine.catalog, self.limits.kept_runs)

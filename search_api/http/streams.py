@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import anyio
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from model.errors import ReferentError
 from search_api.http.answers import query_of
+from search_api.http.events import EventResponse, event
 from search_api.http.problems import documented_events, status_of, told_to_client
 from search_api.http.schemas import CoverageOut, HitOut, NoteOut, RunOut, SearchRequest
 from search_api.http.state import Server
-from search_api.search import runs
 from search_api.search.photos import by_id
 from search_api.search.pipeline import Done, Event, Found, Progress, Started, search
 from search_api.show.shown import ShownHit
@@ -30,42 +29,41 @@ EVENTS = documented_events(
 )
 
 
-class EventStream(StreamingResponse):
+class EventStream(EventResponse):
     """Runs a search step by step in the bounded pool and sends its events as they come."""
 
-    media_type = "text/event-stream"
-
     def __init__(self, server: Server, request: SearchRequest) -> None:
-        super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__(self._events())
         self._server = server
         self._request = request
+        self._search: Generator[Event]
+        self._first: list[str] | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait for a slot, then stream; errors before the first event are problem documents."""
         slots = self._server.searches
         async with slots.one():
             self._server.check_running()
-            events = search(
+            self._search = search(
                 self._server.engine,
                 query_of(self._request),
                 time_limit_s=self._server.limits.search_time_s,
                 stopping=self._server.stopping.is_set,
             )
             try:
-                first = await slots.compute(lambda: _next(self._server, events))
-                self.body_iterator = self._rest(first, events)
+                self._first = await slots.compute(lambda: _next(self._server, self._search))
                 await super().__call__(scope, receive, send)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await slots.compute(events.close)
+                    await slots.compute(self._search.close)
 
-    async def _rest(self, first: list[str] | None, events: Generator[Event]) -> AsyncIterator[str]:
-        blocks = first
+    async def _events(self) -> AsyncIterator[str]:
+        blocks = self._first
         while blocks is not None:
             yield "".join(blocks)
             try:
                 blocks = await self._server.searches.compute(
-                    lambda: _next(self._server, events, self._request)
+                    lambda: _next(self._server, self._search, self._request)
                 )
             except ReferentError as error:
                 detail = {
@@ -82,14 +80,14 @@ def _next(
     """Events up to the next step of the search, as text; None at the end."""
     blocks: list[str] = []
     found: list[Found] = []
-    for event in events:
-        if isinstance(event, Found):
-            found.append(event)
+    for each in events:
+        if isinstance(each, Found):
+            found.append(each)
             continue
         blocks += _hits(server, found)
-        if isinstance(event, Done) and request is not None:
-            server.ended(request.mode, event)
-        blocks.append(_block_of(server, event))
+        if isinstance(each, Done) and request is not None:
+            server.ended(request.mode, each)
+        blocks.append(_block_of(server, each))
         return blocks
     return None
 
@@ -105,30 +103,28 @@ def _hits(server: Server, found: list[Found]) -> list[str]:
     return blocks
 
 
-def _block_of(server: Server, event: Started | Progress | Done) -> str:
-    if isinstance(event, Started):
+def _block_of(server: Server, at: Started | Progress | Done) -> str:
+    if isinstance(at, Started):
         return _block(
             "started",
             {
-                "run": event.run_id,
-                "coverage": CoverageOut.of(event.coverage).model_dump(),
-                "threshold": event.threshold,
-                "notes": [NoteOut.of(note).model_dump() for note in event.notes],
+                "run": at.run_id,
+                "coverage": CoverageOut.of(at.coverage).model_dump(),
+                "threshold": at.threshold,
+                "notes": [NoteOut.of(note).model_dump() for note in at.notes],
             },
         )
-    if isinstance(event, Progress):
-        return _block("progress", {"coverage": CoverageOut.of(event.coverage).model_dump()})
-    run = runs.load(server.engine.catalog, event.run_id)
+    if isinstance(at, Progress):
+        return _block("progress", {"coverage": CoverageOut.of(at.coverage).model_dump()})
     return _block(
         "done",
         {
-            "run": RunOut.of(run).model_dump(mode="json"),
-            "order": [decision.photo_id for decision in event.matched],
-            "rejected": len(event.rejected),
+            "run": RunOut.of(at.run).model_dump(mode="json"),
+            "order": [decision.photo_id for decision in at.matched],
+            "rejected": len(at.rejected),
         },
     )
 
 
 def _block(name: str, data: dict[str, Any]) -> str:
-    """One event; JSON holds no line break, so it is one line of data."""
-    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+    return event(name, json.dumps(data, separators=(",", ":")))

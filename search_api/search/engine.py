@@ -121,8 +121,12 @@ class Engine:
 
     def close(self) -> None:
         """Let the views go, and the catalog's connections."""
-        self._views.clear()
+        self.let_views_go()
         self.catalog.close()
+
+    def let_views_go(self) -> None:
+        """Let every album go; the catalog stays open, as for whoever shares it."""
+        self._views.clear()
 
     def __enter__(self) -> Self:
         return self

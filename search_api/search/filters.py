@@ -6,9 +6,7 @@ globs are matched here, since paths are bytes there and SQLite and PostgreSQL di
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -29,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from indexer.db.names import comparable
 from indexer.db.tables import Hit, Mark, Photo, SearchRun
-from indexer.folders.globs import EXTENSION_OF
+from indexer.folders.globs import EXTENSION_OF, compile_globs
 from search_api.errors import UnknownRun
 
 MAX_GLOB_CHARS = 200
@@ -247,34 +245,6 @@ def _inside(box: GpsBox) -> ColumnElement[bool]:
 @lru_cache(maxsize=64)
 def compile_glob(pattern: str) -> Callable[[str], bool]:
     """A function that tells whether a path inside the album matches a glob, in any case and in
-    either Unicode form.
-
-    Each folder of the pattern is matched on its own by an expression without backtracking
-    (``fnmatch`` compiles it so), hence no pattern takes more than (folders of the pattern x
-    folders of the path) steps.
-    """
-    parts = [part for part in comparable(pattern).split("/") if part]
-    compiled: list[re.Pattern[str] | None] = [
-        None if part == "**" else re.compile(fnmatch.translate(part), re.IGNORECASE)
-        for part in parts
-    ]
-    if "/" not in pattern and pattern != "**":
-        name = compiled[0]
-        assert name is not None
-        return lambda path: name.match(comparable(path).rpartition("/")[2]) is not None
-
-    def matches(path: str) -> bool:
-        folders = comparable(path).split("/")
-        # reach[j]: the parts seen so far match the first j folders
-        reach = [True] + [False] * len(folders)
-        for part in compiled:
-            if part is None:
-                first = reach.index(True) if True in reach else len(reach)
-                reach = [j >= first for j in range(len(reach))]
-            else:
-                reach = [False] + [
-                    reach[j] and part.match(folder) is not None for j, folder in enumerate(folders)
-                ]
-        return reach[-1]
-
-    return matches
+    either Unicode form."""
+    compiled = compile_globs([pattern])
+    return lambda path: compiled is not None and compiled.match(comparable(path)) is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,18 +58,21 @@ class Found:
 
 @dataclass(frozen=True)
 class Done:
-    """The search ended; ``matched`` and ``rejected`` are ranked, best first.
+    """The search ended: its run as kept, ``matched`` and ``rejected`` ranked, best first."""
 
-    ``state`` is done, or stopped when its time limit came first.
-    """
-
-    run_id: str
-    state: str
-    coverage: Coverage
-    timings: dict[str, float]
-    notes: tuple[Note, ...]
+    run: runs.Run
     matched: tuple[Decision, ...]
     rejected: tuple[Decision, ...]
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def coverage(self) -> Coverage:
+        """How far it looked."""
+        return self.run.coverage
 
     def matched_pairs(self) -> list[tuple[int, float]]:
         """(photo id, confidence) of each match, best first."""
@@ -347,7 +350,7 @@ class _Tally:
         self.matched.sort(key=lambda d: d.order)
         self.rejected = self.twins.once(self.rejected)
         with self.watch.stage("keep"):
-            runs.finish(
+            run = runs.finish(
                 self.engine.catalog,
                 self.run_id,
                 state=state,
@@ -358,15 +361,8 @@ class _Tally:
                 rejected=self.rejected,
                 kept_matched=self.kept,
             )
-        return Done(
-            self.run_id,
-            state,
-            self.coverage,
-            self.watch.as_json(),
-            self.notes,
-            tuple(self.matched),
-            tuple(self.rejected),
-        )
+        run = replace(run, timings=self.watch.as_json())
+        return Done(run, tuple(self.matched), tuple(self.rejected))
 
 
 def _threshold(view: View, query: Query) -> float:

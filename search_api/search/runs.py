@@ -14,9 +14,8 @@ from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.owner import is_gone, new_owner
 from indexer.db.tables import Album, Hit, Photo, SearchRun
-from search_api.errors import BadCursor, StillRunning, UnknownPhoto, UnknownRun
+from search_api.errors import StillRunning, UnknownPhoto, UnknownRun
 from search_api.search.coverage import Coverage, Note
-from search_api.search.cursors import make_cursor, read_cursor
 from search_api.search.decisions import Decision, pack_decision, unpack_decision
 from search_api.search.filters import Filters
 
@@ -64,10 +63,10 @@ class RankedHit:
 
 @dataclass(frozen=True)
 class Page:
-    """Some hits of a run and the cursor of the next ones."""
+    """Some hits of a run, and whether there are more behind them."""
 
     hits: tuple[RankedHit, ...]
-    next_cursor: str | None
+    more: bool
 
 
 def begin(
@@ -136,8 +135,8 @@ def finish(
     matched: Sequence[Decision],
     rejected: Sequence[Decision],
     kept_matched: int,
-) -> None:
-    """Write how a run ended, and the final ranks.
+) -> Run:
+    """Write how a run ended, and the final ranks; the run as kept.
 
     Args:
         matched: every accepted decision, best first.
@@ -154,6 +153,8 @@ def finish(
         beside = {**row.timings[_BESIDE], "notes": [note.as_json() for note in notes]}
         row.state, row.coverage = state, coverage.as_json()
         row.timings = {**timings, _BESIDE: beside}
+        session.flush()
+        return _load(session, run_id)
 
 
 def _hold(session: Session, run_id: str) -> SearchRun:
@@ -191,31 +192,28 @@ def load(catalog: Catalog, run_id: str) -> Run:
 
 
 def page(
-    catalog: Catalog, run_id: str, *, cursor: str | None, size: int, accepted: bool = True
+    catalog: Catalog, run_id: str, *, after: int = -1, size: int, accepted: bool = True
 ) -> tuple[Run, Page]:
-    """A run and a page of its hits by rank; following the cursors gives each exactly once.
+    """A run and a page of its hits by rank; each page behind the last rank gives each once.
 
     Args:
+        after: the rank that the page begins behind.
         accepted: the matching photos, or else the nearest rejected ones that were kept.
     Raises:
-        UnknownRun, BadCursor.
+        UnknownRun.
         StillRunning: the ranks are not final yet.
     """
     with catalog.reading() as session:
         run = _load(session, run_id)
         if run.state not in _ENDED:
             raise StillRunning("The search is still running; page it when it has ended.")
-        listing = f"{run_id}:{'hits' if accepted else 'rejected'}"
-        after = read_cursor(cursor, listing, start=-1) if cursor else -1
         rows = session.scalars(
             _hits(run_id)
             .where(Hit.accepted.is_(accepted), Hit.rank > after)
             .order_by(Hit.rank)
             .limit(size + 1)
         ).all()
-    more = len(rows) > size
-    hits = tuple(_hit(row) for row in rows[:size])
-    return run, Page(hits, make_cursor(listing, hits[-1].rank) if more else None)
+    return run, Page(tuple(_hit(row) for row in rows[:size]), more=len(rows) > size)
 
 
 def one_hit(catalog: Catalog, run_id: str, photo_id: int) -> tuple[Run, RankedHit]:
@@ -235,27 +233,27 @@ def one_hit(catalog: Catalog, run_id: str, photo_id: int) -> tuple[Run, RankedHi
 
 
 def history(
-    catalog: Catalog, *, cursor: str | None = None, size: int = 50, album_id: int | None = None
-) -> tuple[list[Run], str | None]:
-    """Search runs, newest first, and the cursor of older ones."""
+    catalog: Catalog, *, before: str | None = None, size: int = 50, album_id: int | None = None
+) -> tuple[list[Run], bool]:
+    """Search runs, newest first, and whether there are older ones.
+
+    Args:
+        before: only runs that are older than this one.
+    Raises:
+        UnknownRun: there is none of that id (any more).
+    """
     statement = _runs().order_by(SearchRun.created_at.desc(), SearchRun.id.desc()).limit(size + 1)
     if album_id is not None:
         statement = statement.where(SearchRun.album_id == album_id)
     with catalog.reading() as session:
-        if cursor:
-            last = session.get(SearchRun, cursor[:36])
-            if last is None or last.id != cursor:
-                raise BadCursor(
-                    "The cursor is damaged or its run is gone; start again without one.",
-                    field="cursor",
-                )
+        if before is not None:
+            last = _load(session, before)
             statement = statement.where(
                 (SearchRun.created_at < last.created_at)
                 | ((SearchRun.created_at == last.created_at) & (SearchRun.id < last.id))
             )
         found = [_run(*row) for row in session.execute(statement)]
-    more = len(found) > size
-    return found[:size], found[size - 1].id if more else None
+    return found[:size], len(found) > size
 
 
 def forget(catalog: Catalog, run_id: str) -> None:

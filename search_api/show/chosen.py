@@ -35,9 +35,9 @@ EVERY = Chosen()
 def matches(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Iterator[Decision]:
     """The chosen matches of an ended run, best first."""
     wrong = set() if chosen.wrong else wrong_ones(engine, run)
-    cursor = None
-    while True:
-        _, page = runs.page(engine.catalog, run.id, cursor=cursor, size=_PAGE)
+    after, more = -1, True
+    while more:
+        _, page = runs.page(engine.catalog, run.id, after=after, size=_PAGE)
         for decision in (hit.decision for hit in page.hits):
             if chosen.least is not None and decision.confidence < chosen.least:
                 return  # best first: the rest is lower
@@ -45,8 +45,7 @@ def matches(engine: Engine, run: Run, chosen: Chosen = EVERY) -> Iterator[Decisi
                 continue
             if decision.photo_id not in wrong:
                 yield decision
-        if (cursor := page.next_cursor) is None:
-            return
+        after, more = page.hits[-1].rank if page.hits else after, page.more
 
 
 def wrong_ones(engine: Engine, run: Run) -> set[int]:

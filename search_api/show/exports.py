@@ -20,6 +20,7 @@ from indexer.folders.own_output import make_room
 from model import grefcoco_form
 from model.errors import ReferentError
 from model.masks import Mask
+from model.replacing import replacing
 from search_api.errors import NotIndexed, StillRunning
 from search_api.search import runs
 from search_api.search.decisions import Decision
@@ -224,8 +225,7 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
         pairs = ((run.expression, each) for each in exported(engine, run))
         return f"{grefcoco(engine, pairs, out):,} references"
     make_room(out.parent, out)
-    part = out.with_name(out.name + ".part")
-    try:
+    with replacing(out) as part:
         if form == "sheet":
             part.write_bytes(jpeg(sheet(engine, run)))
         else:
@@ -234,9 +234,6 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
             )
             with part.open("w", encoding="utf-8", newline="") as file:
                 file.writelines(pieces(engine, run))
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     return f"{sum(1 for _ in matches(engine, run)):,} matches"
 
 

@@ -1,7 +1,7 @@
 """What became of each match in a folder of cut-outs: a journal while it is made, then a manifest.
 
-A folder can be begun, cut off anywhere and gone on with: every step is a line of the journal, and
-the manifest is made of it at the end.
+A folder can be begun, cut off anywhere and gone on with: every step is a line of the journal, which
+alone tells a job's next turn what was done, and the manifest is made of it at the end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from indexer.errors import NoSpaceLeft
 from indexer.folders.own_output import make_room
+from model.replacing import replacing
 from search_api.errors import SearchError
 from search_api.search.runs import Run
 
@@ -45,32 +46,80 @@ class Entry:
     key: str
 
 
-def read_entries(folder: Path, *, journal_only: bool = False) -> dict[str, Entry]:
-    """What an earlier run made of each file: the manifest, then the journal of a run cut off."""
+@dataclass(frozen=True)
+class SoFar:
+    """What a job's earlier turns did: the run that it cuts out, and its entries by file."""
+
+    run: str | None
+    entries: dict[str, Entry]
+
+
+def read_entries(folder: Path) -> dict[str, Entry]:
+    """What is known of each file: the manifest, then the journal of a job that was cut off."""
     lines: list[Any] = []
-    if not journal_only:
-        with suppress(OSError, ValueError, AttributeError):
-            lines += json.loads((folder / MANIFEST).read_text("utf-8")).get("items", [])
-    with suppress(OSError):
-        for line in (folder / JOURNAL).read_text("utf-8", errors="replace").splitlines():
-            with suppress(ValueError):  # a line that a kill or a full disk cut short
-                lines.append(json.loads(line))
-    found: dict[str, Entry] = {}
-    for values in lines:
-        with suppress(TypeError):
-            entry = Entry(**values)
-            found[entry.file] = entry
+    with suppress(OSError, ValueError, AttributeError):
+        lines += json.loads((folder / MANIFEST).read_text("utf-8")).get("items", [])
+    read = (_entry(values) for values in (*lines, *_journal(folder)))
+    return {entry.file: entry for entry in read if entry is not None}
+
+
+def of_job(folder: Path, job: int) -> SoFar:
+    """What the journal tells of a job since it was begun, or begun again."""
+    found = SoFar(None, {})
+    writer = None
+    for values in _journal(folder):
+        if "job" in values:
+            writer = values["job"]
+            found = SoFar(str(values.get("run")), {}) if writer == job else found
+        elif writer == job and (entry := _entry(values)) is not None:
+            found.entries[entry.file] = entry
     return found
 
 
-def note(folder: Path, entry: Entry) -> None:
-    """Add a line to the journal.
+def begin(folder: Path, job: int, run: str) -> SoFar:
+    """Write down that a job cuts out a run from now on, with nothing done yet.
 
     Raises:
         NoSpaceLeft, SearchError: see `writing`.
     """
-    with writing(folder / JOURNAL, folder) as path, path.open("a", encoding="utf-8") as file:
-        file.write("\n" + json.dumps(asdict(entry)))  # the line before may have been cut short
+    _append(folder, {"job": job, "run": run}, None)
+    return SoFar(run, {})
+
+
+def forget(folder: Path) -> None:
+    """Let the journal go of a job that found nothing to cut out, and the folder if it is empty."""
+    (folder / JOURNAL).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def note(folder: Path, entry: Entry) -> None:
+    """Add what became of a file, for the job that was begun last.
+
+    Raises:
+        NoSpaceLeft, SearchError: see `writing`.
+    """
+    _append(folder, asdict(entry), folder)
+
+
+def _append(folder: Path, values: dict[str, Any], base: Path | None) -> None:
+    with writing(folder / JOURNAL, base) as path, path.open("a", encoding="utf-8") as file:
+        file.write("\n" + json.dumps(values))  # the line before may have been cut short
+
+
+def _journal(folder: Path) -> Iterator[dict[str, Any]]:
+    with suppress(OSError):
+        for line in (folder / JOURNAL).read_text("utf-8", errors="replace").splitlines():
+            with suppress(ValueError):  # a line that a kill or a full disk cut short
+                if isinstance(values := json.loads(line), dict):
+                    yield values
+
+
+def _entry(values: Any) -> Entry | None:
+    try:
+        return Entry(**values)
+    except TypeError:
+        return None
 
 
 def write_manifest(
@@ -92,12 +141,8 @@ def write_manifest(
         "items": [asdict(entry) for entry in entries],
     }
     with writing(folder / MANIFEST, folder) as path:
-        part = path.with_name(path.name + ".part")
-        try:
+        with replacing(path) as part:
             part.write_text(json.dumps(content, indent=1, ensure_ascii=True), "utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
         (folder / JOURNAL).unlink(missing_ok=True)
     return path
 

@@ -23,6 +23,7 @@ from indexer.photos.picture import decode_upright, read_file
 from model.errors import PhotoError, ReferentError
 from model.matting.cutout import BackgroundError, Look, draw
 from model.matting.matte import matte
+from model.replacing import replacing
 from model.sharpen import sharpen
 from search_api.errors import PhotoVanished, SearchError
 from search_api.search.decisions import Decision
@@ -230,16 +231,8 @@ def _write(target: Path, picture: Image.Image, options: Options, folder: Path) -
         picture.save(data, "WEBP", quality=90, method=2, exact=False)
     else:
         picture.save(data, "PNG", compress_level=3)
-    with writing(target, folder):
-        part = target.with_name(target.name + ".part")
-        try:
-            with part.open("wb") as file:
-                file.write(data.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+    with writing(target, folder), replacing(target, durable=True) as part:
+        part.write_bytes(data.getbuffer())
 
 
 def _key(run: Run, photo: PhotoInfo, options: Options) -> str:

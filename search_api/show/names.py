@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 from search_api.search.photos import PhotoInfo
 
-# File systems take 255 bytes; what is being written is called ".part" besides.
-_NAME_BYTES = 255 - len(".part")
+# File systems take 255 bytes; some are left for what others put behind a name.
+_NAME_BYTES = 250
 
 
 def name_files(

@@ -26,6 +26,8 @@ SPLIT = {
     "boys with no bags": ("boys", "boys with bags"),
     "boy with no hat": ("boy", "boy with a hat"),
     "ball that is not black": ("ball", "ball that is black"),
+    "kids not on the left": ("kids", "kids on the left"),
+    "people that are not on the left": ("people", "people that are on the left"),
     "the guy not wearing purple": ("the guy", "the guy wearing purple"),
 }  # fmt: skip
 WHOLE = (

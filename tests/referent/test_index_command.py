@@ -270,3 +270,20 @@ def test_command_watches_until_it_is_interrupted(
     assert reports[0]["indexed"] == 2
     assert reports[-1]["indexed"] == 3
     assert sum(report["encoded"] for report in reports) == 3
+
+
+def test_an_album_of_another_model_is_served_on_and_told_how_to_change(
+    command: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = folder_of(tmp_path / "old", 2)
+    assert command("index", folder)[0] == 0
+    monkeypatch.setenv("REFERENT_MODEL", "another")
+    status, told, _ = command("index", folder)
+    change = "referent reindex --album 'old' --model another"
+    assert status == 0
+    assert "searched with rela-mini; new albums get another" in told
+    assert change in told
+    assert change in command("albums")[1]
+    assert change not in command("index", folder, "--model", "rela-mini")[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 from typer.testing import CliRunner
 
+from indexer.folders.own_output import MARKER
 from referent.main import app
 from tests.support.rle import from_rle
 from training.drawing.scenes import make_photo
@@ -26,7 +27,7 @@ def test_segment_writes_pictures_and_prints_the_answer(tmp_path: Path) -> None:
     assert 0 <= answer["p_no_target"] <= 1
     assert from_rle(answer["rle"]).shape == (240, 320)
     assert {p.name for p in out.iterdir()} == {
-        ".referent-output", "overlay.jpg", "mask.png", "minimap.png", "regions.png",
+        MARKER, "overlay.jpg", "mask.png", "minimap.png", "regions.png",
     }  # fmt: skip
     assert Image.open(out / "mask.png").size == (320, 240)
 

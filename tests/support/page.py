@@ -92,7 +92,7 @@ def serving(library: Library, **limits: Any) -> Iterator[str]:
 
     @asynccontextmanager
     async def jobs(server: Server) -> AsyncIterator[None]:
-        models = Models("cpu", load=server.engine.models.named)
+        models = Models("cpu", engine=server.engine)
         runner = make_runner(library.settings, server.engine.catalog, models)
         runner.start()
         waking.append(runner)

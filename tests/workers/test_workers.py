@@ -33,7 +33,8 @@ from tests.support.servers import OwnRedis, wait_until
 from workers import kinds
 from workers.inprocess import InProcessRunner, run_job
 from workers.models import Models
-from workers.work import Outcome, Turn, run_turn
+from workers.turn import Outcome, Turn
+from workers.work import run_turn
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from model.grefcoco_form import INSTANCES, REFERENCES, Reference, write_refs
+from model.replacing import clear_parts, replacing
 from training.data.album_exif import Shot, exif_of, plan_shots, stored
 from training.drawing.scenes import aspect_of, make_photo
 from training.errors import TrainingError
@@ -148,10 +149,8 @@ def photo_size(plan: AlbumPlan, index: int, aspect: float) -> tuple[int, int]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _make(task: _Task) -> _Made:
@@ -161,11 +160,9 @@ def _make(task: _Task) -> _Made:
     width, height = photo_size(plan, task.index, aspect_of(seed, plan.split))
     pixels, ids, scene = make_photo(seed, plan.split, width, height)
     name = f"IMG_{task.index + 1:05d}.jpg"
-    path = Path(task.folder) / "images" / name
-    partial = path.with_name(f".{name}.part")
     image = stored(pixels, task.shot.orientation)
-    image.save(partial, "JPEG", quality=plan.quality, exif=exif_of(task.shot))
-    partial.replace(path)
+    with replacing(Path(task.folder) / "images" / name) as part:
+        image.save(part, "JPEG", quality=plan.quality, exif=exif_of(task.shot))
     masks: dict[int, dict[str, Any]] = {}
     for instance in scene.instances:
         rle = coco_mask.encode(np.asfortranarray(ids == instance.id, dtype=np.uint8))
@@ -226,8 +223,7 @@ def write_album(plan: AlbumPlan, folder: Path, workers: int = 1) -> Generator[in
             f"{folder}: {error.strerror or error}; free space or choose another --out"
         ) from error
     finally:
-        for partial in (*folder.glob(".*.part"), *folder.glob("images/.*.part")):
-            partial.unlink(missing_ok=True)
+        clear_parts(folder)
 
 
 def _prepare(plan: AlbumPlan, folder: Path) -> None:
@@ -242,8 +238,9 @@ def _prepare(plan: AlbumPlan, folder: Path) -> None:
         for old in (INSTANCES, REFERENCES, "references.jsonl", "scenes.jsonl"):
             (folder / old).unlink(missing_ok=True)
         (folder / "images").mkdir(exist_ok=True)
+        clear_parts(folder)
         for photo in (folder / "images").iterdir():
-            if re.fullmatch(r"IMG_\d+\.jpg|\..*\.part", photo.name):
+            if re.fullmatch(r"IMG_\d+\.jpg", photo.name):
                 photo.unlink()
         _write(mark, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
     except OSError as error:
@@ -310,9 +307,8 @@ def _write_truth(plan: AlbumPlan, folder: Path, made: list[_Made]) -> None:
             for r in references
         ),
     )
-    partial = folder / f".{REFERENCES}.part"
-    write_refs(partial, references)
-    partial.replace(folder / REFERENCES)
+    with replacing(folder / REFERENCES) as part:
+        write_refs(part, references)
     _write(folder / INSTANCES, json.dumps(instances))
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
-import os
-import shutil
 import time
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.errors import ModelError
+from model.replacing import clear_parts, replacing
 from training.drawing.scenes import DRAWING, make_photo
 from training.scene import Instance, Scene
 
@@ -99,14 +98,13 @@ def _render_part(task: tuple[str, int, int, int, int, int]) -> int:
         images[i], ids[i] = image, id_map[::2, ::2]
         lines.append(json.dumps(dataclasses.asdict(scene)))
     part = _part(Path(folder), start)
-    partial = part.with_name(f".{part.name}.{os.getpid()}")
-    partial.mkdir(parents=True, exist_ok=True)
-    np.save(partial / "images.npy", images)
-    np.save(partial / "ids.npy", ids)
-    (partial / "scenes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    if part.exists():  # a shorter one, of a run that wanted fewer; who has it open keeps it
-        part.rename(partial.with_name(f"{partial.name}.short"))
-    partial.rename(part)
+    with replacing(part) as made:
+        made.mkdir()
+        np.save(made / "images.npy", images)
+        np.save(made / "ids.npy", ids)
+        (made / "scenes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if part.exists():  # a shorter one, of a run that wanted fewer; who has it open keeps it
+            part.rename(made.with_name(f".{made.name}"))
     return count
 
 
@@ -134,7 +132,7 @@ def render(folder: Path, split: str, photos: int, size: int, first: int, workers
         workers: processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
+    clear_parts(folder)
     tasks = [
         (str(folder), SPLIT_NAMES.index(split), first, start, count, size)
         for start, count in _lacking(folder, photos)
@@ -150,13 +148,7 @@ def render(folder: Path, split: str, photos: int, size: int, first: int, workers
             with multiprocessing.get_context("spawn").Pool(workers) as pool:
                 for count in pool.imap_unordered(_render_part, tasks):
                     bar.update(count)
-    _sweep(folder)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what was begun, or replaced, and is nobody's any more."""
-    for stale in folder.glob(".part-*"):
-        shutil.rmtree(stale)
+    clear_parts(folder)
 
 
 def wait_for(folder: Path, photos: int, stall_s: float = 600.0) -> None:

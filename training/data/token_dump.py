@@ -10,7 +10,6 @@ Shape legend as in `training.data.batches`.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -27,15 +26,13 @@ from model import checkpoint
 from model.network.rela import RelaNetwork
 from model.text import TextEncoder
 from training.data.batches import Batch, Source
+from training.data.dump import Dump, DumpError, finished, read, state_of
 from training.data.sources import Data, source_of
-from training.errors import Interrupted, TrainingError
+from training.errors import Interrupted
 from training.recipes.recipe import Recipe
 
 PHOTO_BATCH = 16
-
-
-class DumpError(TrainingError):
-    """A dump is missing, unfinished, or of other weights."""
+NOTE = "dump.json"
 
 
 @dataclass(frozen=True)
@@ -59,22 +56,8 @@ def vision_fingerprint(network: RelaNetwork) -> str:
     return checkpoint.fingerprint([str(network.config.input_size)], parts)
 
 
-def _expected(network: RelaNetwork, photos: int, flips: bool) -> dict[str, Any]:
+def _about(network: RelaNetwork, photos: int, flips: bool) -> dict[str, Any]:
     return {"vision": vision_fingerprint(network), "photos": photos, "flips": flips}
-
-
-def _state(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = json.loads((path / "dump.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DumpError(f"no dump of tokens in {path} ({error}); make it again") from error
-    return state
-
-
-def _write_state(path: Path, state: dict[str, Any]) -> None:
-    partial = path / ".dump.json.part"
-    partial.write_text(json.dumps(state), encoding="utf-8")
-    partial.replace(path / "dump.json")
 
 
 def dump_tokens(
@@ -102,38 +85,22 @@ def dump_tokens(
         "regions": (count, k, config.regions, config.channels),
         "features": (count, k, config.mask_channels, config.mask_side, config.mask_side),
     }
-    wanted = _expected(network, count, flips)
-    if (path / "dump.json").exists():
-        state = _state(path)
-        if {name: state.get(name) for name in wanted} != wanted:
-            raise DumpError(f"{path} holds tokens of other weights or photos; delete it")
-        arrays = {n: np.load(path / f"{n}.npy", mmap_mode="r+") for n in shapes}
-    else:
-        path.mkdir(parents=True, exist_ok=True)
-        arrays = {
-            name: np.lib.format.open_memmap(path / f"{name}.npy", "w+", np.float16, shape)
-            for name, shape in shapes.items()
-        }
-        state = {**wanted, "done": 0}
-        _write_state(path, state)
-    bar = tqdm(total=count, initial=state["done"], unit="photo", desc="dumping tokens")
+    dump = Dump(path / NOTE, _about(network, count, flips), shapes)
+    bar = tqdm(total=count, initial=dump.done, unit="photo", desc="dumping tokens")
     with bar, torch.inference_mode():
-        for start in range(state["done"], count, PHOTO_BATCH):
+        for start in range(dump.done, count, PHOTO_BATCH):
             stop = min(start + PHOTO_BATCH, count)
             pixels = np.stack([source.pixels(i) for i in range(start, stop)])
             x = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
             for turn, images in enumerate([x, x.flip(-1)][:k]):
                 encoded = network.decode(network.pyramid(images))
-                arrays["regions"][start:stop, turn] = encoded.regions.cpu().numpy()
-                arrays["features"][start:stop, turn] = encoded.mask_features.cpu().numpy()
-            for array in arrays.values():
-                array.flush()
-            state["done"] = stop
-            _write_state(path, state)
+                dump.arrays["regions"][start:stop, turn] = encoded.regions.cpu().numpy()
+                dump.arrays["features"][start:stop, turn] = encoded.mask_features.cpu().numpy()
+            dump.keep(stop)
             bar.update(stop - start)
             if should_stop():
                 break
-    return bool(state["done"] == count)
+    return dump.done == count
 
 
 def open_dump(path: Path, network: RelaNetwork, photos: int) -> TokenDump:
@@ -144,18 +111,14 @@ def open_dump(path: Path, network: RelaNetwork, photos: int) -> TokenDump:
     Raises:
         DumpError: it is missing, unfinished, or of other weights or data.
     """
-    state = _state(path)
-    if state.get("done") != photos or state.get("photos") != photos:
-        raise DumpError(f"{path} holds {state.get('done')} of {photos} photos; make it again")
-    if state.get("vision") != vision_fingerprint(network):
-        raise DumpError(f"{path} holds tokens of other weights; delete it")
-    return TokenDump(
-        np.load(path / "regions.npy", mmap_mode="r"), np.load(path / "features.npy", mmap_mode="r")
-    )
+    state = finished(path / NOTE)
+    if (state["vision"], state["photos"]) != (vision_fingerprint(network), photos):
+        raise DumpError(f"{path} holds a dump of other weights or photos; delete it")
+    return TokenDump(**read(path, ("regions", "features")))
 
 
 def _finished(path: Path, photos: int) -> bool:
-    return (path / "dump.json").is_file() and _state(path).get("done") == photos
+    return (path / NOTE).is_file() and state_of(path / NOTE).get("done") == photos
 
 
 class DumpedSource:

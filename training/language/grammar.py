@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -102,27 +103,7 @@ def expressions(
     Returns:
         At most n, with different texts; fewer only where the scene offers no more.
     """
-    r = _random(rng)
-    view = view_of(scene)
-    found: list[Expression] = []
-    texts: set[str] = set()
-    failed = dict.fromkeys(kinds, 0)
-    while len(found) < n:
-        order = [k for k in kinds if failed[k] < 3]
-        if not order:
-            break
-        r.shuffle(order)
-        for kind in order:
-            program = _true(view, kind, r, scene.split in _ALL_PAIRS)
-            text = _say(program, r) if program is not None else None
-            if program is None or text is None or text.lower() in texts:
-                failed[kind] += 1
-                continue
-            texts.add(text.lower())
-            found.append(Expression(text, kind, program))
-            if len(found) == n:
-                break
-    return found
+    return _said(_true, scene, rng, n, kinds)
 
 
 def complement(expression: Expression, rng: np.random.Generator) -> Expression | None:
@@ -156,19 +137,29 @@ def no_target(
     Returns:
         At most n; executing each on the scene gives the empty set.
     """
+    return _said(_false, scene, rng, n, kinds)
+
+
+def _said(
+    make: Callable[[View, str, Random, bool], Program | None],
+    scene: Scene,
+    rng: np.random.Generator,
+    n: int,
+    kinds: tuple[str, ...],
+) -> list[Expression]:
+    """Up to n programs of a sort in words, no text twice, of each kind in its turn."""
     r = _random(rng)
     view = view_of(scene)
     found: list[Expression] = []
     texts: set[str] = set()
     failed = dict.fromkeys(kinds, 0)
-    may_hold_out = scene.split in _ALL_PAIRS
     while len(found) < n:
         order = [k for k in kinds if failed[k] < 3]
         if not order:
             break
         r.shuffle(order)
         for kind in order:
-            program = _false(view, kind, r, may_hold_out)
+            program = make(view, kind, r, scene.split in _ALL_PAIRS)
             text = _say(program, r) if program is not None else None
             if program is None or text is None or text.lower() in texts:
                 failed[kind] += 1

@@ -30,6 +30,7 @@ from model.network.config import ReLAConfig
 from model.network.hybrid import HybridBackbone
 from model.network.rela import RelaNetwork
 from model.precision import head_dtype, keep_freed_memory, multiplies_bfloat16
+from model.replacing import replacing
 from model.text import TextEncoder
 from training.data.batches import Source
 from training.errors import Diverged, Interrupted
@@ -250,8 +251,8 @@ def train_prefilter(
     kept = {"pupil": pupil.state_dict(), "line": line.detach(), "lesson": vars(lesson), "of": of,
             "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
             "step": done}  # fmt: skip
-    torch.save(kept, path.with_name(".prefilter.partial"))
-    path.with_name(".prefilter.partial").replace(path)
+    with replacing(path) as part:
+        torch.save(kept, part)
     notes = {k: v for k, v in checkpoint.header(start).items() if k not in ("format", "config")}
     notes["prefilter"] = json.dumps(
         {"photos": len(lesson.regions), "expressions": len(lesson.words),

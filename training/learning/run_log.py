@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from model.replacing import replacing
+
 
 class RunLog:
     """The log of one run's folder; a resumed run goes on with it."""
@@ -28,9 +30,8 @@ class RunLog:
                 continue  # the kill fell into its writing
             if known:
                 kept.append(line + "\n")
-        partial = path.with_name(".log.partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as part:
+            part.write_text("".join(kept), encoding="utf-8")
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """One row: losses, rate and time of a step."""

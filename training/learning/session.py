@@ -33,7 +33,7 @@ from training.photos.sources import Data
 from training.photos.start import begin as begin_photo
 from training.recipes.base import BASE, BASE_HEAD
 from training.recipes.mini import MINI, MINI_HEAD, MINI_PREFILTER, MINI_SMALL
-from training.recipes.photo import PHOTO, PHOTO_ALL, PHOTO_PREFILTER
+from training.recipes.photo import PHOTO, PHOTO_ALL, PHOTO_HEAD, PHOTO_PREFILTER
 from training.recipes.recipe import Recipe
 
 PRETRAINED = "pretrained"  # a photo recipe's start: the stem as published, the rest of DONOR
@@ -46,6 +46,7 @@ RECIPES: dict[str, Recipe] = {
     "mini-prefilter": MINI_PREFILTER,
     "photo": PHOTO,
     "photo-all": PHOTO_ALL,
+    "photo-head": PHOTO_HEAD,
     "photo-prefilter": PHOTO_PREFILTER,
     "base": BASE,
     "base-head": BASE_HEAD,

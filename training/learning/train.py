@@ -27,6 +27,7 @@ from model.network.config import ReLAConfig
 from model.network.hybrid import HybridBackbone
 from model.network.rela import RelaNetwork
 from model.precision import multiplies_bfloat16
+from model.replacing import replacing
 from model.text import TextEncoder
 from training.data.batches import Batch, Source
 from training.data.batches_ahead import batches_ahead
@@ -345,9 +346,8 @@ class Trainer:
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        partial = self.folder / ".last.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / "last.pt")
+        with replacing(self.folder / "last.pt") as part:
+            torch.save(state, part)
         checkpoint.save(self.averaged(), self.weights, self._notes())
         self.saved_at = self.step
 

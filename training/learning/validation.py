@@ -10,6 +10,7 @@ from typing import Any
 
 from model import checkpoint
 from model.network.rela import RelaNetwork
+from model.replacing import replacing
 
 BY = "giou"
 CURVE, BEST, LAST = "val.jsonl", "best.safetensors", "checkpoints"
@@ -66,14 +67,12 @@ class Validation:
         best = max((row[BY] for row in before if row.get(BY) is not None), default=-1.0)
         is_best = value is not None and value > best
         if is_best:
-            partial = self.folder / ".best.partial"
-            shutil.copyfile(path, partial)
-            partial.replace(self.folder / BEST)
+            with replacing(self.folder / BEST) as part:
+                shutil.copyfile(path, part)
         self._write([*before, {"step": step, **figures, "best": is_best}])
         for old in sorted((self.folder / LAST).glob(f"{name}-*.safetensors"))[: -self.keep]:
             old.unlink()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        partial = self.folder / ".val.partial"
-        partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        partial.replace(self.folder / CURVE)
+        with replacing(self.folder / CURVE) as part:
+            part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.calibration import Calibration
 from model.predictor import Predictor
@@ -134,7 +132,9 @@ def pointing(predictor: Predictor, data: PairSet, encoded: EncodedAlbum) -> NDAr
     for pair in data.pairs:
         if pair.kind != "pointing":
             continue
-        (logits,) = _mask_logits(predictor, encoded, pair.photo, [pair.expression])
+        record = encoded.rows([pair.photo])
+        verdict = predictor.judge(record.tokens, predictor.read([pair.expression])[0])
+        logits = predictor.mask_logits(record.masks, verdict)[0]
         y, x = divmod(int(logits.argmax()), logits.shape[1])
         truth = data.photos.mask(pair.photo, pair.targets)
         height, width = truth.shape
@@ -147,24 +147,18 @@ def pointing(predictor: Predictor, data: PairSet, encoded: EncodedAlbum) -> NDAr
 def overlaps(
     predictor: Predictor, rests: Sequence[photo_sets.Rest], encoded: EncodedAlbum
 ) -> NDArray[np.float64]:
-    """How much of the smaller mask an expression and what it leaves out share, 0 to 1, each."""
+    """How much of the smaller mask an expression and what it leaves out share, 0 to 1, each.
+
+    Pairs of which the network shows no two masks are left out.
+    """
     shares = []
     for rest in rests:
-        logits = _mask_logits(predictor, encoded, rest.photo, [rest.expression, rest.left_out])
-        one, other = (logits > 0).flatten(1)
-        smaller = min(int(one.sum()), int(other.sum()))
-        shares.append(float((one & other).sum()) / smaller if smaller else 0.0)
+        record = encoded.rows([rest.photo])
+        words = predictor.read([rest.expression, rest.left_out])
+        verdicts = [predictor.judge(record.tokens, words[at]) for at in range(2)]
+        if any(verdict.no_target_logit[0] > 0 for verdict in verdicts):
+            continue
+        one, other = (predictor.mask_logits(record.masks, v)[0] > 0 for v in verdicts)
+        if smaller := min(int(one.sum()), int(other.sum())):
+            shares.append(float((one & other).sum()) / smaller)
     return np.array(shares)
-
-
-def _mask_logits(
-    predictor: Predictor, encoded: EncodedAlbum, photo: int, expressions: Sequence[str]
-) -> Tensor:
-    """The mask logits of some expressions about one photo, (E, h, w)."""
-    record = encoded.rows([photo])
-    words = predictor.read(list(expressions))
-    found = []
-    for at in range(len(expressions)):
-        verdict = predictor.judge(record.tokens, words[at])
-        found.append(predictor.mask_logits(record.masks, verdict)[0])
-    return torch.stack(found)

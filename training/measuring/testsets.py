@@ -13,7 +13,6 @@ import json
 import math
 import os
 import re
-import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from model.replacing import replacing
 from training.drawing.scenes import DRAWING, make_photo
 from training.language import grammar
 from training.language.absent import CREATURES, THINGS
@@ -156,14 +156,13 @@ def _kept(
     key = hashlib.blake2b(repr(sizes).encode(), digest_size=3).hexdigest()
     kept = (folder or default_cache()) / f"{name}-{split}-{key}-{version()}"
     if not kept.is_dir():
-        partial = kept.with_name(f".{kept.name}.{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        draw(partial, split, sizes)
         try:
-            partial.rename(kept)
-        except OSError:  # another process drew the same one meanwhile
-            shutil.rmtree(partial)
+            with replacing(kept) as part:
+                part.mkdir(parents=True)
+                draw(part, split, sizes)
+        except OSError:
+            if not kept.is_dir():  # else another process drew the same one meanwhile
+                raise
     return kept
 
 

@@ -7,14 +7,13 @@ the mean); `maps.json` tells of what it is and how far it is.
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,15 +21,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.network.stem import CLASSES, EfficientLite, TrunkWords, stem_channels
-from training.errors import TrainingError
+from training.data.dump import Dump, finished, read
 
 LEVELS = {"res3": 8, "res4": 16, "res5": 32}
 _TOGETHER = 8
+NOTE = "maps.json"
 _KEPT_EVERY = 16  # batches between two notes of how far it is
-
-
-class MapError(TrainingError):
-    """A dump is missing, unfinished, or of other photos."""
 
 
 class Rows(Protocol):
@@ -98,9 +94,9 @@ def dump_maps(
     Returns:
         Whether all photos are done.
     Raises:
-        MapError: the folder holds a dump of something else.
+        DumpError: the folder holds a dump of something else.
     """
-    wanted = {"trunk": name, "size": size, "photos": len(keys),
+    about = {"trunk": name, "size": size, "photos": len(keys),
               "keys": sha256("\n".join(keys).encode()).hexdigest()}  # fmt: skip
     width = words.names.shape[1]
     channels = dict(zip(("res2", "res3", "res4", "res5"), stem_channels(name), strict=True))
@@ -109,72 +105,41 @@ def dump_maps(
     }
     shapes["words"] = (len(keys), width, size // 32, size // 32)
     shapes["logits"] = (len(keys), 2, CLASSES)
-    if (path / "maps.json").exists():
-        state = _state(path)
-        if {key: state.get(key) for key in wanted} != wanted:
-            raise MapError(f"{path} holds maps of other photos or another trunk; delete it")
-        arrays = {n: np.load(path / f"{n}.npy", mmap_mode="r+") for n in shapes}
-    else:
-        path.mkdir(parents=True, exist_ok=True)
-        arrays = {
-            n: np.lib.format.open_memmap(path / f"{n}.npy", "w+", np.float16, shape)
-            for n, shape in shapes.items()
-        }
-        state = {**wanted, "done": 0}
-        _write(path, state)
+    dump = Dump(path / NOTE, about, shapes)
     trunk = trunk.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     words = words.eval()
-    bar = tqdm(total=len(keys), initial=state["done"], unit="photo", desc="trunk")
+    bar = tqdm(total=len(keys), initial=dump.done, unit="photo", desc="trunk")
     with bar, torch.inference_mode():
-        for count, start in enumerate(range(state["done"], len(keys), _TOGETHER), 1):
+        for count, start in enumerate(range(dump.done, len(keys), _TOGETHER), 1):
             stop = min(start + _TOGETHER, len(keys))
             for at in range(start, stop):
                 x = torch.from_numpy(np.array(pixels(at))).permute(2, 0, 1)[None].float()
                 x = x.contiguous(memory_format=torch.channels_last)
                 maps = trunk(x)
                 for level in LEVELS:
-                    arrays[level][at] = maps[level][0].numpy()
+                    dump.arrays[level][at] = maps[level][0].numpy()
                 logits = words.logits(maps["res5"])[0].flatten(1)  # (1000, h w)
                 share = logits.softmax(0)
-                arrays["words"][at] = (
+                dump.arrays["words"][at] = (
                     (words.names.T @ share).view(width, size // 32, size // 32).numpy()
                 )
-                arrays["logits"][at] = torch.stack([logits.amax(1), logits.mean(1)]).numpy()
+                dump.arrays["logits"][at] = torch.stack([logits.amax(1), logits.mean(1)]).numpy()
             bar.update(stop - start)
             stopping = should_stop()
             if count % _KEPT_EVERY == 0 or stop == len(keys) or stopping:
-                for array in arrays.values():
-                    array.flush()
-                state["done"] = stop
-                _write(path, state)
+                dump.keep(stop)
             if stopping:
                 break
-    return bool(state["done"] == len(keys))
+    return dump.done == len(keys)
 
 
 def open_maps(path: Path) -> MapDump:
     """Open a finished dump.
 
     Raises:
-        MapError: it is missing or unfinished.
+        DumpError: it is missing or unfinished.
     """
-    state = _state(path)
-    if state.get("done") != state.get("photos"):
-        raise MapError(f"{path} holds {state.get('done')} of {state.get('photos')} photos; go on")
-    arrays = {n: np.load(path / f"{n}.npy", mmap_mode="r") for n in (*LEVELS, "words", "logits")}
+    finished(path / NOTE)
+    arrays = read(path, (*LEVELS, "words", "logits"))
     logits = arrays.pop("logits")
-    return MapDump(arrays, logits)
-
-
-def _state(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = json.loads((path / "maps.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MapError(f"no dump of the trunk's maps in {path} ({error})") from error
-    return state
-
-
-def _write(path: Path, state: dict[str, Any]) -> None:
-    partial = path / ".maps.json.part"
-    partial.write_text(json.dumps(state), encoding="utf-8")
-    partial.replace(path / "maps.json")
+    return MapDump({**arrays}, logits)

@@ -36,6 +36,27 @@ PHOTO = Recipe(
 # Then the Swin stages too, on the same maps.
 PHOTO_ALL = replace(PHOTO, start="", stage="all", steps=6_000, learning_rate=5e-4)
 
+# On an album's own verdicts (`/v1/marks/grefcoco.zip`, unpacked): the head alone, gently.
+PHOTO_HEAD = replace(
+    PHOTO,
+    data="grefcoco",
+    start="",
+    stage="head",
+    steps=200,
+    batch=8,
+    positives=6,
+    false_ones=6,
+    crossed=2,
+    composites=0,
+    drawings=0,
+    complements=0.0,
+    learning_rate=1e-4,
+    warmup=20,
+    ema=0.98,
+    flip=False,
+    losses=LossWeights(no_target=2.0, regions=0, dense=0, region_masks=0),
+)
+
 PHOTO_PREFILTER = Recipe(
     model="rela-photo",
     data="photos",

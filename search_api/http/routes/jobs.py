@@ -16,14 +16,15 @@ from indexer.errors import UnknownJob
 from indexer.jobs import jobs
 from indexer.jobs.failures import failures_of
 from indexer.jobs.jobs import JobView
+from search_api.http.cursors import MAX_POSITION, make_cursor, read_cursor
 from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.events import EventResponse, event
 from search_api.http.hiding import PathHider
 from search_api.http.job_schemas import FailureOut, FailurePage, JobIn, JobOut, JobPage
 from search_api.http.problems import documented, documented_events
 from search_api.http.schemas import AlbumName, Cursor, PageSize
 from search_api.http.state import Server
 from search_api.search.albums import album_id_of
-from search_api.search.cursors import MAX_POSITION, make_cursor, read_cursor
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[int, Path(ge=1, le=2**53)]
@@ -110,17 +111,13 @@ def get_job(job_id: JobId, server: ServerDep, who: Reader) -> JobOut:
     response_class=StreamingResponse,
     responses={200: JOB_EVENTS, **documented(401, 403, 404, 422)},
 )
-def watch_job(job_id: JobId, server: ServerDep, who: Reader) -> StreamingResponse:
+def watch_job(job_id: JobId, server: ServerDep, who: Reader) -> EventResponse:
     """A job's progress as server-sent events, one whenever something changed, until it ends.
 
     The stream of a job that does not end is cut now and then; a browser reconnects by itself.
     """
     first = jobs.get(server.engine.catalog, job_id)
-    return StreamingResponse(
-        _changes(server, first),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    return EventResponse(_changes(server, first))
 
 
 def _inside(hide: PathHider, path: str | None) -> str | None:
@@ -134,7 +131,7 @@ async def _changes(server: Server, job: JobView) -> AsyncIterator[str]:
     while True:
         if job != shown:
             name = "done" if job.finished else "job"
-            yield f"event: {name}\ndata: {JobOut.of(job, server.hide).model_dump_json()}\n\n"
+            yield event(name, JobOut.of(job, server.hide).model_dump_json())
             shown = job
         if job.finished or time.monotonic() >= until or server.stopping.is_set():
             return

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from search_api.errors import Forbidden, PhotoVanished
+from search_api.http.cursors import make_cursor, read_cursor
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
 from search_api.http.pictures import image_response
 from search_api.http.problems import documented
@@ -22,7 +23,6 @@ from search_api.http.schemas import (
     SimilarRequest,
 )
 from search_api.search.albums import album_id_of
-from search_api.search.cursors import make_cursor, read_cursor
 from search_api.search.photos import checked_file, list_photos, one_photo
 from search_api.search.similar import similar
 from search_api.show.images import jpeg

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
+from search_api.errors import BadCursor, UnknownRun
 from search_api.http.answers import answer, mask_of, page_of
 from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.pictures import image_response
@@ -110,8 +111,16 @@ def get_history(
     """Search runs, newest first."""
     catalog = server.engine.catalog
     album_id = album_id_of(catalog, album) if album is not None else None
-    found, following = runs.history(catalog, cursor=cursor, size=size, album_id=album_id)
-    return RunPage(runs=[RunOut.of(run) for run in found], next_cursor=following)
+    try:
+        before = str(UUID(cursor)) if cursor else None
+        found, more = runs.history(catalog, before=before, size=size, album_id=album_id)
+    except (ValueError, UnknownRun) as error:
+        raise BadCursor(
+            "The cursor is damaged or its run is gone; start again without one.", field="cursor"
+        ) from error
+    return RunPage(
+        runs=[RunOut.of(run) for run in found], next_cursor=found[-1].id if more else None
+    )
 
 
 @router.get(

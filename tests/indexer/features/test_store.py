@@ -188,7 +188,9 @@ def test_tiers_are_committed_together_or_not_at_all(catalog: Catalog, store: Fea
     assert len(files(store)) == count(catalog, "live") == 2
 
 
-@pytest.mark.parametrize("where", ["write_segment", "sync_folder"])
+@pytest.mark.parametrize(
+    "where", ["indexer.features.store.write_segment", "model.replacing.sync_folder"]
+)
 def test_full_disk_leaves_no_file_and_says_what_to_do(
     catalog: Catalog, store: FeatureStore, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -197,7 +199,7 @@ def test_full_disk_leaves_no_file_and_says_what_to_do(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"indexer.features.store.{where}", full)
+    monkeypatch.setattr(where, full)
     with pytest.raises(NoSpaceLeft, match="free some"):
         store.commit([part(2)], new_owner())
     assert len(files(store)) == 1
@@ -288,12 +290,11 @@ def test_compaction_keeps_features_and_old_files_until_no_reader_is_left(
     with_photos(catalog, *range(9))
     for start in (0, 3, 6):
         store.commit([part(start, start + 1, start + 2)], new_owner())
-    reader = store.lock_reader()
-    report = maintenance.compact(catalog, store)
-    assert (report.merged, report.made, report.rows) == (3, 1, 9)
-    assert maintenance.collect(catalog, store).kept_for_readers == 3
-    assert len(files(store)) == 4
-    reader.release()
+    with store.lock_reader():
+        report = maintenance.compact(catalog, store)
+        assert (report.merged, report.made, report.rows) == (3, 1, 9)
+        assert maintenance.collect(catalog, store).kept_for_readers == 3
+        assert len(files(store)) == 4
     maintenance.collect(catalog, store)
     assert len(files(store)) == 1
     numbers = range(8, -1, -1)

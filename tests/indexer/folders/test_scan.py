@@ -322,10 +322,28 @@ def test_globs_include_and_exclude(catalog: Catalog, folder: Path) -> None:
         ("IMG_[0-9].png", b"x/IMG_7.png", True),
         ("a.b", b"aXb", False),
         ("caf\udce9", b"caf\xe9", True),
+        ("**/raw/*b*b", b"a/b/raw/xbab", True),
+        ("**/raw/*b*b", b"a/b/raw/xba", False),
+        ("a/**/b/c/**/d", b"a/b/b/c/x/d", True),
+        ("a/**/b/c/**/d", b"a/b/x/c/d", False),
+        ("2019**", b"2019-05", True),
+        ("[+-9]", b"a/b", False),
+        ("[z-a]x", b"mx", False),
+        ("[!z-a]x", b"mx", True),
+        ("[]]", b"]", True),
     ],
 )
 def test_globs_match_names_or_whole_paths(glob: str, path: bytes, matches: bool) -> None:
     assert Globs(exclude=[glob]).skips_folder(path) is matches
+
+
+@pytest.mark.parametrize(
+    "glob", ["/".join(["*a*a*a*a*a*a*b"] * 8 + ["**"] * 40), "*a" * 60 + "b", "**/*a*b/" * 20 + "c"]
+)
+def test_no_glob_of_an_album_takes_long(glob: str) -> None:
+    globs = Globs([glob], [glob])
+    assert not globs.takes(b"/".join([b"a" * 200] * 20) + b".jpg")
+    assert not globs.takes(b"/".join([b"a"] * 1500) + b".jpg")
 
 
 def test_an_unreadable_folder_keeps_its_photos(

@@ -14,6 +14,7 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from indexer.db.tables import Photo, Root
+from indexer.folders.own_output import MARKER
 from search_api.errors import RefusedToStart, Unauthenticated
 from search_api.http.app import create_app
 from search_api.http.keys import authenticate, create_key, list_keys, revoke_key
@@ -323,7 +324,7 @@ def test_bombs_archives_and_scripts_are_refused_when_uploaded(
     assert answer.json()["job"] is None
     uploads = library.settings.home / "uploads"
     kept = {path.name for path in uploads.rglob("*") if path.is_file()}
-    assert kept <= {".referent-output"}
+    assert kept <= {MARKER}
     many = [("files", (f"{n}.png", b"x")) for n in range(4)]
     assert client.post(at, files=many, headers=keys["write"]).status_code == 422
     huge = [("files", ("huge.png", b"x" * (2 << 20)))]

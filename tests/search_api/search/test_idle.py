@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from search_api.http.app import create_app
 from search_api.search import pipeline
@@ -103,3 +104,29 @@ def test_jobs_let_their_network_go_between_turns(library: Library) -> None:
     models.let_go(0.0)
     assert models._predictor is None
     assert models.get("any") is library.predictor
+
+
+def test_jobs_keep_one_engine_until_it_is_idle_or_another_network_is_asked_for(
+    library: Library,
+) -> None:
+    settings, catalog = library.settings, library.engine.catalog
+    models = Models(load=lambda name: library.predictor)
+    engine = models.engine(settings, catalog)
+    (view,) = engine.views("small")
+    assert models.engine(settings, catalog) is engine
+    assert engine.views("small") == [view] and view.predictor is library.predictor
+    models.get("another")
+    assert models.engine(settings, catalog) is not engine
+    models.close()
+    assert not engine._views
+    with catalog.reading() as session:  # which is not theirs to close
+        assert session.execute(select(1)).scalar() == 1
+
+
+def test_jobs_of_a_server_use_its_engine_and_leave_it(library: Library) -> None:
+    models = Models(engine=library.engine)
+    views = library.engine.views("small")
+    assert models.engine(library.settings, library.engine.catalog) is library.engine
+    assert models.get(library.settings.model) is library.predictor
+    models.close()
+    assert library.engine.views("small") == views

@@ -22,7 +22,7 @@ from indexer.errors import FeatureStoreAway, UnknownAlbum
 from indexer.features.store import FeatureStore
 from model.calibration import Calibration
 from model.precision import HeadDtype
-from search_api.errors import BadCursor, NotIndexed, StillRunning, UnknownRun
+from search_api.errors import NotIndexed, StillRunning, UnknownRun
 from search_api.search import pipeline, runs
 from search_api.search.engine import Engine
 from search_api.search.filters import Filters, GpsBox, compile_glob
@@ -71,7 +71,7 @@ def test_answer_says_what_was_covered_and_how_long_each_stage_took(library: Libr
         "matched": len(done.matched),
     }
     assert 0 < len(done.matched) < 24
-    assert {"text", "filter", "prefilter", "gather", "judge", "total"} <= done.timings.keys()
+    assert {"text", "filter", "prefilter", "gather", "judge", "total"} <= done.run.timings.keys()
 
 
 def test_hits_come_most_confident_first_and_ties_by_photo(library: Library) -> None:
@@ -234,19 +234,19 @@ def test_evil_glob_takes_no_time() -> None:
     assert not matches("/".join(["a" * 200] * 40))
 
 
-def test_following_cursors_gives_each_match_exactly_once_while_indexing_goes_on(
+def test_paging_gives_each_match_exactly_once_while_indexing_goes_on(
     own_library: Library,
 ) -> None:
     library = own_library
     done = collect(library.engine, Query(expression=EXPRESSION, threshold=0.0))
     seen: list[int] = []
-    cursor = None
+    after = -1
     for number in itertools.count():
-        run, page = runs.page(library.engine.catalog, done.run_id, cursor=cursor, size=2)
+        run, page = runs.page(library.engine.catalog, done.run_id, after=after, size=2)
         assert run.coverage.matched == 6
         seen += [hit.decision.photo_id for hit in page.hits]
-        cursor = page.next_cursor
-        if cursor is None:
+        after = page.hits[-1].rank
+        if not page.more:
             break
         if number == 0:
             paint(library.photos / "new.png", 99)
@@ -256,17 +256,9 @@ def test_following_cursors_gives_each_match_exactly_once_while_indexing_goes_on(
     assert collect(library.engine, Query(expression=EXPRESSION)).coverage.total == 7
 
 
-def test_cursor_of_another_run_is_refused(library: Library) -> None:
-    first, second = ask(library), ask(library)
-    _, page = runs.page(library.engine.catalog, first.run_id, cursor=None, size=1)
-    for cursor in (page.next_cursor, "x", "%%%", "AAAA"):
-        with pytest.raises(BadCursor):
-            runs.page(library.engine.catalog, second.run_id, cursor=cursor, size=1)
-
-
 def test_run_opened_again_holds_the_same_decisions_and_masks(library: Library) -> None:
     done = ask(library, rejected=3)
-    run, page = runs.page(library.engine.catalog, done.run_id, cursor=None, size=100)
+    run, page = runs.page(library.engine.catalog, done.run_id, size=100)
     assert (run.expression, run.state, run.coverage) == (EXPRESSION, "done", done.coverage)
     assert run.fingerprints == library.predictor.fingerprints
     assert run.calibration_revision == library.predictor.calibration.revision
@@ -276,9 +268,7 @@ def test_run_opened_again_holds_the_same_decisions_and_masks(library: Library) -
         again, _ = render(library.engine, photos[decision.photo_id], hit.decision, run.fingerprints)
         first, _ = render(library.engine, photos[decision.photo_id], decision, run.fingerprints)
         assert np.array_equal(again.array, first.array)
-    _, nearest = runs.page(
-        library.engine.catalog, done.run_id, cursor=None, size=100, accepted=False
-    )
+    _, nearest = runs.page(library.engine.catalog, done.run_id, size=100, accepted=False)
     assert [hit.decision.photo_id for hit in nearest.hits] == [d.photo_id for d in done.rejected]
     assert len(nearest.hits) == 3
     assert not any(hit.decision.accepted for hit in nearest.hits)
@@ -292,10 +282,10 @@ def test_unknown_run_and_pruned_run_are_named(library: Library) -> None:
 def test_pruning_keeps_the_newest_runs(own_library: Library) -> None:
     made = [ask(own_library).run_id for _ in range(4)]
     assert runs.prune(own_library.engine.catalog, 2) == 2
-    left, cursor = runs.history(own_library.engine.catalog, size=1)
-    older, end = runs.history(own_library.engine.catalog, cursor=cursor, size=5)
+    left, more = runs.history(own_library.engine.catalog, size=1)
+    older, yet_more = runs.history(own_library.engine.catalog, before=left[-1].id, size=5)
     assert [run.id for run in left + older] == made[:1:-1]
-    assert end is None
+    assert (more, yet_more) == (True, False)
 
 
 def test_hit_shows_where_the_referent_is_in_upright_pixels(library: Library) -> None:
@@ -335,7 +325,7 @@ def test_mask_of_a_streamed_hit_can_be_asked_for_before_the_end(
     _, hit = runs.one_hit(library.engine.catalog, found.run_id, found.decision.photo_id)
     assert hit.decision.confidence == found.decision.confidence
     with pytest.raises(StillRunning):
-        runs.page(library.engine.catalog, found.run_id, cursor=None, size=5)
+        runs.page(library.engine.catalog, found.run_id, size=5)
     stream.close()
     run = runs.load(library.engine.catalog, found.run_id)
     assert run.state == "stopped"
@@ -348,9 +338,9 @@ def test_search_stops_at_its_time_limit_after_one_batch_and_says_so(
     monkeypatch.setattr(pipeline, "BATCH", 8)
     query = Query(expression=EXPRESSION, threshold=1.0)
     done = collect(library.engine, query, time_limit_s=0.0)
-    assert done.state == "stopped"
+    assert done.run.state == "stopped"
     assert done.coverage.verified == 8
-    assert [note.code for note in done.notes] == ["stopped"]
+    assert [note.code for note in done.run.notes] == ["stopped"]
     assert "photos that were looked at matches; 8 of 24" in done.coverage.sentence()
 
 
@@ -383,7 +373,7 @@ def test_answer_during_indexing_is_marked_partial(own_library: Library) -> None:
     done = ask(own_library)
     assert done.coverage.total == 6
     assert done.coverage.filtered == 5
-    assert [note.code for note in done.notes] == ["indexing"]
+    assert [note.code for note in done.run.notes] == ["indexing"]
 
 
 def test_photo_that_vanished_since_indexing_is_kept_and_marked(own_library: Library) -> None:
@@ -404,7 +394,7 @@ def test_damaged_faiss_file_is_rebuilt_from_the_store_and_said_so(own_library: L
     query = Query(expression=EXPRESSION, threshold=own_library.threshold())
     after = collect(fresh, query)
     fresh.close()
-    assert [note.code for note in after.notes] == ["prefilter-rebuilt"]
+    assert [note.code for note in after.run.notes] == ["prefilter-rebuilt"]
     assert list(after.matched_pairs()) == list(before.matched_pairs())
 
 
@@ -528,21 +518,21 @@ def test_album_with_a_lost_feature_file_is_searched_without_it_and_healed_by_the
     library.index()  # another file of the tier, which stays
     query = Query(expression=EXPRESSION, mode="exhaustive", threshold=library.threshold())
     whole = collect(library.engine, query)
-    assert (whole.coverage.verified, whole.notes) == (8, ())
+    assert (whole.coverage.verified, whole.run.notes) == (8, ())
     kept = {file: file.read_bytes() for file in lost.rglob("*.seg") if file not in before}
     assert kept
     lose(library, tier)
     for file, data in kept.items():
         file.write_bytes(data)
     done = collect(library.engine, query)
-    assert (done.state, done.coverage.total, done.coverage.verified) == ("done", 8, verified)
-    assert [note.code for note in done.notes] == ["prefilter-rebuilt", "damaged-features"]
-    assert "6 photos" in done.notes[1].text
+    assert (done.run.state, done.coverage.total, done.coverage.verified) == ("done", 8, verified)
+    assert [note.code for note in done.run.notes] == ["prefilter-rebuilt", "damaged-features"]
+    assert "6 photos" in done.run.notes[1].text
     photo = int(library.engine.views("small")[0].snapshot.photo_ids[-1])
     assert len(similar(library.engine, photo_id=photo, size=7)) == (1 if tier == "vectors" else 7)
     library.index()
     again = collect(library.engine, query)
-    assert (again.coverage, again.notes) == (whole.coverage, ())
+    assert (again.coverage, again.run.notes) == (whole.coverage, ())
     assert again.matched_pairs() == whole.matched_pairs()
 
 
@@ -577,7 +567,7 @@ def test_photo_that_leaves_the_album_while_a_search_runs_is_no_hit(own_library: 
         session.execute(delete(Photo).where(Photo.id == 2))
     done = list(events)[-1]
     assert isinstance(done, Done)
-    _, page = runs.page(catalog, done.run_id, cursor=None, size=50)
+    _, page = runs.page(catalog, done.run_id, size=50)
     assert sorted(hit.decision.photo_id for hit in page.hits) == [1, 3, 4, 5, 6]
 
 
@@ -593,7 +583,7 @@ def test_run_of_a_server_that_was_killed_is_stopped_with_what_it_found(
     events = search(own_library.engine, Query(expression=EXPRESSION, threshold=0.0))
     run_id = next(events).run_id
     assert isinstance(next(events), Found)  # and then it was killed
-    run, page = runs.page(catalog, run_id, cursor=None, size=50)
+    run, page = runs.page(catalog, run_id, size=50)
     assert (run.state, run.coverage.matched, len(page.hits)) == ("stopped", 6, 6)
     assert [note.code for note in run.notes] == ["stopped"]
     assert [each.state for each in runs.history(catalog)[0]] == ["stopped"]

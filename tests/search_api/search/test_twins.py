@@ -33,7 +33,7 @@ def found(library: Library, **values: object) -> list[int]:
     done = collect(library.engine, query)
     ids = [each.photo_id for each in done.matched]
     assert len(set(ids)) == len(ids) == done.coverage.matched
-    _, page = runs.page(library.engine.catalog, done.run_id, cursor=None, size=100)
+    _, page = runs.page(library.engine.catalog, done.run_id, size=100)
     assert [hit.decision.photo_id for hit in page.hits] == ids
     return ids
 

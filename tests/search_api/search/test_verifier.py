@@ -82,7 +82,7 @@ def test_fast_mode_verifies_no_more_than_the_candidates(library: Library) -> Non
 
 def test_run_keeps_the_masks_and_names_the_verifier(library: Library) -> None:
     done = ask(library, mode="exhaustive")
-    run, page = runs.page(library.engine.catalog, done.run_id, cursor=None, size=50)
+    run, page = runs.page(library.engine.catalog, done.run_id, size=50)
     own = library.engine.verifiers.named(NAME)
     assert run.verifier == NAME
     assert run.fingerprints["verifier"] == own.fingerprint
@@ -120,9 +120,9 @@ def test_api_offers_and_uses_the_verifier(library: Library) -> None:
 
 def test_time_budget_stops_the_search_and_says_so(library: Library) -> None:
     done = ask(library, mode="exhaustive", seconds=1e-3)
-    assert done.state == "stopped"
+    assert done.run.state == "stopped"
     assert done.coverage.verified < 12
-    assert any("stopped after" in note.text for note in done.notes)
+    assert any("stopped after" in note.text for note in done.run.notes)
 
 
 def test_progress_comes_with_every_batch_and_closing_cancels(library: Library) -> None:
@@ -146,7 +146,7 @@ def test_photo_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
         next(own.photos.rglob("*.jpg")).write_bytes(b"no picture")
         done = ask(own, mode="exhaustive")
         assert done.coverage.verified == 3
-        assert any(note.code == "unreadable" for note in done.notes)
+        assert any(note.code == "unreadable" for note in done.run.notes)
     finally:
         own.engine.close()
 

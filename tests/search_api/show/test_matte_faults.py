@@ -70,7 +70,7 @@ def test_killed_job_is_gone_on_with_by_the_same_command(
     after = pictures(out)
     assert all(after[name] == before[name] for name in kept)
     assert set(after) == done(out)
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob("*part"))
     assert not (out / manifest.JOURNAL).exists()
 
 
@@ -104,7 +104,7 @@ def test_full_disk_ends_with_a_sentence_and_the_same_command_goes_on(
     script = f"""
         mount -t tmpfs -o size=24k tmpfs {out.parent} || exit 99
         "$@"; echo "first $?"
-        find {out.parent} -name '*.part' | sed 's/^/left /'
+        find {out.parent} -name '*part' | sed 's/^/left /'
         find {out} -name '*.png' -printf 'before %P %T@\\n'
         mount -o remount,size=64m {out.parent}
         "$@"; echo "second $?"

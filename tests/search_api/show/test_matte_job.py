@@ -8,13 +8,16 @@ import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import delete
 from starlette.testclient import TestClient
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from indexer.db.tables import JobFailure
 from indexer.folders import own_output
 from indexer.jobs import jobs
 from indexer.jobs.failures import failures_of
@@ -155,6 +158,34 @@ def test_foreign_file_is_not_overwritten(library: Library, tmp_path: Path) -> No
     entry = matte.cut_out(library.engine, run, item, options, tmp_path, {})
     assert entry.status == "skipped"
     assert target.read_bytes() == b"mine"
+
+
+def test_each_photo_is_tried_once_however_many_turns_a_job_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = make_library(tmp_path, 3)
+    catalog = library.engine.catalog
+    sorted(library.photos.rglob("*.*"))[0].unlink()
+    tried: list[int] = []
+    cut_out = matte.cut_out
+
+    def counting(engine: Any, run: Any, item: matte.Item, *more: Any) -> Any:
+        tried.append(item.photo.id)
+        with catalog.session() as session:  # the report of a job is no memory of it
+            session.execute(delete(JobFailure))
+        return cut_out(engine, run, item, *more)
+
+    monkeypatch.setattr(matte, "cut_out", counting)
+    settings = library.settings.model_copy(update={"turn_s": 0.001})
+    query = {"expression": EXPRESSION, "threshold": 0.0}
+    job = jobs.create(catalog, "matte", parameters={"query": query})
+    ended = run_job(settings, catalog, job.id, models(library), poll_s=0.01)
+    assert ended.state == "done", ended.message
+    assert sorted(tried) == [1, 2, 3]
+    again = jobs.retry(catalog, job.id)
+    assert run_job(settings, catalog, again.id, models(library)).state == "done"
+    assert len(tried) == 3 + (ended.result or {})["failed"]
+    library.engine.close()
 
 
 def test_changed_and_missing_originals_are_told_of_and_stop_nothing(tmp_path: Path) -> None:

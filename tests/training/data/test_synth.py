@@ -138,7 +138,7 @@ def test_an_interrupted_album_leaves_whole_photos_only(tmp_path: Path) -> None:
     run = write_album(AlbumPlan(photos=6, megapixels=0.02), tmp_path / "a")
     next(run)
     next(run)
-    (tmp_path / "a" / "images" / ".IMG_00003.jpg.part").write_bytes(b"half")
+    (tmp_path / "a" / "images" / ".IMG_00003.jpg.7-7.referent.part").write_bytes(b"half")
     run.close()
     names = sorted(p.name for p in (tmp_path / "a").rglob("*") if p.is_file())
     assert names == ["IMG_00001.jpg", "IMG_00002.jpg", "synth.json"]

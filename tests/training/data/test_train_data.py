@@ -22,11 +22,12 @@ from referent.train import train
 from tests.support.tiny_model import TINY, write_tiny_model
 from training.data import grefcoco
 from training.data.album import AlbumPlan, write_album
+from training.data.dump import DumpError
 from training.data.grefcoco import Dataset
 from training.data.grefcoco_batches import GrefSampler, mirrored
 from training.data.shards import render
 from training.data.sources import source_of
-from training.data.token_dump import DumpedSource, DumpError, dump_tokens, open_dump
+from training.data.token_dump import DumpedSource, dump_tokens, open_dump
 from training.data.truth_guard import TruthGuard
 from training.errors import DatasetError
 from training.learning.session import RECIPES, run_recipe

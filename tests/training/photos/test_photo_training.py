@@ -13,11 +13,12 @@ from model.network.preprocess import to_pixels
 from model.network.rela import RelaNetwork
 from model.network.stem import EfficientLite, TrunkWords, stem_channels
 from tests.support.photo_pack import write_pack
+from training.data.dump import DumpError
 from training.learning.losses import box_losses
 from training.learning.train import Trainer
 from training.photos.batches import PhotoSampler
 from training.photos.data import PhotoData
-from training.photos.maps import MapError, dump_maps, open_maps
+from training.photos.maps import dump_maps, open_maps
 from training.photos.pack import read_pack
 from training.photos.scenes import Album, read_album
 from training.recipes.photo import PHOTO
@@ -78,7 +79,7 @@ def _sampler(data: PhotoData, rank: int = 0, world: int = 1) -> PhotoSampler:
 
 def test_a_dump_of_other_photos_is_refused(data: PhotoData, tmp_path: Path) -> None:
     path = _dumped(data.album, tmp_path)
-    with pytest.raises(MapError, match="other photos or another trunk"):
+    with pytest.raises(DumpError, match="other weights or photos"):
         dump_maps(*_trunk(), STEM, 64, ["another"], lambda at: _pixels(data.album, at), path)
 
 

@@ -134,7 +134,7 @@ function failedPhotos(album, number, host) {
     return row;
   };
   const fetch = async () => {
-    const query = new URLSearchParams({ album: album.name, status: "failed", size: 50 });
+    const query = new URLSearchParams({ album: album.name, status: "failed", size: "50" });
     if (words.value.trim()) query.set("reason", words.value.trim());
     if (next) query.set("cursor", next);
     try {

@@ -65,7 +65,7 @@ export async function* searchEvents(body, signal) {
     if (done) return;
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
-    for (const block of blocks) {
+    for (const block of blocks.filter((each) => !each.startsWith(":"))) {
       const lines = block.split("\n");
       const name = lines[0].replace(/^event: /, "");
       yield [name, JSON.parse(lines[1].replace(/^data: /, ""))];

@@ -22,9 +22,13 @@ export class Cutouts {
   }
 
   /** Ask how to cut `photos` of an ended run out (null: every match, `number` of them). */
-  async open(run, { photos, least, number, sample }) {
+  async open(run, { photos, least = null, number, sample }) {
     this.leave();
-    Object.assign(this, { run, photos, least, number, sample, mask: null });
+    this.run = run;
+    this.photos = photos;
+    this.least = least;
+    this.sample = sample;
+    this.mask = null;
     const what = plural(number, "photo");
     $("cutouts-title").replaceChildren("Cut out ", h("em", {}, `“${run.expression}”`));
     $("cutouts-start").textContent = `Cut out ${what}`;
@@ -44,7 +48,10 @@ export class Cutouts {
     this.draw();
   }
 
-  /** The choices as the API takes them. */
+  /**
+   * The choices as the API takes them.
+   * @returns {Record<string, any>}
+   */
   choices() {
     const { background, form, crop, mask_only: maskOnly } = this.form.elements;
     if (maskOnly.checked) return { crop: crop.checked, mask_only: true };
@@ -60,6 +67,7 @@ export class Cutouts {
   }
 
   async start() {
+    /** @type {Record<string, any>} */
     const body = { run: this.run.id, ...this.choices() };
     if (this.photos) body.photos = this.photos;
     if (this.least != null) body.least = this.least;
@@ -105,7 +113,8 @@ export class Cutouts {
 }
 
 /** One match as the choices would show it, with its mask's hard edges. */
-function picture(photo, mask, { background, crop, mask_only: maskOnly }) {
+function picture(photo, mask, choices) {
+  const { background, crop, mask_only: maskOnly } = choices;
   const { photo_width: width, photo_height: height } = mask;
   const [x, y, w, h_] = crop && mask.box ? mask.box : [0, 0, width, height];
   const d = pathOf(mask.polygons);

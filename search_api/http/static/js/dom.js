@@ -2,9 +2,16 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** @type {(id: string) => any} */
 export const $ = (id) => document.getElementById(id);
 
-/** An element with attributes, listeners (`onclick`) and children (nodes, texts, null). */
+/** @type {(selector: string) => any[]} */
+export const all = (selector) => [...document.querySelectorAll(selector)];
+
+/**
+ * An element with attributes, listeners (`onclick`) and children (nodes, texts, null).
+ * @returns {any}
+ */
 export function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }

@@ -6,6 +6,7 @@ import { historyPanel } from "./history.js";
 import { jobsPanel } from "./jobs.js";
 import { modelsPanel } from "./models.js";
 
+/** @type {[string, string, (panel: HTMLElement, host: any) => any][]} */
 const TABS = [
   ["albums", "Albums", albumsPanel],
   ["jobs", "Jobs", jobsPanel],

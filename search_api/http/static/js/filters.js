@@ -1,6 +1,6 @@
 // Which photos a search looks at: dates, path, camera, shape, place, file type, an earlier search.
 
-import { $, h } from "./dom.js";
+import { $, all, h } from "./dom.js";
 
 const FORMATS = [["jpeg", "JPEG"], ["heif", "HEIC"], ["png", "PNG"], ["webp", "WebP"], ["tiff", "TIFF"], ["avif", "AVIF"]];
 const PLACE = ["west", "south", "east", "north"];
@@ -64,7 +64,7 @@ export function filters() {
   if ($("f-path").value.trim()) chosen.path = $("f-path").value.trim();
   if ($("f-camera").value.trim()) chosen.camera = $("f-camera").value.trim();
   if ($("f-orientation").value) chosen.orientation = $("f-orientation").value;
-  const formats = [...document.querySelectorAll("[name=format]:checked")].map((box) => box.value);
+  const formats = all("[name=format]:checked").map((box) => box.value);
   if (formats.length) chosen.formats = formats;
   // A box with a side missing is sent as it is, so that the answer names the side.
   const sides = PLACE.filter((side) => $(`f-${side}`).value !== "");
@@ -85,7 +85,7 @@ export function setFilters(chosen) {
   $("f-path").value = chosen.path ?? "";
   $("f-camera").value = chosen.camera ?? "";
   $("f-orientation").value = chosen.orientation ?? "";
-  for (const box of document.querySelectorAll("[name=format]")) box.checked = (chosen.formats ?? []).includes(box.value);
+  for (const box of all("[name=format]")) box.checked = (chosen.formats ?? []).includes(box.value);
   for (const side of PLACE) $(`f-${side}`).value = chosen.gps?.[side] ?? "";
   within(chosen.run ?? null, { least: chosen.run_least, photos: chosen.run_photos });
 }

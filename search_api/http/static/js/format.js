@@ -38,7 +38,9 @@ export function duration(seconds) {
 export function ago(unixSeconds) {
   const seconds = unixSeconds - Date.now() / 1000;
   const form = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
-  for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
+  /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  for (const [unit, size] of units) {
     if (Math.abs(seconds) >= size) return form.format(Math.round(seconds / size), unit);
   }
   return "just now";

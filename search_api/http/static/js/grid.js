@@ -16,7 +16,11 @@ export const TILE_SIDE = devicePixelRatio > 1.2 ? 640 : 400;
  */
 export class Grid {
   constructor(list, { open, similar, marks, selection = null }) {
-    Object.assign(this, { list, open, similar, marks, selection });
+    this.list = list;
+    this.open = open;
+    this.similar = similar;
+    this.marks = marks;
+    this.selection = selection;
     this.items = [];
     this.tiles = new Map();
     this.runId = null;
@@ -125,7 +129,8 @@ export class Grid {
   }
 
   onKey(event) {
-    const tile = document.activeElement?.closest?.(".tile");
+    /** @type {any} */
+    const tile = document.activeElement?.closest(".tile");
     if (!tile || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key.startsWith("Arrow")) this.move(event, tile);
     else if (event.key.toLowerCase() === "x" && this.selection && tile.querySelector(".pick")) this.pick(tile.item, event);

@@ -14,6 +14,7 @@ const ACTIONS = {
   cancelled: [["retry", "Retry"]],
 };
 // What one can start here: its label, and what the API is told.
+/** @type {[string, { kind: string, which?: string }][]} */
 const STARTS = [
   ["Index what is missing", { kind: "index" }],
   ["Index everything anew", { kind: "index", which: "all" }],
@@ -72,6 +73,7 @@ function startForm(draw) {
   what.addEventListener("change", () => { withModel.hidden = STARTS[what.value][1].kind !== "reindex"; });
   const form = h("form", { class: "start-job", hidden: true, onsubmit: async (event) => {
     event.preventDefault();
+    /** @type {Record<string, any>} */
     const body = { ...STARTS[what.value][1], album: album.value };
     if (body.kind === "reindex") body.model = model.value;
     try {

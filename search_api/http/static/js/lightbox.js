@@ -16,7 +16,12 @@ const VIEWS = [["photo", "Photo"], ["mask", "Mask"], ["minimap", "Minimap"]];
 export class Lightbox {
   /** `similar(item, options)` asks for more like it, `cut(item)` cuts it out, `closed(item)` runs at the end. */
   constructor({ similar, cut, closed }) {
-    Object.assign(this, { similar, cut, closed });
+    this.similar = similar;
+    this.cut = cut;
+    this.closed = closed;
+    this.items = [];
+    this.search = null;
+    this.runId = null;
     this.dialog = $("lightbox");
     this.view = "photo";
     this.paper = h("div", { class: "paper" });
@@ -49,7 +54,9 @@ export class Lightbox {
   }
 
   open(item, items, search) {
-    Object.assign(this, { items, search, runId: search.kind === "search" ? search.runId : null });
+    this.items = items;
+    this.search = search;
+    this.runId = search.kind === "search" ? search.runId : null;
     if (!this.dialog.open) this.dialog.showModal();
     this.turnTo(item);
   }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Cutouts } from "./cutouts.js";
-import { $, h, isTyping, toast } from "./dom.js";
+import { $, all, h, isTyping, toast } from "./dom.js";
 import { installDrawer, openDrawer } from "./drawer.js";
 import { installExports } from "./exports.js";
 import { filters, installFilters, within } from "./filters.js";
@@ -36,13 +36,18 @@ const search = new Search({
   left: () => lightbox.close(),
 });
 
+function leaveField() {
+  if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
+}
+
 function ask() {
   const expression = $("expression").value.trim();
   if (!expression) {
     $("expression").focus();
     return;
   }
-  document.activeElement?.blur();
+  leaveField();
+  /** @type {Record<string, any>} */
   const request = { expression, mode: new FormData($("ask")).get("mode"), filters: filters(), ...verification() };
   if ($("album").value) request.album = $("album").value;
   scrollTo({ top: 0 });
@@ -95,7 +100,7 @@ async function openAddress() {
   if (!search.request) return;
   $("expression").value = search.request.expression;
   $("album").value = search.request.album ?? "";
-  document.querySelector(`[name=mode][value=${search.request.mode}]`).checked = true;
+  all(`[name=mode][value=${search.request.mode}]`)[0].checked = true;
   chooseVerifier(search.request.verifier ?? "");
 }
 
@@ -137,7 +142,7 @@ function onKey(event) {
     if (inDialog) return;
     if (search.state === "running") search.stop();
     else if (search.selection.size) search.selection.clear();
-    else document.activeElement?.blur();
+    else leaveField();
     return;
   }
   if (isTyping(event)) {

@@ -1,7 +1,7 @@
 // One search: its events, its hits, the live line, the confidence slider, pages of old runs.
 
 import * as api from "./api.js";
-import { $, h, toast } from "./dom.js";
+import { $, all, h, toast } from "./dom.js";
 import { drawEmpty } from "./empty.js";
 import { drawExports } from "./exports.js";
 import { count } from "./format.js";
@@ -37,7 +37,8 @@ export class Search {
     const { marks, selection } = this;
     this.grid = new Grid($("grid"), { open: (item) => open(item, this.visible()), similar, marks, selection });
     this.near = new Grid($("near-grid"), { open: (item) => open(item, this.nearest()), similar, marks });
-    Object.assign(this, { changed, left });
+    this.changed = changed;
+    this.left = left;
     this.minimum = null;
     this.reset();
     $("stop").addEventListener("click", () => this.stop());
@@ -147,7 +148,10 @@ export class Search {
       this.run = run;
       this.runId = runId;
       this.request = { expression: this.run.expression, album: this.run.album, mode: this.run.mode, filters: this.run.filters, verifier: this.run.verifier };
-      Object.assign(this, { coverage: this.run.coverage, notes: this.run.notes, threshold: this.run.threshold ?? 0.5, state: this.run.state });
+      this.coverage = this.run.coverage;
+      this.notes = this.run.notes;
+      this.threshold = this.run.threshold ?? 0.5;
+      this.state = this.run.state;
       this.elapsed = (this.run.timings_ms.total ?? 0) / 1000;
       setFilters(this.run.filters);
       this.grid.clear(runId);
@@ -374,7 +378,7 @@ export class Search {
 
   /** The same search over every photo that passes the filters. */
   exhaustive() {
-    document.querySelector("[name=mode][value=exhaustive]").checked = true;
+    all("[name=mode][value=exhaustive]")[0].checked = true;
     this.start({ ...this.request, mode: "exhaustive", filters: filters() });
   }
 }

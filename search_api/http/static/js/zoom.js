@@ -3,9 +3,16 @@
 const MOST = 12;
 
 export class Zoom {
-  /** `stage` takes the gestures, `paper` is moved; `changed(scale)` is told of every change. */
-  constructor(stage, paper, changed = () => {}) {
-    Object.assign(this, { stage, paper, changed });
+  /**
+   * `stage` takes the gestures, `paper` is moved; `changed` is told of every change.
+   * @param {HTMLElement} stage
+   * @param {HTMLElement} paper
+   * @param {(scale: number) => void} changed
+   */
+  constructor(stage, paper, changed) {
+    this.stage = stage;
+    this.paper = paper;
+    this.changed = changed;
     this.pointers = new Map();
     this.reset();
     stage.addEventListener("wheel", (event) => {
@@ -15,11 +22,14 @@ export class Zoom {
     stage.addEventListener("dblclick", (event) => (this.scale > 1.05 ? this.reset() : this.by(2.5, event)));
     stage.addEventListener("pointerdown", (event) => this.down(event));
     stage.addEventListener("pointermove", (event) => this.drag(event));
-    for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
+    stage.addEventListener("pointerup", (event) => this.pointers.delete(event.pointerId));
+    stage.addEventListener("pointercancel", (event) => this.pointers.delete(event.pointerId));
   }
 
   reset() {
-    Object.assign(this, { scale: 1, x: 0, y: 0 });
+    this.scale = 1;
+    this.x = 0;
+    this.y = 0;
     this.apply();
   }
 
