@@ -173,7 +173,7 @@ def _pairs(figures: Figures) -> str:
         [
             (name, figures[f"pairs.{name}"])
             for name in (
-                "samples", "targeted", "target_iou", "target_iou_decided",
+                "samples", "targeted", "target_iou", "target_ciou", "target_iou_decided",
                 "n_acc_at_t_acc_95", "t_acc_at_t_acc_95", "ece", "ece_uncalibrated",
             )
         ],

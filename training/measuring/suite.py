@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import grefcoco_form
 from model.calibration import Calibration
 from model.network.preprocess import upright
 from training.data import grefcoco
@@ -210,7 +208,8 @@ def folder_pairs(folder: Path, split: str = "") -> PairSet:
     """Read a folder in the gRefCOCO form: grefs(unc).json, instances.json and the photos.
 
     Args:
-        folder: as `referent synth` writes it, or the released data beside COCO's photos.
+        folder: as `referent synth` writes it, or the released data beside COCO's photos; see
+            `training.data.grefcoco.read`.
         split: such as "val", "testA"; may be left out where the folder holds only one.
     Raises:
         DatasetError: files are missing or damaged, or the split has to be named.
@@ -223,11 +222,7 @@ def folder_pairs(folder: Path, split: str = "") -> PairSet:
 
 
 def _only_split(folder: Path) -> str:
-    try:
-        references = json.loads((folder / grefcoco_form.REFERENCES).read_text(encoding="utf-8"))
-        splits = sorted({str(reference["split"]) for reference in references})
-    except (OSError, ValueError, KeyError, TypeError):
-        return "val"  # the reader says what is wrong with the file
+    splits = grefcoco.splits(folder)
     if len(splits) > 1:
         raise DatasetError(f"{folder} holds {', '.join(splits)}: name one, as in {folder}:val")
     return splits[0] if splits else "val"
