@@ -33,6 +33,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("models", "referent.models", "app"),
     ("synth", "referent.synth", "synth"),
     ("train", "referent.train", "train"),
+    ("ablate", "referent.ablate", "ablate"),
     ("evaluate", "referent.evaluate", "evaluate"),
     ("calibrate", "referent.calibrate", "calibrate"),
     ("demo", "referent.demo", "demo"),

@@ -27,6 +27,15 @@ class Series:
     dotted: bool = False
 
 
+@dataclass(frozen=True)
+class Dots:
+    """A named set of values for each row of a dot chart; rings where `hollow`."""
+
+    name: str
+    values: Sequence[Sequence[float]]
+    hollow: bool = False
+
+
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Give Pillow's own font, so that reports look alike everywhere."""
@@ -80,6 +89,63 @@ def line_chart(
             draw.ellipse((x - r, y - r, x + r, y + r), fill=ink)
         text((right - 10, bottom - 22 - 20 * (len(series) - 1 - index)), line.name, 14, "ra", ink)
     return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def dot_chart(
+    title: str,
+    rows: Sequence[str],
+    panels: Sequence[tuple[str, *tuple[Dots, ...]]],
+    *,
+    panel_width: int = 190,
+    row_height: int = 34,
+) -> Image.Image:
+    """Draw a panel a figure side by side, a line a row, and a dot a value.
+
+    Args:
+        rows: what the lines are called.
+        panels: heading, and what is drawn; each panel has a scale of its own.
+    """
+    scale, left, top, gap = 2, 190, 84, 24
+    width = left + len(panels) * (panel_width + gap)
+    height = top + row_height * len(rows) + 40
+    picture = Image.new("RGB", (width * scale, height * scale), PAPER)
+    draw = ImageDraw.Draw(picture)
+
+    def text(x: float, y: float, words: str, points: int, anchor: str, ink: str = INK) -> None:
+        at = (x * scale, y * scale)
+        draw.text(at, words, fill=ink, font=font(points * scale), anchor=anchor)
+
+    text(12, 10, title, 17, "la")
+    for index, dots in enumerate(panels[0][1:] if panels else ()):
+        text(12 + 90 * index, 38, ("○ " if dots.hollow else "● ") + dots.name, 14, "la",
+             PALETTE[index % len(PALETTE)])  # fmt: skip
+    for number, row in enumerate(rows):
+        text(left - 14, top + row_height * (number + 0.5), row, 13, "rm")
+    for at, (heading, *series) in enumerate(panels):
+        x0 = left + at * (panel_width + gap)
+        text(x0 + panel_width / 2, top - 26, heading, 14, "ma")
+        seen = [value for dots in series for values in dots.values for value in values]
+        low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
+        margin = 0.1 * (high - low) or 1.0
+        low, high = low - margin, high + margin
+        for number in range(len(rows)):
+            y = scale * (top + row_height * (number + 0.5))
+            draw.line([(x0 * scale, y), ((x0 + panel_width) * scale, y)], fill=GRID, width=scale)
+        for value, anchor in ((low + margin, "la"), (high - margin, "ra")) if seen else ():
+            x = x0 + panel_width * (value - low) / (high - low)
+            text(x, top + row_height * len(rows) + 8, f"{value:.3g}", 12, anchor)
+        for index, dots in enumerate(series):
+            ink, r = PALETTE[index % len(PALETTE)], 5 * scale
+            for number, values in enumerate(dots.values):
+                for value in values:
+                    x = scale * (x0 + panel_width * (value - low) / (high - low))
+                    y = scale * (top + row_height * (number + 0.5))
+                    box = (x - r, y - r, x + r, y + r)
+                    if dots.hollow:
+                        draw.ellipse(box, outline=ink, width=2 * scale)
+                    else:
+                        draw.ellipse(box, fill=ink)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def answer_picture(
