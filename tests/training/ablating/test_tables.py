@@ -23,6 +23,7 @@ from training.ablating.plan import Plan, PlanError, recipe_for
 from training.ablating.rows import recipe_of
 from training.ablating.tables import FULL, TABLES, VARIANTS, variants_of
 from training.baselines.networks import BASELINES
+from training.data.album import AlbumPlan, write_album
 from training.data.batches import Sampler
 from training.data.shards import open_shards, render
 from training.measuring.judging import PairScores
@@ -153,6 +154,26 @@ def test_tables_are_trained_measured_and_written_once(place: Path) -> None:
     assert ablate("3", "--out", "tables", "--seeds", "2")[0] == 0
     after = {path: path.stat().st_mtime_ns for path in out.glob("rows/*/figures.json")}
     assert [path.parent.name for path in after if after[path] != before[path]] == ["rla-none-1"]
+
+
+def test_the_same_command_takes_a_folder_in_grefcocos_form(place: Path) -> None:
+    list(write_album(AlbumPlan(photos=8, seed=2, megapixels=0.01), place / "set"))
+    path = place / "set" / "grefs(unc).json"
+    refs = json.loads(path.read_text())
+    half = sorted({ref["image_id"] for ref in refs})[:4]
+    for ref in refs:
+        ref["split"] = "train" if ref["image_id"] in half else "val"
+    path.write_text(json.dumps(refs))
+    code, output = ablate("5", "figure6", "--data", "grefcoco:set", "--out", "tables")
+    assert code == 0, output
+    content = json.loads((place / "tables" / "table-5.json").read_text())
+    assert content["plan"]["recipe"]["data"] == "grefcoco"
+    wanted = len([1 for ref in refs if ref["split"] == "val" for _ in ref["sentences"]])
+    done = {row["label"]: row["runs"] for row in content["rows"] if row["runs"]}
+    assert list(done) == ["VLT", "LAVT", "VLT+ReLA", "LAVT+ReLA", "ReLA"]
+    assert all(run[0]["classifier"]["samples"] == wanted for run in done.values())
+    page = (place / "tables" / "table-5.md").read_text()
+    assert "| 4 | CRIS | 55.34 | – |" in page and "photos drawn" not in page
 
 
 def test_rows_under_other_conditions_are_refused(place: Path) -> None:
