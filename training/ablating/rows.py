@@ -25,12 +25,16 @@ from training.baselines.learning import BaselineTrainer
 from training.baselines.learning import judge_pairs as judge_baseline
 from training.baselines.networks import BASELINES, PairNetwork
 from training.learning.train import Progress, Trainer
+from training.measuring.charts import sheet_of
 from training.measuring.evaluate import pair_figures
 from training.measuring.judging import PairScores, PairSet, judge_pairs
+from training.measuring.report import Examples, answer
 from training.photos.sources import Data
 from training.recipes.recipe import Recipe
 
 FIGURES = "figures.json"
+ANSWERS = "answers.png"  # of networks that are no baselines
+_SHOWN = 2  # pairs of each number of targets
 _KEPT = ("giou", "ciou", "pr@0.7", "pr@0.8", "pr@0.9", "n_acc", "t_acc", "target_iou", "samples",
          "targeted", "by_kind", "by_targets", "by_origin")  # fmt: skip
 
@@ -116,7 +120,7 @@ def train_row(
     if not trainer.run(progress, should_stop=should_stop):
         return False
     begun = time.monotonic()
-    scores = _scores(trainer, measured, device)
+    scores = _scores(trainer, measured, device, folder)
     figures = {
         "variant": name,
         "seed": seed,
@@ -137,11 +141,27 @@ def train_row(
     return True
 
 
-def _scores(trainer: Trainer, data: PairSet, device: str) -> PairScores:
+def _scores(trainer: Trainer, data: PairSet, device: str, folder: Path) -> PairScores:
     network = trainer.averaged()
     if isinstance(network, PairNetwork):
         return judge_baseline(network, trainer.text, data, device)
-    return judge_pairs(Predictor(network, trainer.text, Calibration(), device), data)
+    predictor = Predictor(network, trainer.text, Calibration(), device)
+    scores = judge_pairs(predictor, data)
+    examples = Examples(data, scores, Calibration())
+    confidence = examples.calibration.confidence(scores.no_target_logit)
+    pictures = [answer(examples, predictor, i, float(confidence[i])) for i in _shown(data)]
+    sheet_of(pictures).save(folder / ANSWERS)
+    return scores
+
+
+def _shown(data: PairSet) -> list[int]:
+    """The same few pairs for every network: of several targets, of none, of one."""
+    found: dict[int, list[int]] = {2: [], 3: [], 0: [], 1: []}
+    for index in np.random.default_rng(0).permutation(len(data.pairs)):
+        group = found[min(3, len(data.pairs[index].targets))]
+        if len(group) < _SHOWN:
+            group.append(int(index))
+    return [index for group in found.values() for index in group]
 
 
 def by_pixels(scores: PairScores) -> PairScores:

@@ -77,6 +77,7 @@ class Table:
             of a group of expressions behind "by_targets.2." and the like.
         rows: the full network last.
         trend: the column whose order of rows is compared with the paper's.
+        answers: whether the page shows what each row answers to the same expressions.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Table:
     columns: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     trend: str = "giou"
+    answers: bool = False
 
 
 _MASKS = (
@@ -185,6 +187,7 @@ TABLES: dict[str, Table] = {
             Row("ReLA"),
         ),
         trend="by_targets.2.giou",
+        answers=True,
     ),
 }  # fmt: skip
 

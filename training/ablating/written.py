@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from training.ablating.plan import Plan
-from training.ablating.rows import figures_of
+from training.ablating.rows import ANSWERS, figures_of, folder_of
 from training.ablating.tables import Row, Table
 from training.measuring import charts
 from training.measuring.charts import Dots
@@ -99,6 +99,8 @@ def _page(asked: Table, rows: Sequence[Measured], plan: Plan, picture: str) -> s
     kinds = _kinds(rows)
     if kinds:
         parts += ["## gIoU by kind of expression\n", kinds]
+    if asked.answers:
+        parts.append(_answers(rows))
     return "\n".join(part for part in parts if part)
 
 
@@ -165,6 +167,16 @@ def _kinds(rows: Sequence[Measured]) -> str:
     done = [m for m in rows if m.runs]
     lines = [[name, *(_spread(m.values(f"by_kind.{name}.giou")) for m in done)] for name in names]
     return table(("kind", *(m.row.label for m in done)), lines) if names else ""
+
+
+def _answers(rows: Sequence[Measured]) -> str:
+    """What each trained variant answers; red is predicted, the true outline green."""
+    shown = {m.row.variant: m for m in rows if m.runs and m.row.decided == "classifier"}
+    return "\n".join(
+        f"## Answers of: {m.row.label}\n\n![{m.row.label}]"
+        f"({folder_of(Path(), name, m.runs[0]['seed']) / ANSWERS})\n"
+        for name, m in shown.items()
+    )
 
 
 def _picture(asked: Table, rows: Sequence[Measured]) -> Any:

@@ -1,6 +1,7 @@
 """The paper's tables: equal conditions, rows that resume, pages that say what they are."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +149,9 @@ def test_tables_are_trained_measured_and_written_once(place: Path) -> None:
         with Image.open(out / f"table-{name}.png") as picture:
             assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 10
     assert not list(out.glob("rows/*/last.pt"))
+    shown = re.findall(r"\]\((rows/.*?)\)", (out / "table-figure6.md").read_text())
+    assert shown == ["rows/one-target-1/answers.png", "rows/full-1/answers.png"]
+    assert all(Image.open(out / name).width > 600 for name in shown)
 
     before = {path: path.stat().st_mtime_ns for path in out.glob("rows/*/figures.json")}
     (out / "rows" / "rla-none-1" / "figures.json").unlink()
