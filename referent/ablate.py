@@ -11,7 +11,8 @@ import typer
 
 def ablate(
     tables: Annotated[
-        list[str], typer.Argument(help="2, 3, 4, 6, figure6, or all of them", metavar="TABLE...")
+        list[str],
+        typer.Argument(help="2, 3, 4, 5, 6, 7, figure6, or all of them", metavar="TABLE..."),
     ],
     data: Annotated[
         str, typer.Option(help="synthetic, or grefcoco:DIR with a folder in gRefCOCO's form")

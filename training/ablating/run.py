@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from tqdm import tqdm
@@ -77,39 +78,54 @@ def run_tables(
         recipe_of(name, plan.recipe, seeds[0])  # what cannot be built is said before hours of work
     if device == "cpu":
         torch.set_num_threads(1)
+    untimed = plan.minutes if not begun(out) else None
+    if untimed is None:
+        plan = settle(plan, out)
     data, measured = open_data(plan, workers)
     trunk = trunk_of(plan.recipe, out)
-    if plan.minutes is not None and not begun(out):
-        plan = in_steps(plan, plan.minutes, data, trunk, device)
-    plan = settle(plan, out)
+    if untimed is not None:
+        plan = settle(in_steps(plan, untimed, data, trunk, device), out)
     done = True
     with interruptible() as wished:
         for seed in seeds:
             for name in variants:
-                if figures_of(out, name, seed) is not None:
-                    continue
                 with claimed(folder_of(out, name, seed)) as mine:
                     if not mine:
                         done = False
-                    elif figures_of(out, name, seed) is None and not wished:
+                    elif figures_of(out, name, seed) is None:
                         say(f"{name}, seed {seed}")
-                        bar = tqdm(total=plan.recipe.steps, unit="step", disable=None, leave=False)
-
-                        def show(progress: Progress, bar: tqdm = bar) -> None:
-                            bar.update(progress.step - bar.n)
-
-                        with bar:
+                        with Bar(plan.recipe.steps, wished) as bar:
                             done &= train_row(
-                                name, plan.recipe, seed, data, measured, out, trunk=trunk,
-                                device=device, progress=show, should_stop=lambda: bool(wished),
+                                name, plan.recipe, seed, data, measured, out,
+                                trunk=trunk, device=device, progress=bar.show, should_stop=bar.stop,
                             )  # fmt: skip
                 for table in tables:
                     write(table, plan, seeds, out)
                 if wished:
                     return False
-    for table in tables:
-        say(f"{table.title}: {write(table, plan, seeds, out)}")
     return done
+
+
+class Bar:
+    """A row's progress on the terminal, and the wish to stop it."""
+
+    def __init__(self, steps: int, wished: list[bool]) -> None:
+        self._bar = tqdm(total=steps, unit="step", disable=None, leave=False)
+        self._wished = wished
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, progress: Progress) -> None:
+        """Move to a step."""
+        self._bar.update(progress.step - self._bar.n)
+
+    def stop(self) -> bool:
+        """Whether somebody pressed Ctrl-C."""
+        return bool(self._wished)
 
 
 def open_data(plan: Plan, workers: int) -> tuple[Data, PairSet]:

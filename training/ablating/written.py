@@ -126,7 +126,8 @@ def conditions(plan: Plan, rows: Sequence[Measured]) -> str:
         f"{size} pixels, P = {recipe.config.regions_per_side}. Every row: {recipe.steps} steps of "
         f"{recipe.batch} photos, the same draws, the same start (image encoder: "
         f"{recipe.start or 'random'}), decided at p(no target) = 0.5 without calibration.",
-        "Figures in percent; the paper's are of gRefCOCO val, Swin-B at 480 pixels, fully trained.",
+        "Figures in percent; the paper's are of Swin-B at 480 pixels, fully trained, on gRefCOCO val "
+        "where the title says nothing else.",
     ]
     if seeds:
         said.append(

@@ -25,12 +25,13 @@ from training.ablating.rows import recipe_of
 from training.ablating.tables import FULL, TABLES, VARIANTS, variants_of
 from training.baselines.networks import BASELINES
 from training.data.album import AlbumPlan, write_album
-from training.data.batches import Sampler
+from training.data.batches import Pairs, Sampler
 from training.data.shards import open_shards, render
 from training.measuring.judging import PairScores
 from training.recipes.ablate import ABLATE
 from training.recipes.recipe import LossWeights, Recipe
 
+KEY = "by_targets.1.target_ciou"
 SMALL = replace(
     RECIPE, steps=2, warmup=1, losses=LossWeights(regions=0, dense=0, region_masks=0), start=""
 )
@@ -106,18 +107,26 @@ def test_a_trunk_of_another_image_encoder_is_refused(tmp_path: Path) -> None:
         begin(TINY, TINY, trunk, 1, tmp_path / "out.safetensors")
 
 
-def test_classic_training_asks_of_one_thing_alone(tmp_path: Path) -> None:
+def test_classic_training_asks_of_one_thing_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     render(tmp_path / "shards", "train", 12, 64, 1, workers=1)
     shards = open_shards(tmp_path / "shards")
     recipe = recipe_of("one-target", SMALL, 1)
-    sampler = Sampler(shards, recipe, 4)
-    seen = 0
+    asked: list[int] = []
+    add = Pairs.add
+
+    def noted(self: Pairs, photo: int, text: str, kind: str, referents: frozenset[int]) -> None:
+        asked.append(len(referents))
+        add(self, photo, text, kind, referents)
+
+    monkeypatch.setattr(Pairs, "add", noted)
     for step in range(4):
-        batch = sampler.batch(step)
-        assert not batch.no_target.any()
-        seen += len(batch.kinds)
-        assert not {"counting", "exclusion"} & set(batch.kinds)
-    assert seen > 20
+        batch = Sampler(shards, recipe, 4).batch(step)
+        assert not batch.no_target.any() and batch.masks.flatten(1).any(1).float().mean() > 0.9
+    assert len(asked) > 20 and set(asked) == {1}
+    Sampler(shards, recipe_of(FULL, SMALL, 1), 4).batch(0)
+    assert {0, 1} < set(asked)
     with pytest.raises(ModelError, match="not photographs"):
         replace(recipe, data="photos")
 
@@ -168,7 +177,7 @@ def test_the_same_command_takes_a_folder_in_grefcocos_form(place: Path) -> None:
     for ref in refs:
         ref["split"] = "train" if ref["image_id"] in half else "val"
     path.write_text(json.dumps(refs))
-    code, output = ablate("5", "figure6", "--data", "grefcoco:set", "--out", "tables")
+    code, output = ablate("5", "7", "--data", "grefcoco:set", "--out", "tables")
     assert code == 0, output
     content = json.loads((place / "tables" / "table-5.json").read_text())
     assert content["plan"]["recipe"]["data"] == "grefcoco"
@@ -176,6 +185,9 @@ def test_the_same_command_takes_a_folder_in_grefcocos_form(place: Path) -> None:
     done = {row["label"]: row["runs"] for row in content["rows"] if row["runs"]}
     assert list(done) == ["VLT", "LAVT", "VLT+ReLA", "LAVT+ReLA", "ReLA"]
     assert all(run[0]["classifier"]["samples"] == wanted for run in done.values())
+    seven = json.loads((place / "tables" / "table-7.json").read_text())["rows"][-1]
+    assert seven["variant"] == "one-target" and seven["paper_percent"] == {KEY: 73.82}
+    assert 0 <= seven["runs"][0]["classifier"]["by_targets"]["1"]["target_ciou"] <= 1
     page = (place / "tables" / "table-5.md").read_text()
     assert "| 4 | CRIS | 55.34 | – |" in page and "photos drawn" not in page
 
