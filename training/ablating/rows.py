@@ -35,8 +35,8 @@ from training.recipes.recipe import Recipe
 FIGURES = "figures.json"
 ANSWERS = "answers.png"  # of networks that are no baselines
 _SHOWN = 2  # pairs of each number of targets
-_KEPT = ("giou", "ciou", "pr@0.7", "pr@0.8", "pr@0.9", "n_acc", "t_acc", "target_iou", "samples",
-         "targeted", "by_kind", "by_targets", "by_origin")  # fmt: skip
+_KEPT = ("giou", "ciou", "pr@0.7", "pr@0.8", "pr@0.9", "n_acc", "t_acc", "target_iou",
+         "target_ciou", "samples", "targeted", "by_kind", "by_targets", "by_origin")  # fmt: skip
 
 
 def recipe_of(name: str, full: Recipe, seed: int) -> Recipe:

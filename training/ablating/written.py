@@ -126,8 +126,8 @@ def conditions(plan: Plan, rows: Sequence[Measured]) -> str:
         f"{size} pixels, P = {recipe.config.regions_per_side}. Every row: {recipe.steps} steps of "
         f"{recipe.batch} photos, the same draws, the same start (image encoder: "
         f"{recipe.start or 'random'}), decided at p(no target) = 0.5 without calibration.",
-        "Figures in percent; the paper's are of Swin-B at 480 pixels, fully trained, on gRefCOCO val "
-        "where the title says nothing else.",
+        "Figures in percent; the paper's are of Swin-B at 480 pixels, fully trained, on gRefCOCO "
+        "val where the title says nothing else.",
     ]
     if seeds:
         said.append(
@@ -147,7 +147,8 @@ def trend(asked: Table, rows: Sequence[Measured]) -> str:
     ours, papers = last.middle(key), last.row.paper.get(key)
     if ours is None or papers is None:
         return ""
-    against, alike = [], []
+    against: list[str] = []
+    alike: list[str] = []
     for measured in rows[:-1]:
         own, paper = measured.middle(key), measured.row.paper.get(key)
         if own is None or paper is None:

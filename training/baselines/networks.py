@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ from model.network.masked_decoder import (
 )
 from model.network.rela import RelaNetwork, mask_logits
 from model.network.rla import HeadOutput
-from model.network.swin import LEVELS, Swin
+from model.network.swin import LEVELS, Swin, SwinStage
 from model.official.backbone import Fusion, Gate
 
 QUERIES = 16  # N_q of VLT, its paper's best
@@ -111,8 +112,9 @@ class Lavt(PairNetwork):
             pyramid[level] = norm(fused).view(x.shape).permute(0, 3, 1, 2)
             if index < len(self.gates):
                 x = x + (self.gates[index](fused) * fused).view(x.shape)
-            if isinstance(swin, Swin) and stage.downsample is not None:
-                x = stage.downsample(x)  # the other form merges where a stage begins
+            merge = cast(SwinStage, stage).downsample if isinstance(swin, Swin) else None
+            if merge is not None:  # the other form merges where a stage begins
+                x = merge(x)
         return pyramid
 
     def plain(self, fused: dict[str, Tensor], words: Tensor, mask: Tensor) -> Tensor:
