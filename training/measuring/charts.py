@@ -115,36 +115,35 @@ def dot_chart(
         at = (x * scale, y * scale)
         draw.text(at, words, fill=ink, font=font(points * scale), anchor=anchor)
 
+    def dot(x: float, y: float, index: int, hollow: bool) -> None:
+        ink, box = PALETTE[index % len(PALETTE)], [scale * v for v in (x - 5, y - 5, x + 5, y + 5)]
+        draw.ellipse(box, fill=None if hollow else ink, outline=ink, width=2 * scale)
+
     text(12, 10, title, 17, "la")
     for index, dots in enumerate(panels[0][1:] if panels else ()):
-        text(12 + 90 * index, 38, ("○ " if dots.hollow else "● ") + dots.name, 14, "la",
-             PALETTE[index % len(PALETTE)])  # fmt: skip
-    for number, row in enumerate(rows):
-        text(left - 14, top + row_height * (number + 0.5), row, 13, "rm")
+        dot(18 + 90 * index, 46, index, dots.hollow)
+        text(30 + 90 * index, 38, dots.name, 14, "la", PALETTE[index % len(PALETTE)])
+    lines = [top + row_height * (number + 0.5) for number in range(len(rows))]
+    for row, y in zip(rows, lines, strict=True):
+        text(left - 14, y, row, 13, "rm")
     for at, (heading, *series) in enumerate(panels):
         x0 = left + at * (panel_width + gap)
         text(x0 + panel_width / 2, top - 26, heading, 14, "ma")
+        for y in lines:
+            draw.line([(x0 * scale, y * scale), ((x0 + panel_width) * scale, y * scale)],
+                      fill=GRID, width=scale)  # fmt: skip
         seen = [value for dots in series for values in dots.values for value in values]
-        low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
+        if not seen:
+            continue
+        low, high = min(seen), max(seen)
         margin = 0.1 * (high - low) or 1.0
-        low, high = low - margin, high + margin
-        for number in range(len(rows)):
-            y = scale * (top + row_height * (number + 0.5))
-            draw.line([(x0 * scale, y), ((x0 + panel_width) * scale, y)], fill=GRID, width=scale)
-        for value, anchor in ((low + margin, "la"), (high - margin, "ra")) if seen else ():
-            x = x0 + panel_width * (value - low) / (high - low)
-            text(x, top + row_height * len(rows) + 8, f"{value:.3g}", 12, anchor)
+        across = panel_width / (high - low + 2 * margin)
+        for value, anchor in ((low, "la"), (high, "ra")):
+            text(x0 + across * (value - low + margin), lines[-1] + 25, f"{value:.3g}", 12, anchor)
         for index, dots in enumerate(series):
-            ink, r = PALETTE[index % len(PALETTE)], 5 * scale
-            for number, values in enumerate(dots.values):
+            for y, values in zip(lines, dots.values, strict=True):
                 for value in values:
-                    x = scale * (x0 + panel_width * (value - low) / (high - low))
-                    y = scale * (top + row_height * (number + 0.5))
-                    box = (x - r, y - r, x + r, y + r)
-                    if dots.hollow:
-                        draw.ellipse(box, outline=ink, width=2 * scale)
-                    else:
-                        draw.ellipse(box, fill=ink)
+                    dot(x0 + across * (value - low + margin), y, index, dots.hollow)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
