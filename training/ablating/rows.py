@@ -19,6 +19,7 @@ from model.calibration import Calibration
 from model.network.config import ReLAConfig
 from model.network.rela import RelaNetwork
 from model.predictor import Predictor
+from model.replacing import replacing
 from training.ablating.begins import begin
 from training.ablating.tables import FULL, VARIANTS
 from training.baselines.learning import BaselineTrainer
@@ -133,9 +134,8 @@ def train_row(
         "classifier": _figures(measured, scores),
         "pixels": _figures(measured, by_pixels(scores)),
     }
-    partial = folder / ".figures.partial"
-    partial.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / FIGURES)
+    with replacing(folder / FIGURES) as written:
+        written.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     for spent in (folder / "last.pt", start):
         spent.unlink(missing_ok=True)
     return True
