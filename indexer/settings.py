@@ -153,6 +153,23 @@ class Settings(BaseSettings):
         ge=64,
         description="A worker's process that has grown beyond this is replaced after its turn.",
     )
+    keep_exports_days: float = Field(
+        default=30.0,
+        ge=0,
+        description="Cut-outs and exports that jobs wrote below the exports folder go so long "
+        "after their job ended; 0 keeps them.",
+    )
+    keep_jobs_days: float = Field(
+        default=90.0,
+        ge=0,
+        description="Jobs that ended go after so long, with their reports, places and what they "
+        "wrote; 0 keeps them.",
+    )
+    kept_runs: int = Field(
+        default=2000,
+        ge=1,
+        description="Searches that the history keeps of each key, and of those without one.",
+    )
     log_format: Literal["json", "console"] = Field(
         default="json", description="Log lines of servers and workers: for machines or people."
     )

@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("segment", "referent.segment", "segment"),
     ("matte", "referent.matte", "matte"),
     ("export", "referent.export", "export"),
+    ("stats", "referent.stats", "stats"),
     ("albums", "referent.albums", "albums"),
     ("failed", "referent.failed", "failed"),
     ("serve", "referent.serve", "serve"),

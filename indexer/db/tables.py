@@ -340,10 +340,17 @@ class OwnFolder(Base):
 
 
 class SearchRun(Base):
-    """A search and the revision of everything that it used; ``id`` is a UUID in text."""
+    """A search and the revision of everything that it used; ``id`` is a UUID in text.
+
+    ``key_id`` is the API key's whose search it was, None of one that needed none. No foreign key:
+    it outlives keys.
+    """
 
     __tablename__ = "search_runs"
-    __table_args__ = (Index("ix_search_runs_album_id_created_at", "album_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_search_runs_album_id_created_at", "album_id", "created_at"),
+        Index("ix_search_runs_key_id_created_at", "key_id", "created_at"),
+    )
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     expression: Mapped[str]
     album_id: Mapped[int | None] = _owner("albums.id", nullable=True)
@@ -357,6 +364,7 @@ class SearchRun(Base):
     coverage: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     timings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     state: Mapped[str] = mapped_column(String(16))
+    key_id: Mapped[int | None]
     created_at: Mapped[float] = mapped_column(default=clock(), index=True)
 
 

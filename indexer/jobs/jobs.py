@@ -310,6 +310,22 @@ def settle_cancelled(catalog: Catalog, job_id: int | None = None) -> None:
         )
 
 
+def forget_ended(catalog: Catalog, after_s: float) -> int:
+    """Remove jobs that ended so long ago, with their places and reports; 0 removes none.
+
+    Returns:
+        how many.
+    """
+    if not after_s:
+        return 0
+    with catalog.session() as session:
+        ended = Job.state.in_(FINISHED) & (Job.finished_at < clock() - after_s)
+        result: Any = session.execute(
+            delete(Job).where(ended).execution_options(synchronize_session=False)
+        )
+        return int(result.rowcount)
+
+
 def count_by_state(catalog: Catalog) -> dict[tuple[str, str], int]:
     """How many jobs there are, by (kind, state); for metrics."""
     with catalog.reading() as session:

@@ -12,12 +12,12 @@ from search_api.search.coverage import Stopwatch
 from search_api.search.decisions import Decision
 from search_api.search.photos import one_photo
 from search_api.search.pipeline import collect
-from search_api.search.query import Query
+from search_api.search.query import NOBODY, Asker, Query
 from search_api.search.runs import Run
 from search_api.show.shown import full_size_box, polygons, render, show
 
 
-def answer(server: Server, request: SearchRequest) -> HitPage:
+def answer(server: Server, request: SearchRequest, asker: Asker = NOBODY) -> HitPage:
     """Search to the end and show the first page.
 
     Raises:
@@ -28,6 +28,7 @@ def answer(server: Server, request: SearchRequest) -> HitPage:
     done = collect(
         server.engine,
         query,
+        asker=asker,
         time_limit_s=server.limits.search_time_s,
         stopping=server.stopping.is_set,
     )

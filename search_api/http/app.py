@@ -23,7 +23,7 @@ from search_api.http.conditional import Conditional
 from search_api.http.deps import known_parameters
 from search_api.http.forwarded import Forwarded
 from search_api.http.guard import Guard
-from search_api.http.limits import BodyLimit, Slots
+from search_api.http.limits import BodyLimit, Slots, Spool
 from search_api.http.metrics import CountRequests, Metrics
 from search_api.http.page_files import PageFiles
 from search_api.http.problems import Problem, install
@@ -154,6 +154,7 @@ def _server(
         searches=searches,
         pictures=Slots(max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s),
         downloads=Slots(DOWNLOADS, DOWNLOADS_WAITING, limits.search_wait_s),
+        spool=Spool(limits.spool_mib * MEBIBYTE),
         metrics=Metrics(engine.catalog, searches),
     )
 

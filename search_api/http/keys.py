@@ -20,6 +20,7 @@ from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.tables import ApiKey
 from search_api.errors import BadQuery, NotFound, Unauthenticated
+from search_api.search.query import Asker
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -41,6 +42,11 @@ class Principal:
     key_id: int | None
     name: str
     scopes: frozenset[Scope]
+
+    @property
+    def asker(self) -> Asker:
+        """Whose its searches are."""
+        return Asker(self.key_id)
 
 
 LOOPBACK = Principal(None, "loopback", _IMPLIED["admin"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -12,10 +14,13 @@ from anyio import to_thread
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from indexer.errors import NoSpaceLeft
 from search_api.errors import TooBusy
 from search_api.http.forwarded import route_path
 
 T = TypeVar("T")
+# Room on the disk that uploads leave to databases and features, bytes.
+DISK_KEPT = 256 * 2**20
 
 
 class Slots:
@@ -70,6 +75,38 @@ class Slots:
         return TooBusy(
             f"Too many searches at once; try again in {seconds} s.", retry_after_s=seconds
         )
+
+
+class Spool:
+    """Bytes of uploads that are on their way to the disk, all requests together.
+
+    One event loop uses it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.taken = 0
+        """Bytes that those requests may still bring or have brought."""
+
+    @contextmanager
+    def holding(self, size: int, folder: Path) -> Iterator[None]:
+        """Make sure of room for a request's body before any of it is read.
+
+        Raises:
+            TooBusy: others take the room.
+            NoSpaceLeft: the disk does not have it.
+        """
+        if self.taken and self.taken + size > self._limit:
+            raise TooBusy(
+                "Too many uploads at once; send this one again in a moment.", retry_after_s=10
+            )
+        if shutil.disk_usage(folder).free < size + DISK_KEPT:
+            raise NoSpaceLeft("The server's disk has no room for this upload; nothing was taken.")
+        self.taken += size
+        try:
+            yield
+        finally:
+            self.taken -= size
 
 
 class BodyLimit:

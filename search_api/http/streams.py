@@ -17,6 +17,7 @@ from search_api.http.schemas import CoverageOut, HitOut, NoteOut, RunOut, Search
 from search_api.http.state import Server
 from search_api.search.photos import by_id
 from search_api.search.pipeline import Done, Event, Found, Progress, Started, search
+from search_api.search.query import Asker
 from search_api.show.shown import ShownHit
 
 EVENTS = documented_events(
@@ -32,10 +33,11 @@ EVENTS = documented_events(
 class EventStream(EventResponse):
     """Runs a search step by step in the bounded pool and sends its events as they come."""
 
-    def __init__(self, server: Server, request: SearchRequest) -> None:
+    def __init__(self, server: Server, request: SearchRequest, asker: Asker) -> None:
         super().__init__(self._events())
         self._server = server
         self._request = request
+        self._asker = asker
         self._search: Generator[Event]
         self._first: list[str] | None
 
@@ -47,6 +49,7 @@ class EventStream(EventResponse):
             self._search = search(
                 self._server.engine,
                 query_of(self._request),
+                asker=self._asker,
                 time_limit_s=self._server.limits.search_time_s,
                 stopping=self._server.stopping.is_set,
             )

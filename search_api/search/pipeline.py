@@ -19,7 +19,7 @@ from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.search.engine import Engine, View, candidates
 from search_api.search.fingerprints import of_views
 from search_api.search.photos import by_id
-from search_api.search.query import WHOLE_SET, Query
+from search_api.search.query import NOBODY, WHOLE_SET, Asker, Query
 from search_api.search.twins import Twins
 from search_api.search.verifier import Verification
 
@@ -104,6 +104,7 @@ def collect(
     engine: Engine,
     query: Query,
     *,
+    asker: Asker = NOBODY,
     time_limit_s: float | None = None,
     stopping: Callable[[], bool] = _never,
 ) -> Done:
@@ -113,7 +114,12 @@ def collect(
         SearchError, IndexerError, ModelError: see `search`.
     """
     for event in search(
-        engine, query, time_limit_s=time_limit_s, stopping=stopping, streaming=False
+        engine,
+        query,
+        asker=asker,
+        time_limit_s=time_limit_s,
+        stopping=stopping,
+        streaming=False,
     ):
         if isinstance(event, Done):
             return event
@@ -124,6 +130,7 @@ def search(
     engine: Engine,
     query: Query,
     *,
+    asker: Asker = NOBODY,
     time_limit_s: float | None = None,
     stopping: Callable[[], bool] = _never,
     streaming: bool = True,
@@ -133,6 +140,7 @@ def search(
     Closing the iterator early ends the run as stopped, with what was verified until then.
 
     Args:
+        asker: whose search it is, in whose history it goes.
         time_limit_s: stop after this long with what was verified, one batch at least.
         stopping: asked before each batch; the search is stopped once the process shall end.
         streaming: keep hits in the catalog as they are found, so that their masks can be asked
@@ -192,6 +200,7 @@ def search(
             verifier=query.verifier,
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
+            key_id=asker.key_id,
         )
     twins = Twins(engine.catalog, views, subsets)
     tally = _Tally(engine, query, run_id, planned, watch, notes, twins, verification)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -35,6 +36,18 @@ Expression = Annotated[
     ),
     AfterValidator(_expression),
 ]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Whose a search is."""
+
+    key_id: int | None = None
+    """The API key's; None of one that needs none."""
+
+
+NOBODY = Asker()
+"""Whoever may use this machine's account."""
 
 
 class Query(BaseModel):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from search_api.errors import BadCursor, UnknownRun
+from search_api.errors import BadCursor, Forbidden, UnknownRun
 from search_api.http.answers import answer, mask_of, page_of
 from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.pictures import image_response
@@ -61,9 +61,9 @@ async def search(
     verified: `started`, then `hit` and `progress`, then `done` (or `problem`).
     """
     if "text/event-stream" in accept:
-        return EventStream(server, request)
+        return EventStream(server, request, who.asker)
     async with server.searches.one():
-        return await server.searches.compute(lambda: answer(server, request))
+        return await server.searches.compute(lambda: answer(server, request, who.asker))
 
 
 @router.get("/search/{run_id}", response_model=RunOut, responses=documented(401, 403, 404, 422))
@@ -107,13 +107,17 @@ def get_history(
     cursor: Annotated[Cursor, Query()] = None,
     size: Annotated[PageSize, Query()] = 24,
     album: Annotated[AlbumName | None, Query()] = None,
+    everyone: Annotated[bool, Query(description="Everyone's, for admins; else one's own.")] = False,
 ) -> RunPage:
-    """Search runs, newest first."""
+    """Search runs of one's own key, newest first."""
+    if everyone and "admin" not in who.scopes:
+        raise Forbidden("Only a key with the scope admin may see everyone's searches.")
     catalog = server.engine.catalog
     album_id = album_id_of(catalog, album) if album is not None else None
+    of = None if everyone else who.asker
     try:
         before = str(UUID(cursor)) if cursor else None
-        found, more = runs.history(catalog, before=before, size=size, album_id=album_id)
+        found, more = runs.history(catalog, before=before, size=size, album_id=album_id, of=of)
     except (ValueError, UnknownRun) as error:
         raise BadCursor(
             "The cursor is damaged or its run is gone; start again without one.", field="cursor"

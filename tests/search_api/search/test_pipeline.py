@@ -23,7 +23,7 @@ from indexer.features.store import FeatureStore
 from model.calibration import Calibration
 from model.precision import HeadDtype
 from search_api.errors import NotIndexed, StillRunning, UnknownRun
-from search_api.search import pipeline, runs
+from search_api.search import pipeline, retention, runs
 from search_api.search.engine import Engine
 from search_api.search.filters import Filters, GpsBox, compile_glob
 from search_api.search.photos import by_id
@@ -281,7 +281,7 @@ def test_unknown_run_and_pruned_run_are_named(library: Library) -> None:
 
 def test_pruning_keeps_the_newest_runs(own_library: Library) -> None:
     made = [ask(own_library).run_id for _ in range(4)]
-    assert runs.prune(own_library.engine.catalog, 2) == 2
+    assert retention.prune_runs(own_library.engine.catalog, 2) == 2
     left, more = runs.history(own_library.engine.catalog, size=1)
     older, yet_more = runs.history(own_library.engine.catalog, before=left[-1].id, size=5)
     assert [run.id for run in left + older] == made[:1:-1]
