@@ -165,6 +165,12 @@ class Settings(BaseSettings):
         description="Jobs that ended go after so long, with their reports, places and what they "
         "wrote; 0 keeps them.",
     )
+    keep_audit_days: float = Field(
+        default=365.0,
+        ge=0,
+        description="How long it is known who deleted what, signed in, and changed keys; 0: for "
+        "ever.",
+    )
     kept_runs: int = Field(
         default=2000,
         ge=1,

@@ -187,12 +187,14 @@ def list_jobs(
     states: Collection[str] | None = None,
     kinds: Collection[str] | None = None,
     album_id: int | None = None,
+    among: Collection[int] | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> list[JobView]:
     """Jobs, newest first.
 
     Args:
+        among: only jobs of these albums; None means any.
         before: only jobs with a smaller number; pass the last one's to page on.
     """
     query = select(Job.id).order_by(Job.id.desc()).limit(limit)
@@ -202,6 +204,8 @@ def list_jobs(
         query = query.where(Job.kind.in_(tuple(kinds)))
     if album_id is not None:
         query = query.where(Job.album_id == album_id)
+    if among is not None:
+        query = query.where(Job.album_id.in_(tuple(among)))
     if before is not None:
         query = query.where(Job.id < before)
     with catalog.reading() as session:

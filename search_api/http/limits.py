@@ -77,6 +77,28 @@ class Slots:
         )
 
 
+class Rarely:
+    """Tells what has just been told of from what is new, so that nobody fills a log with one thing.
+
+    Threads may share it.
+    """
+
+    def __init__(self, every_s: float, known_max: int = 1000) -> None:
+        self._every_s = every_s
+        self._known_max = known_max
+        self._told: dict[str, float] = {}
+
+    def first(self, what: str) -> bool:
+        """Whether it was not told for a while; then it counts as told."""
+        now = time.monotonic()
+        if now - self._told.get(what, -self._every_s) < self._every_s:
+            return False
+        if len(self._told) >= self._known_max:
+            self._told.clear()
+        self._told[what] = now
+        return True
+
+
 class Spool:
     """Bytes of uploads that are on their way to the disk, all requests together.
 

@@ -102,6 +102,11 @@ class ServerSettings(BaseSettings):
     job_stream_s: float = Field(
         default=60.0, gt=0, le=3600, description="A job's stream of events is cut after this long."
     )
+    access_log: bool = Field(
+        default=True,
+        description="Log a line for each request, with its number (X-Request-Id), who asked, the "
+        "path, the status and the time.",
+    )
     spool_mib: int = Field(
         default=4096,
         ge=1,

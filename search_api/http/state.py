@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from indexer.photos.decode import Decoder
 from search_api.errors import Stopping
 from search_api.http.hiding import PathHider
-from search_api.http.limits import Slots, Spool
+from search_api.http.limits import Rarely, Slots, Spool
 from search_api.http.metrics import Metrics
 from search_api.http.readiness import Readiness
 from search_api.http.server_settings import MEBIBYTE, ServerSettings
@@ -49,6 +49,8 @@ class Server:
     ready: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set once the process is told to end: searches end as stopped, streams close."""
+    refused: Rarely = field(default_factory=lambda: Rarely(60.0))
+    """Addresses that were refused to sign in, of which the audit has a line a minute at most."""
     readiness: Readiness = field(init=False)
     thumbnails: ByteCache = field(init=False)
     decoder: Decoder = field(init=False)

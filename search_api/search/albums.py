@@ -10,6 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from indexer.db import audit
+from indexer.db.audit import Actor
 from indexer.db.catalog import NO_PHOTOS, Catalog, album_named, find_album
 from indexer.db.clock import clock
 from indexer.db.names import comparable
@@ -107,7 +109,7 @@ def add_folder(
     return album_info(catalog, album_id)
 
 
-def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
+def remove_album(catalog: Catalog, settings: Settings, album_id: int, *, actor: Actor) -> None:
     """Remove an album from the catalog, with what was uploaded to it, cut out of it and exported.
 
     Photos in folders of the machine are left alone; features go with the next compaction.
@@ -119,7 +121,9 @@ def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
         album = session.get(Album, album_id)
         if album is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        delete_album(session, album.name)
+        photos = delete_album(session, album.name)
+        what = f"album {album_id} ({album.name}), {photos:,} photos"
+        audit.note(session, actor, "album deleted", what)
     own_folders.sweep(catalog, settings)
 
 

@@ -134,8 +134,11 @@ class Engine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def views(self, album: str | None) -> list[View]:
+    def views(self, album: str | None, among: frozenset[int] | None = None) -> list[View]:
         """The album of this name, or every album.
+
+        Args:
+            among: albums by id, no others; None means all.
 
         Raises:
             UnknownAlbum: no album has this name.
@@ -143,7 +146,9 @@ class Engine:
         with self.catalog.reading() as session:
             only = album_named(session, album).id if album is not None else None
             keys = _keys(session, only)
-        return [self._view(each, key) for each, key in keys.items()]
+        return [
+            self._view(each, key) for each, key in keys.items() if among is None or each in among
+        ]
 
     def view(self, album_id: int) -> View | None:
         """One album as it is now (see `REUSE`); None when it was removed meanwhile."""

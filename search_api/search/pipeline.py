@@ -140,7 +140,7 @@ def search(
     Closing the iterator early ends the run as stopped, with what was verified until then.
 
     Args:
-        asker: whose search it is, in whose history it goes.
+        asker: whose search it is: over which albums, and in whose history.
         time_limit_s: stop after this long with what was verified, one batch at least.
         stopping: asked before each batch; the search is stopped once the process shall end.
         streaming: keep hits in the catalog as they are found, so that their masks can be asked
@@ -153,7 +153,7 @@ def search(
     """
     watch = Stopwatch()
     with watch.stage("open"):
-        views = engine.views(query.album)
+        views = engine.views(query.album, asker.albums)
         notes = _notes(views, query)
     with watch.stage("text"):
         words = [engine.models.words(view.predictor, query.expression) for view in views]

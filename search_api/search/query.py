@@ -44,6 +44,8 @@ class Asker:
 
     key_id: int | None = None
     """The API key's; None of one that needs none."""
+    albums: frozenset[int] | None = None
+    """The albums that it may look at; None means all."""
 
 
 NOBODY = Asker()

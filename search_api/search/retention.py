@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
 from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
-from indexer.db.tables import Hit, Job, JobSlot, OwnFolder, SearchRun
+from indexer.db.tables import AuditLine, Hit, Job, JobSlot, OwnFolder, PageSession, SearchRun
 from indexer.folders import own_folders
 from indexer.jobs import jobs
 from indexer.settings import Settings
@@ -31,6 +32,8 @@ class Swept:
     jobs: int
     folders: int
     """Folders of exports, cut-outs and uploads, and uploads that were cut off."""
+    lines: int
+    """Of the audit, and sessions that are over."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def sweep(catalog: Catalog, settings: Settings) -> Swept:
     removed_runs = prune_runs(catalog, settings.kept_runs)
     removed_jobs = jobs.forget_ended(catalog, settings.keep_jobs_days * 86_400)
     own_folders.let_old_go(catalog, settings.keep_exports_days * 86_400)
-    return Swept(removed_runs, removed_jobs, own_folders.sweep(catalog, settings))
+    lines = _forget_people(catalog, settings.keep_audit_days * 86_400)
+    return Swept(removed_runs, removed_jobs, own_folders.sweep(catalog, settings), lines)
 
 
 def sweep_or_say(catalog: Catalog, settings: Settings) -> None:
@@ -65,7 +69,7 @@ def sweep_or_say(catalog: Catalog, settings: Settings) -> None:
     except ReferentError as error:  # a library that is read-only or locked serves all the same
         log.warning("nothing was swept: %s", error)
         return
-    if swept != Swept(0, 0, 0):
+    if swept.runs or swept.jobs or swept.folders:
         log.info("swept %d searches, %d jobs, %d folders", swept.runs, swept.jobs, swept.folders)
 
 
@@ -96,11 +100,23 @@ def prune_runs(catalog: Catalog, keep: int) -> int:
         return len(old)
 
 
+def _forget_people(catalog: Catalog, after_s: float) -> int:
+    """Forget sessions that are over, and audit lines that are older."""
+    over = [delete(PageSession).where(PageSession.expires_at < clock())]
+    if after_s:
+        over.append(delete(AuditLine).where(AuditLine.at < clock() - after_s))
+    with catalog.session() as session:
+        results: list[Any] = [session.execute(each) for each in over]
+        return sum(int(result.rowcount) for result in results)
+
+
 def kept(catalog: Catalog, settings: Settings) -> list[Kept]:
     """What there is of each kind that a sweep looks after, and of what it leaves to others."""
     with catalog.reading() as session:
         searches = session.scalar(select(func.count()).select_from(SearchRun)) or 0
         ended = session.scalar(select(func.count()).where(Job.state.in_(jobs.FINISHED))) or 0
+        audited = session.scalar(select(func.count()).select_from(AuditLine)) or 0
+        signed_in = session.scalar(select(func.count()).select_from(PageSession)) or 0
         places = session.scalar(select(func.count()).select_from(JobSlot)) or 0
         by_kind = session.execute(select(OwnFolder.kind, func.count()).group_by(OwnFolder.kind))
         folders: dict[str, int] = {row[0]: row[1] for row in by_kind}
@@ -111,6 +127,10 @@ def kept(catalog: Catalog, settings: Settings) -> list[Kept]:
              f"{settings.kept_runs:,} of each key (REFERENT_KEPT_RUNS)"),
         Kept("jobs that ended", ended, None, jobs_rule),
         Kept("places of jobs", places, None, jobs_rule),
+        Kept("lines of the audit", audited, None,
+             _days(settings.keep_audit_days, "REFERENT_KEEP_AUDIT_DAYS")),
+        Kept("sessions of the page", signed_in, None,
+             "as long as they last (REFERENT_SESSION_HOURS)"),
         Kept("cut-outs and exports", folders.get("matte", 0) + folders.get("export", 0),
              _bytes_below(settings.exports_dir),
              _days(settings.keep_exports_days, "REFERENT_KEEP_EXPORTS_DAYS")),

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from search_api.errors import Forbidden, PhotoVanished
+from search_api.http.access import check_asked, check_photos, check_run
 from search_api.http.cursors import make_cursor, read_cursor
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
 from search_api.http.pictures import image_response
@@ -24,7 +25,7 @@ from search_api.http.schemas import (
 )
 from search_api.search.albums import album_id_of
 from search_api.search.photos import checked_file, list_photos, one_photo
-from search_api.search.similar import similar
+from search_api.search.similar import Similar, similar
 from search_api.show.images import jpeg
 from search_api.show.shown import picture
 
@@ -72,6 +73,7 @@ def get_photos(
     found = list_photos(
         catalog,
         album_id=album_id_of(catalog, album) if album is not None else None,
+        among=who.albums,
         status=status,
         reason=reason,
         after=read_cursor(cursor, "photos"),
@@ -163,18 +165,25 @@ async def more_like_this(request: SimilarRequest, server: ServerDep, who: Reader
 
     A ranking: nothing is verified, and the photo itself is left out.
     """
-    async with server.searches.one():
-        found = await server.searches.compute(
-            lambda: similar(
-                server.engine,
-                photo_id=request.photo,
-                run_id=request.run,
-                album=request.album,
-                filters=request.filters,
-                duplicates=request.duplicates,
-                size=request.size,
-            )
+
+    def work() -> list[Similar]:
+        catalog = server.engine.catalog
+        check_asked(catalog, who, request.album, request.filters)
+        check_run(catalog, who, request.run)
+        check_photos(catalog, who, [request.photo])
+        return similar(
+            server.engine,
+            photo_id=request.photo,
+            run_id=request.run,
+            album=request.album,
+            among=who.albums,
+            filters=request.filters,
+            duplicates=request.duplicates,
+            size=request.size,
         )
+
+    async with server.searches.one():
+        found = await server.searches.compute(work)
     return SimilarPage(
         photos=[
             SimilarOut(

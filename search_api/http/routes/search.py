@@ -6,10 +6,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from starlette.concurrency import run_in_threadpool
 
+from indexer.db import audit
 from search_api.errors import BadCursor, Forbidden, UnknownRun
+from search_api.http.access import check_asked
 from search_api.http.answers import answer, mask_of, page_of
-from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.deps import ActorDep, Reader, ServerDep, Writer
 from search_api.http.pictures import image_response
 from search_api.http.problems import documented
 from search_api.http.schemas import (
@@ -60,6 +63,8 @@ async def search(
     With `Accept: text/event-stream` the answer comes as server-sent events while photos are
     verified: `started`, then `hit` and `progress`, then `done` (or `problem`).
     """
+    catalog = server.engine.catalog
+    await run_in_threadpool(check_asked, catalog, who, request.album, request.filters)
     if "text/event-stream" in accept:
         return EventStream(server, request, who.asker)
     async with server.searches.one():
@@ -73,9 +78,15 @@ def get_run(run_id: RunId, server: ServerDep, who: Reader) -> RunOut:
 
 
 @router.delete("/search/{run_id}", status_code=204, responses=documented(401, 403, 404, 422))
-def forget_run(run_id: RunId, server: ServerDep, who: Writer) -> None:
-    """Remove a search run from the history."""
-    runs.forget(server.engine.catalog, str(run_id))
+def forget_run(run_id: RunId, server: ServerDep, who: Writer, by: ActorDep) -> None:
+    """Remove a search run of one's own from the history; admins may remove anyone's."""
+    catalog = server.engine.catalog
+    run = runs.load(catalog, str(run_id))
+    if run.key_id != who.key_id and "admin" not in who.scopes:
+        raise Forbidden("This search is someone else's; an admin may remove it.")
+    runs.forget(catalog, run.id)
+    with catalog.session() as session:
+        audit.note(session, by, "search deleted", run.id)
 
 
 @router.get(

@@ -14,7 +14,8 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from model.predictor import Predictor
-from search_api.http.keys import create_key
+from search_api.errors import Unauthenticated
+from search_api.http.keys import authenticate, create_key
 from search_api.search import pipeline
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.page import Visit, chromium, let_match, matched, search, serving
@@ -319,6 +320,42 @@ def test_keyboard_alone_searches_moves_and_opens(page: Page) -> None:
     expect(page.locator("#keys")).to_be_visible()
 
 
+def test_admin_makes_a_key_of_one_album_gives_it_another_secret_and_revokes_it(
+    browser: Browser, library: Library
+) -> None:
+    key = create_key(library.engine.catalog, "an admin", ["admin"])
+    with (
+        serving(library, require_keys=True) as address,
+        Visit(browser, address) as page,
+    ):
+        page.fill("#key", key)
+        page.get_by_role("button", name="Sign in").click()
+        page.click("#open-library")
+        page.get_by_role("tab", name="Keys").click()
+        page.get_by_label("Whom or what the key is for").fill("Ann's laptop")
+        page.get_by_label("Albums that it may see").select_option("small")
+        page.get_by_label("Days until it ends").fill("30")
+        page.get_by_role("button", name="Make key").click()
+        first = page.locator(".secret").inner_text()
+        assert authenticate(library.engine.catalog, first).albums is not None
+        card = page.locator(".card-item", has=page.get_by_role("heading", name="Ann's laptop"))
+        expect(card).to_contain_text("only small")
+        expect(card).to_contain_text("ends in")
+        card.get_by_role("button", name="New secret").click()
+        page.click("#question-yes")
+        expect(page.locator(".secret")).not_to_have_text(first)
+        second = page.locator(".secret").inner_text()
+        with pytest.raises(Unauthenticated):
+            authenticate(library.engine.catalog, first)
+        found = Axe().run(page)
+        assert [fault["id"] for fault in found["violations"]] == []
+        card.get_by_role("button", name="Revoke").click()
+        page.click("#question-yes")
+        expect(card).to_have_count(0)
+        with pytest.raises(Unauthenticated):
+            authenticate(library.engine.catalog, second)
+
+
 def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
     browser: Browser, library: Library
 ) -> None:
@@ -344,6 +381,7 @@ def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
         page.click("#open-library")
         expect(page.locator(".card-item")).to_have_count(3)
         expect(page.get_by_role("button", name="Make album")).to_have_count(0)
+        expect(page.get_by_role("tab", name="Keys")).to_have_count(0)
         expect(page.get_by_text("Add a folder of the server")).to_have_count(0)
         page.keyboard.press("Escape")
         page.click("#account")

@@ -97,7 +97,7 @@ def test_old_exports_go_first_and_then_their_jobs_with_all_that_is_theirs(
         assert set(session.scalars(select(Job.id))) == {middle, young, running}
         assert old not in set(session.scalars(select(JobSlot.job_id)))
     for_ever = settings.model_copy(update={"keep_jobs_days": 0.0, "keep_exports_days": 0.0})
-    assert retention.sweep(catalog, for_ever) == retention.Swept(0, 0, 0)
+    assert retention.sweep(catalog, for_ever) == retention.Swept(0, 0, 0, 0)
 
 
 def test_what_is_kept_is_told_with_its_rule(catalog: Catalog, settings: Settings) -> None:
