@@ -76,9 +76,15 @@ def get_album(album_id: AlbumId, server: ServerDep, who: Reader, roots: Roots = 
 
 @router.delete("/{album_id}", status_code=204, responses=documented(401, 403, 404, 422))
 def remove_album(album_id: AlbumId, server: ServerDep, who: Admin, by: ActorDep) -> None:
-    """Remove an album and what was uploaded to it; folders of the server are left alone."""
-    albums.remove_album(server.engine.catalog, server.engine.settings, album_id, actor=by)
-    server.engine.let_outdated_go()
+    """Remove an album and what was uploaded to it; folders of the server are left alone.
+
+    A job frees the disk of its features.
+    """
+    engine = server.engine
+    albums.remove_album(engine.catalog, engine.settings, album_id, actor=by)
+    engine.let_outdated_go()
+    jobs.create(engine.catalog, "compact")
+    server.wake()
 
 
 @router.post(

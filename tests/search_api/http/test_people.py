@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -288,3 +289,16 @@ def test_each_request_has_a_number_and_a_line(
     assert (second["status"], second["who"]) == (401, None)
     assert second["request_id"] == own.headers["x-request-id"]
     assert limited["x-api-key"] not in stream.getvalue()
+
+
+def test_deleting_an_album_frees_the_disk_of_its_features(
+    client: TestClient, library: Library, admin: dict[str, str], tmp_path: Path
+) -> None:
+    paint(tmp_path / "brief" / "a.png", 95)
+    library.add_album(tmp_path / "brief", "brief")
+    albums = client.get("/v1/albums", headers=admin).json()["albums"]
+    number = next(album["id"] for album in albums if album["name"] == "brief")
+    assert client.delete(f"/v1/albums/{number}", headers=admin).status_code == 204
+    (job,) = client.get("/v1/jobs?unfinished=true", headers=admin).json()["jobs"]
+    assert (job["kind"], job["state"]) == ("compact", "queued")
+    jobs.cancel(library.engine.catalog, job["id"])
