@@ -169,7 +169,7 @@ async def get_mask_png(
     def work() -> bytes:
         run, hit = runs.one_hit(server.engine.catalog, str(run_id), photo_id)
         photo = one_photo(server.engine.catalog, photo_id)
-        mask, _ = render(server.engine, photo, hit.decision, run.fingerprints)
+        mask = render(server.engine, photo, hit.decision, run.fingerprints)
         return mask_png(mask.array)
 
     async with server.pictures.one():

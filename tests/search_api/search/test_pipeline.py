@@ -265,8 +265,8 @@ def test_run_opened_again_holds_the_same_decisions_and_masks(library: Library) -
     photos = by_id(library.engine.catalog, ids(done))
     for hit, decision in zip(page.hits, done.matched, strict=True):
         assert hit.decision.confidence == decision.confidence
-        again, _ = render(library.engine, photos[decision.photo_id], hit.decision, run.fingerprints)
-        first, _ = render(library.engine, photos[decision.photo_id], decision, run.fingerprints)
+        again = render(library.engine, photos[decision.photo_id], hit.decision, run.fingerprints)
+        first = render(library.engine, photos[decision.photo_id], decision, run.fingerprints)
         assert np.array_equal(again.array, first.array)
     _, nearest = runs.page(library.engine.catalog, done.run_id, size=100, accepted=False)
     assert [hit.decision.photo_id for hit in nearest.hits] == [d.photo_id for d in done.rejected]
@@ -291,7 +291,7 @@ def test_pruning_keeps_the_newest_runs(own_library: Library) -> None:
 def test_hit_shows_where_the_referent_is_in_upright_pixels(library: Library) -> None:
     done = ask(library)
     fingerprint = library.predictor.fingerprints
-    for hit in show(library.engine, done.matched, fingerprint, max_side_px=None):
+    for hit in show(library.engine, done.matched, fingerprint):
         assert hit.mask is not None
         assert hit.mask.array.shape == (hit.photo.height, hit.photo.width)
         assert hit.area == hit.mask.array.sum()
