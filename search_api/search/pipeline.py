@@ -202,8 +202,8 @@ def search(
             coverage=planned,
             key_id=asker.key_id,
         )
-    twins = Twins(engine.catalog, views, subsets)
-    tally = _Tally(engine, query, run_id, planned, watch, notes, twins, verification)
+    twins = Twins(engine.catalog, views, subsets, _judges(views, verification))
+    tally = _Tally(engine, query, run_id, planned, plans, watch, notes, twins, verification)
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
@@ -247,6 +247,7 @@ class _Tally:
         query: Query,
         run_id: str,
         planned: Coverage,
+        plans: Sequence[_Plan],
         watch: Stopwatch,
         notes: tuple[Note, ...],
         twins: Twins,
@@ -255,6 +256,7 @@ class _Tally:
         self.twins, self.verification = twins, verification
         self.engine, self.query, self.run_id = engine, query, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
+        self.plans = {plan.view.album_id: plan for plan in plans}
         self.matched: list[Decision] = []
         self.rejected: list[Decision] = []
         self.verified = 0
@@ -281,6 +283,7 @@ class _Tally:
         """Judge some photos of one network and return the matching ones, most confident first."""
         if self.verification is not None:
             decisions = [each for plan, rows in shares for each in self._verify(plan, rows)]
+            self.verified += len(decisions)
             return self._take(decisions, keep=keep)
         with self.watch.stage("gather"):
             read = [plan.view.snapshot.gather_readable("tokens", rows) for plan, rows in shares]
@@ -330,13 +333,22 @@ class _Tally:
         ids = [int(each) for each in plan.view.snapshot.photo_ids[rows]]
         with self.watch.stage("verify"):
             found = by_id(self.engine.catalog, ids)
-            decisions = self.verification.judge([found[each] for each in ids if each in found])
-        self.verified += len(decisions)
-        return decisions
+            return self.verification.judge([found[each] for each in ids if each in found])
+
+    def _decide_now(self, album_id: int, photo_ids: Sequence[int]) -> list[Decision]:
+        """Decide about copies of matches, before their turn and beside what the coverage counts."""
+        plan = self.plans[album_id]
+        rows = plan.view.rows_of(np.array(photo_ids))
+        if self.verification is not None:
+            return self._verify(plan, rows)
+        tokens, rows = plan.view.snapshot.gather_readable("tokens", rows)
+        if not len(rows):
+            return []
+        return self._decide(plan.view, rows, plan.view.predictor.judge(tokens, plan.words))
 
     def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
         """Add decisions to the run's; return the matching ones, most confident first."""
-        found = self.twins.once(d for d in decisions if d.accepted)
+        found = self.twins.matched((d for d in decisions if d.accepted), self._decide_now)
         found.sort(key=lambda d: d.order)
         self.rejected += [d for d in decisions if not d.accepted]
         self.rejected.sort(key=lambda d: d.order)
@@ -357,7 +369,7 @@ class _Tally:
         if self.damaged:
             self.notes = (*self.notes, _damaged(self.damaged, "could not be judged"))
         self.matched.sort(key=lambda d: d.order)
-        self.rejected = self.twins.once(self.rejected)
+        self.rejected = self.twins.rejected(self.rejected)
         with self.watch.stage("keep"):
             run = runs.finish(
                 self.engine.catalog,
@@ -372,6 +384,13 @@ class _Tally:
             )
         run = replace(run, timings=self.watch.as_json())
         return Done(run, tuple(self.matched), tuple(self.rejected))
+
+
+def _judges(views: Sequence[View], verification: Verification | None) -> dict[int, object]:
+    """Of each album, what decides about its photos: equal where two decide alike."""
+    if verification is not None:
+        return {v.album_id: verification.albums[v.album_id].revision for v in views}
+    return {v.album_id: (v.predictor.fingerprints, v.calibration.revision) for v in views}
 
 
 def _threshold(view: View, query: Query) -> float:
