@@ -134,6 +134,7 @@ def search(asked: Asked) -> None:
         with watch.stage("render"):
             fingerprints = done.run.fingerprints
             shown = show(engine, wanted, fingerprints, masks=not paths or asked.out is not None)
+        timings = {**done.run.timings, "render": watch.as_json()["render"]}
         by_photo = {decision.photo_id: decision for decision in wanted}
         failed = 0
         pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]

@@ -48,7 +48,8 @@ from search_api.search.engine import Engine
 STATIC = Path(__file__).parent / "static"
 # Thumbnails, masks and uploads wait for each other, not for searches.
 PICTURES_WAITING = 512
-# Zips and exports that are made at once; a slow client holds one for as long as it takes.
+# Zips and exports that are made at once, and originals that are sent; a slow client holds one for
+# as long as it takes.
 DOWNLOADS = 8
 DOWNLOADS_WAITING = 64
 
@@ -165,8 +166,10 @@ def _server(
         trust=trust,
         wake=wake,
         searches=searches,
-        pictures=Slots(max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s),
-        downloads=Slots(DOWNLOADS, DOWNLOADS_WAITING, limits.search_wait_s),
+        pictures=Slots(
+            max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s, what="pictures"
+        ),
+        downloads=Slots(DOWNLOADS, DOWNLOADS_WAITING, limits.search_wait_s, what="downloads"),
         spool=Spool(limits.spool_mib * MEBIBYTE),
         metrics=Metrics(engine.catalog, searches),
     )

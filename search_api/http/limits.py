@@ -30,7 +30,10 @@ class Slots:
     back. One event loop uses it.
     """
 
-    def __init__(self, running: int, waiting: int, wait_s: float) -> None:
+    def __init__(
+        self, running: int, waiting: int, wait_s: float, *, what: str = "searches"
+    ) -> None:
+        self._what = what
         self._free = anyio.Semaphore(running)
         self._threads = anyio.CapacityLimiter(running)
         self._running = running
@@ -73,7 +76,7 @@ class Slots:
         rounds = max(1.0, self.taken / self._running)
         seconds = max(1, min(60, round(self._recent_s * rounds)))
         return TooBusy(
-            f"Too many searches at once; try again in {seconds} s.", retry_after_s=seconds
+            f"Too many {self._what} at once; try again in {seconds} s.", retry_after_s=seconds
         )
 
 

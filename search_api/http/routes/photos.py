@@ -11,6 +11,7 @@ from search_api.errors import Forbidden, PhotoVanished
 from search_api.http.access import check_asked, check_photos, check_run
 from search_api.http.cursors import make_cursor, read_cursor
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
+from search_api.http.downloads import FileDownload
 from search_api.http.pictures import image_response
 from search_api.http.problems import documented
 from search_api.http.schemas import (
@@ -137,7 +138,7 @@ async def get_thumbnail(
         **_ABOUT_PHOTO,
     },
 )
-def get_original(photo_id: PhotoId, server: ServerDep, who: Reader) -> FileResponse:
+def get_original(photo_id: PhotoId, server: ServerDep, who: Reader) -> FileDownload:
     """The photo's file as it is, metadata included."""
     photo = one_photo(server.engine.catalog, photo_id)
     file = checked_file(photo)
@@ -146,7 +147,8 @@ def get_original(photo_id: PhotoId, server: ServerDep, who: Reader) -> FileRespo
         raise PhotoVanished(
             f"Photo {photo_id} was never decoded, so its file is not served.", field="photo_id"
         )
-    return FileResponse(
+    return FileDownload(
+        server.downloads,
         file,
         media_type=media_type or "application/octet-stream",
         filename=photo.path.rpartition("/")[2],
