@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.masks import Mask, empty, from_logits, from_rle, pixels
+from model.masks import Mask, empty, from_logits, pixels
+from tests.support.rle import from_rle
 
 SIZES = [(1, 1, 1, 1), (1, 7, 30, 1), (5, 1, 1, 40), (9, 9, 9, 9), (12, 8, 5, 3), (7, 9, 200, 311)]
 
