@@ -33,7 +33,7 @@ from PIL import (
 )
 
 from indexer.errors import PhotoRefused, PhotoUnreadable
-from indexer.photos import cut_short, png, tiff
+from indexer.photos import cut_short, png, raw, tiff
 from indexer.photos.exif import ORIENTATION, TURNS, PhotoFacts, facts_of
 from model.network.colour import direct, eight_bits, grey
 from model.network.preprocess import to_pixels, upright
@@ -204,7 +204,12 @@ def open_picture(
 
 
 def _identified(data: bytes, limits: Limits) -> Image.Image:
-    """The picture by its header; by tifffile, whole, where Pillow would not read it rightly."""
+    """The picture by its header; by tifffile, whole, where Pillow would not read it rightly.
+
+    Of a RAW file, which Pillow takes for a small TIFF, the preview.
+    """
+    if (preview := raw.preview(data)) is not None:
+        return preview
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
