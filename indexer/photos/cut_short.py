@@ -44,7 +44,7 @@ def read(
         reason = error
     try:
         found = (_ended if data.startswith(_JPEG) else _leniently)(data, decode)
-        if not _is_blank(np.asarray(picture_of(found))):
+        if not is_blank(np.asarray(picture_of(found))):
             return found, True
     except PhotoError:
         pass
@@ -94,6 +94,6 @@ def _length(data: bytes) -> int:
     return at
 
 
-def _is_blank(picture: np.ndarray) -> bool:
+def is_blank(picture: np.ndarray) -> bool:
     """Whether all of a picture (H, W, 3) has one colour, as where nothing was decoded."""
     return bool((picture == picture[:1, :1]).all())

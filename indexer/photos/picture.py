@@ -264,7 +264,7 @@ def _load(image: Image.Image) -> None:
         for frame in range(frames):
             image.seek(frame)
             image.load()
-            if any(low != high for low, high in upright(direct(image)).getextrema()):
+            if not cut_short.is_blank(np.asarray(upright(direct(image)))):
                 return
     image.seek(0)
     image.load()

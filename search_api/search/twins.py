@@ -121,7 +121,9 @@ class Twins:
                     Photo.deleted_at.is_(None),
                 ).order_by(Photo.album_id, Photo.id)
                 for photo_id, album, content in session.execute(there):
-                    if (album, photo_id) not in copies[content] and self._passes(album, photo_id):
+                    if content is None or not self._passes(album, photo_id):
+                        continue
+                    if (album, photo_id) not in copies[content]:
                         copies[content].append((album, photo_id))
         return homes, copies
 

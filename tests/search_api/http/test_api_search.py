@@ -8,12 +8,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from indexer.jobs import jobs

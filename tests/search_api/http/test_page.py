@@ -308,9 +308,9 @@ def test_more_hits_than_a_stream_keeps_are_paged_after_a_stop(
     page.route("**/static/js/search.js", few)
     page.reload()
     stop_early(page, monkeypatch)
-    found = matched(page)
-    assert 3 < found < MANY
-    expect(page.locator("#grid .tile")).to_have_count(found)
+    page.wait_for_function("() => document.querySelectorAll('#grid .tile').length > 3")
+    assert 3 < matched(page) < MANY
+    expect(page.locator("#grid .tile")).to_have_count(matched(page))
 
 
 def test_history_opens_an_earlier_search_and_the_back_button_works(page: Page) -> None:
@@ -394,7 +394,7 @@ def test_back_and_reload_come_to_where_one_was(page: Page) -> None:
     search(page, "the green circle")
     assert page.evaluate("scrollY") < place
     page.go_back()
-    there = f"Math.abs(scrollY - {place}) <= 2"
+    there = f"() => Math.abs(scrollY - {place}) <= 2"
     page.wait_for_function(there)
     expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
     expect(page.locator("#minimum-shown")).to_have_text("≥ 1 %")

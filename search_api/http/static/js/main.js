@@ -107,11 +107,10 @@ function closedPhoto(item) {
 async function openAddress() {
   const view = shown();
   const { scroll = 0, minimum = null } = history.state ?? {};
-  for (const dialog of document.querySelectorAll("dialog[open]:not(#sign-in)")) {
-    if (!(view.photo && dialog === $("lightbox"))) dialog.close();
-  }
   const list = listOf(view);
+  if (!view.photo) lightbox.close();
   if (opened !== list) {
+    for (const dialog of all("dialog[open]:not(#sign-in)")) dialog.close();
     await whileOpening(async () => {
       const coming = openList(view);
       opened = list;
