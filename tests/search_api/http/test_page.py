@@ -601,6 +601,18 @@ def test_phone_has_nothing_beside_the_screen(browser: Browser, address: str) -> 
         assert page.evaluate("document.getElementById('lightbox').scrollWidth") <= 360
 
 
+def test_masks_of_what_came_into_view_last_are_fetched_first(page: Page) -> None:
+    served = page.evaluate(
+        """async () => {
+            const { Queue } = await import("./static/js/dom.js");
+            const queue = new Queue(1), order = [];
+            await Promise.all([1, 2, 3].map((n) => queue.add(async () => order.push(n))));
+            return order;
+        }"""
+    )
+    assert served == [1, 3, 2]
+
+
 def test_theme_is_switched_and_remembered(page: Page) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     before = page.evaluate(ground)
