@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
@@ -39,6 +40,7 @@ class EventStream(EventResponse):
         self._request = request
         self._asker = asker
         self._search: Generator[Event]
+        self._stepping = threading.Lock()
         self._first: list[str] | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,20 +56,27 @@ class EventStream(EventResponse):
                 stopping=self._server.stopping.is_set,
             )
             try:
-                self._first = await slots.compute(lambda: _next(self._server, self._search))
+                self._first = await slots.compute(self._step)
                 await super().__call__(scope, receive, send)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await slots.compute(self._search.close)
+                    await slots.compute(self._close)
+
+    def _step(self, request: SearchRequest | None = None) -> list[str] | None:
+        with self._stepping:
+            return _next(self._server, self._search, request)
+
+    def _close(self) -> None:
+        """End the search, after the step that a client who went away has left in its thread."""
+        with self._stepping:
+            self._search.close()
 
     async def _events(self) -> AsyncIterator[str]:
         blocks = self._first
         while blocks is not None:
             yield "".join(blocks)
             try:
-                blocks = await self._server.searches.compute(
-                    lambda: _next(self._server, self._search, self._request)
-                )
+                blocks = await self._server.searches.compute(lambda: self._step(self._request))
             except ReferentError as error:
                 detail = {
                     "status": status_of(error),
