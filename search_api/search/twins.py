@@ -64,7 +64,7 @@ class Twins:
         for each in given:
             home, content = homes.get(each.photo_id, (0, ""))  # it may be gone since
             shown, album = each, home
-            for other_album, other in copies[content]:
+            for other_album, other in copies.get(content, ()):
                 if other_album >= home:
                     break
                 if self._judges[other_album] == self._judges[home]:
@@ -89,7 +89,7 @@ class Twins:
         """The matches among the copies in earlier albums that decide otherwise."""
         asked: dict[int, set[int]] = defaultdict(set)
         for home, content in homes.values():
-            for album, photo_id in copies[content]:
+            for album, photo_id in copies.get(content, ()):
                 if album >= home or self._judges[album] == self._judges[home]:
                     break
                 asked[album].add(photo_id)
@@ -103,12 +103,12 @@ class Twins:
     def _copies(
         self, photo_ids: Sequence[int]
     ) -> tuple[dict[int, tuple[int, str]], dict[str, list[tuple[int, int]]]]:
-        """Album and content of each photo; album and photo of each content, that pass the filters.
+        """Album and content of each photo; albums and photos of each content that several have.
 
-        Those of one content stand in the order of their albums.
+        Those of one content pass the filters and stand in the order of their albums.
         """
         homes: dict[int, tuple[int, str]] = {}
-        copies: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        places: dict[str, set[tuple[int, int]]] = defaultdict(set)
         columns = select(Photo.id, Photo.album_id, Photo.content_hash)
         with self._catalog.reading() as session:
             for start in range(0, len(photo_ids), 500):
@@ -119,12 +119,15 @@ class Twins:
                     Photo.content_hash.in_({content for _, _, content in found if content}),
                     Photo.album_id.in_(self._passing),
                     Photo.deleted_at.is_(None),
-                ).order_by(Photo.album_id, Photo.id)
+                )
                 for photo_id, album, content in session.execute(there):
-                    if content is None or not self._passes(album, photo_id):
-                        continue
-                    if (album, photo_id) not in copies[content]:
-                        copies[content].append((album, photo_id))
+                    if content is not None:
+                        places[content].add((album, photo_id))
+        copies = {
+            content: [each for each in sorted(at) if self._passes(*each)]
+            for content, at in places.items()
+            if len({album for album, _ in at}) > 1
+        }
         return homes, copies
 
     def _passes(self, album: int, photo_id: int) -> bool:
