@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path as FilePath
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote
 
 from fastapi import HTTPException, Request, Response
@@ -48,7 +48,7 @@ class NamedParts(MultiPartParser):
                 max_size=self.spool_max_size, dir=str(self._folder)
             )
             part.file.file.close()
-            part.file.file = spooled
+            part.file.file = cast(BinaryIO, spooled)  # a file but for its class
             self._files_to_close_on_error[-1] = spooled
 
 
