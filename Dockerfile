@@ -5,7 +5,10 @@
 #
 # PyTorch's CPU build is not on every index: PIP_EXTRA_INDEX_URL names one that has it.
 
-FROM python:3.11-slim-bookworm AS build
+# To pin it by digest: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
 ARG PIP_EXTRA_INDEX_URL=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
@@ -24,7 +27,7 @@ RUN sed -e '/^faiss-cpu==/d' constraints.txt > /tmp/constraints-cuda.txt \
     && pip install -c /tmp/constraints-cuda.txt torch \
     && pip install -c /tmp/constraints-cuda.txt -e ".[gpu]"
 
-FROM python:3.11-slim-bookworm AS run
+FROM ${BASE} AS run
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ def grow(
     catalog: Catalog, store: FeatureStore, predictor: Predictor, real: str, name: str, size: int
 ) -> None:
     """Make an album of `size` photos out of the records of the album `real`."""
-    dice = np.random.default_rng(size)
+    seed = blake2b(f"{name} {size}".encode(), digest_size=4)
+    dice = np.random.default_rng(int(seed.hexdigest(), 16))
     with catalog.session() as session:
         originals = session.execute(
             select(Photo.content_hash, Photo.width, Photo.height)
@@ -46,7 +48,7 @@ def grow(
         records = {tier: snapshot.gather(tier, rows).copy() for tier in COPIED}
     for start in range(0, size, BLOCK):
         chosen = np.arange(start, min(size, start + BLOCK)) % len(originals)
-        hashes = [f"{size:08x}{start + i:032x}" for i in range(len(chosen))]
+        hashes = [f"{seed.hexdigest()}{start + i:032x}" for i in range(len(chosen))]
         store.commit(
             [
                 Part(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, urlsplit
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, model_validator
@@ -37,6 +38,11 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="SQLAlchemy URL of the catalog; empty means SQLite in HOME/catalog.sqlite.",
     )
+    database_password_file: Path = Field(
+        default=Path(),
+        description="A file that holds the password of DATABASE_URL, such as a secret of compose: "
+        "an environment can be read by whoever may inspect the process.",
+    )
     database_timeout_s: float = Field(
         default=30.0,
         gt=0,
@@ -53,6 +59,7 @@ class Settings(BaseSettings):
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="Broker of the Celery workers; unused while jobs run in-process.",
     )
+    redis_password_file: Path = Field(default=Path(), description="The same for REDIS_URL.")
     model: str = Field(
         default="rela-photo", description="The model that indexes and searches unless one is named."
     )
@@ -153,6 +160,29 @@ class Settings(BaseSettings):
         ge=64,
         description="A worker's process that has grown beyond this is replaced after its turn.",
     )
+    keep_exports_days: float = Field(
+        default=30.0,
+        ge=0,
+        description="Cut-outs and exports that jobs wrote below the exports folder go so long "
+        "after their job ended; 0 keeps them.",
+    )
+    keep_jobs_days: float = Field(
+        default=90.0,
+        ge=0,
+        description="Jobs that ended go after so long, with their reports, places and what they "
+        "wrote; 0 keeps them.",
+    )
+    keep_audit_days: float = Field(
+        default=365.0,
+        ge=0,
+        description="How long it is known who deleted what, signed in, and changed keys; 0: for "
+        "ever.",
+    )
+    kept_runs: int = Field(
+        default=2000,
+        ge=1,
+        description="Searches that the history keeps of each key, and of those without one.",
+    )
     log_format: Literal["json", "console"] = Field(
         default="json", description="Log lines of servers and workers: for machines or people."
     )
@@ -173,6 +203,15 @@ class Settings(BaseSettings):
         given_url = filled.get("database_url")
         if not (given_url.get_secret_value() if isinstance(given_url, SecretStr) else given_url):
             filled["database_url"] = f"sqlite:///{home / 'catalog.sqlite'}"
+        for url, file in (
+            ("database_url", "database_password_file"),
+            ("redis_url", "redis_password_file"),
+        ):
+            if filled.get(file):
+                address = filled.get(url) or cls.model_fields[url].default
+                if isinstance(address, SecretStr):
+                    address = address.get_secret_value()
+                filled[url] = SecretStr(_with_password(str(address), Path(str(filled[file]))))
         return filled
 
     @property
@@ -194,3 +233,19 @@ class Settings(BaseSettings):
     def log_file(self) -> Path:
         """Where commands write what is too long for a terminal."""
         return self.home / "logs" / "referent.log"
+
+
+def _with_password(url: str, file: Path) -> str:
+    """An address with the password that a file holds, in place of one that it may have.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        password = file.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"the password's file {file} cannot be read ({error.strerror})") from error
+    parts = urlsplit(url)
+    user, _, place = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return parts._replace(netloc=f"{name}:{quote(password, safe='')}@{place}").geturl()

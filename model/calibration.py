@@ -344,7 +344,3 @@ def _cut(score: Floats, last: int) -> float:
         return float(score[last] / 2)
     middle = float((score[last] + score[last + 1]) / 2)
     return middle if middle > score[last + 1] else float(score[last])
-
-
-def _log_odds(p: float) -> float:
-    return math.log(p / (1 - p))

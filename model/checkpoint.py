@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,15 @@ def header(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def load(path: Path, input_size: int | None = None) -> RelaNetwork:
+def load(
+    path: Path,
+    input_size: int | None = None,
+    build: Callable[[ReLAConfig], RelaNetwork] = RelaNetwork,
+) -> RelaNetwork:
     """Build the network that a weights file describes and fill it.
 
     Args:
+        build: makes it of its configuration, where it is another form.
         input_size: side in pixels instead of the file's; for this Swin must have `built_for`.
     Raises:
         WeightsError: as `header`, and where a tensor is missing, unknown or of another shape.
@@ -76,7 +81,7 @@ def load(path: Path, input_size: int | None = None) -> RelaNetwork:
     config = ReLAConfig.from_dict(header(path)["config"])
     if input_size is not None:
         config = replace(config, input_size=input_size)
-    network = RelaNetwork(config)
+    network = build(config)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118

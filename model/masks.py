@@ -2,73 +2,124 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 from torch import Tensor
 
+_NOWHERE = -1e4  # its probability is 0
+
 
 @dataclass(frozen=True)
 class Mask:
-    """Where the referents are in one photo.
+    """Where the referents are in one photo: logits above 0, scaled bilinearly to its size.
+
+    It is kept as the places where a column of pixels enters and leaves it. Everything else is made
+    of them, so area and box are those of every pixel, and cost little.
 
     Attributes:
-        array: (H, W) boolean, the photo's upright size.
-        probability: (h, w) float32 in [0, 1], at the network's own resolution.
+        logits: (h, w) float32, at the network's own resolution.
+        width, height: pixels of the upright photo.
     """
 
-    array: NDArray[np.bool_]
-    probability: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    width: int
+    height: int
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """(h, w) float32 in [0, 1], at the network's own resolution."""
+        return np.asarray(torch.from_numpy(self.logits).sigmoid().numpy())
+
+    def within(self, side_px: int | None) -> Mask:
+        """The same mask with its longer side at most ``side_px``."""
+        longer = max(self.width, self.height)
+        if side_px is None or longer <= side_px:
+            return self
+        width, height = (max(1, round(v * side_px / longer)) for v in (self.width, self.height))
+        return replace(self, width=width, height=height)
+
+    @property
+    def array(self) -> NDArray[np.bool_]:
+        """(H, W) boolean, the photo's upright size; made anew each time."""
+        inside = np.arange(len(self._runs)) % 2 == 1
+        return np.repeat(inside, self._runs).reshape(self.width, self.height).T
 
     @property
     def area(self) -> int:
         """Pixels of the upright photo that belong to a referent."""
-        return int(np.count_nonzero(self.array))
+        return int(self._runs[1::2].sum())
 
-    @cached_property
+    @property
     def box(self) -> tuple[int, int, int, int] | None:
         """x, y, width, height in pixels (COCO's order); None for an empty mask."""
-        rows = np.flatnonzero(self.array.any(1))
-        if not len(rows):
+        if not self.area:
             return None
-        columns = np.flatnonzero(self.array.any(0))
-        x, y = int(columns[0]), int(rows[0])
-        return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
+        x, y, width, height = (int(v) for v in coco.toBbox(self.rle))
+        return x, y, width, height
 
     @cached_property
     def rle(self) -> dict[str, Any]:
         """COCO's compressed run-length code: {"size": [H, W], "counts": text}."""
-        code = coco.encode(np.asfortranarray(self.array, dtype=np.uint8))
-        return {"size": [int(v) for v in code["size"]], "counts": code["counts"].decode("ascii")}
+        size = [self.height, self.width]
+        code = coco.frPyObjects({"size": size, "counts": self._runs}, self.height, self.width)
+        return {"size": size, "counts": code["counts"].decode("ascii")}
+
+    @cached_property
+    def _runs(self) -> NDArray[np.int64]:
+        return _runs(self.logits, self.width, self.height)
 
 
 def from_logits(logits: Tensor, width: int, height: int) -> Mask:
     """Scale mask logits (h, w) to a photo of width x height pixels; above 0 is a referent."""
-    logits = logits.float().cpu()
-    return Mask((_scaled(logits[None], width, height) > 0)[0].numpy(), logits.sigmoid().numpy())
+    return Mask(logits.float().cpu().numpy(), width, height)
 
 
 def pixels(logits: Tensor, side: int) -> NDArray[np.int64]:
     """Count what `from_logits` at side x side pixels has: logits (B, h, w) -> (B,)."""
-    return (_scaled(logits.float(), side, side) > 0).sum((1, 2)).cpu().numpy()
+    return np.array([from_logits(each, side, side).area for each in logits], np.int64)
 
 
-def _scaled(logits: Tensor, width: int, height: int) -> Tensor:
-    """(B, h, w) -> (B, height, width)."""
-    large = F.interpolate(
-        logits[:, None], size=(height, width), mode="bilinear", align_corners=False
+def _runs(logits: NDArray[np.float32], width: int, height: int) -> NDArray[np.int64]:
+    """Lengths of stretches out of and in the mask by turns, column after column.
+
+    Pixel centres lie at halves and edges are held, as with torch's ``align_corners=False``. Down a
+    column the value runs straight from one logit's row to the next, so it passes 0 once at most
+    between them, at a place that is computed and not looked for.
+    """
+    across, down = _places(logits.shape[1], width), _places(logits.shape[0], height)
+    left = across.astype(np.int64)
+    right = np.minimum(left + 1, logits.shape[1] - 1)
+    share = across - left
+    columns = (logits[:, left] * (1 - share) + logits[:, right] * share).T  # (W, h)
+    positive = columns > 0
+    x, row = np.nonzero(positive[:, 1:] != positive[:, :-1])
+    before, after = columns[x, row], columns[x, row + 1]
+    crossing = row + before / (before - after)
+    falls = before > 0
+    y = np.where(
+        falls, np.searchsorted(down, crossing, "left"), np.searchsorted(down, crossing, "right")
     )
-    return large[:, 0]
+    starts = np.flatnonzero(positive[:, 0]) * height
+    ends = np.flatnonzero(positive[:, -1]) * height + height
+    turns, times = np.unique(np.concatenate([x * height + y, starts, ends]), return_counts=True)
+    turns = turns[(times % 2 == 1) & (turns < width * height)]
+    return np.diff(np.concatenate([[0], turns, [width * height]]))
+
+
+def _places(known: int, wanted: int) -> NDArray[np.float64]:
+    """Where the centres of ``wanted`` pixels lie among ``known`` values, in [0, known - 1]."""
+    return np.clip((np.arange(wanted) + 0.5) * (known / wanted) - 0.5, 0, known - 1)
 
 
 def empty(width: int, height: int, shape: tuple[int, int]) -> Mask:
     """The mask of a photo that the expression refers to nothing in (GRES section 4.1)."""
-    return Mask(np.zeros((height, width), dtype=np.bool_), np.zeros(shape, dtype=np.float32))
+    return Mask(np.full(shape, _NOWHERE, np.float32), width, height)
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
+from torch import nn
 
 from model.errors import ModelError
 
 HeadDtype = Literal["auto", "float32", "bfloat16"]
+H = TypeVar("H", bound=nn.Module)
 # A batch's activations are some megabytes. Below these sizes glibc hands freed memory back to the
 # system and asks for it anew in every batch; the page faults took a quarter of the judging.
 KEEP_FREED_BYTES = 256 * 2**20
@@ -30,6 +33,18 @@ def head_dtype(choice: HeadDtype, device: torch.device) -> torch.dtype:
     if choice not in ("float32", "bfloat16"):
         raise ModelError(f"no precision is called {choice!r}; choose auto, float32 or bfloat16")
     return torch.float32 if choice == "float32" else torch.bfloat16
+
+
+def judging_in(dtype: torch.dtype, head: H) -> H:
+    """A head that judges in a precision: itself in float32, else a copy.
+
+    Its layers that give E, by which photos are ranked, keep float32, so that photos do not tie.
+    """
+    if dtype == torch.float32:
+        return head
+    other = copy.deepcopy(head).to(dtype)
+    other.get_submodule("no_target").float()
+    return other
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -6,7 +6,6 @@ are made from records; no caller touches a tensor. Shape legend: B photos, S inp
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from model.network.preprocess import PREPROCESSING
 from model.network.rela import RelaNetwork, mask_logits
 from model.network.rla import HeadOutput
 from model.packing import PACKING, Records
+from model.precision import judging_in
 from model.text import TextEncoder
 
 S = TypeVar("S")
@@ -123,14 +123,10 @@ class Predictor:
         self.device = torch.device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.text = text.to(self.device)
-        self.head = self.network.head
         self.head_dtype = head_dtype
-        if head_dtype != torch.float32:
-            self.head = copy.deepcopy(self.head).to(head_dtype)
-            self.head.no_target.float()  # what ranks photos keeps its digits
-        self.rough = copy.deepcopy(self.network.rough)
-        if self.rough is not None:
-            self.rough.to(head_dtype).no_target.float()
+        self.head = judging_in(head_dtype, self.network.head)
+        rough = self.network.rough
+        self.rough = None if rough is None else judging_in(head_dtype, rough)
         self.config: ReLAConfig = network.config
         self.name = name or network.config.name
         self.calibration = calibration or Calibration()

@@ -25,10 +25,10 @@ def check(
 
     Reads the files and the photos' headers: seconds, and nothing from any network.
     """
-    from model.grefcoco_form import REFERENCES
+    from training.data.grefcoco import references_file
     from training.measuring.suite import check_folder
 
-    if (folder / REFERENCES).exists():
+    if references_file(folder).exists():
         counts = check_folder(folder)
         left_out = counts.left_out
         if as_json:

@@ -93,7 +93,7 @@ def by_protocol(
 
     if protocol not in (*scoring.PROTOCOLS, "both"):
         raise typer.BadParameter("--protocol is paper, gres480 or both")
-    if not Path(name).is_dir():
+    if not Path(name).exists():
         raise DatasetError(f"{name}: by protocol, a folder in the gRefCOCO form is evaluated")
     pairs = suite.folder_pairs(Path(name), split, strict=strict)
     assert isinstance(pairs.photos, suite.FolderPhotos)
@@ -139,17 +139,17 @@ def parse(data: str) -> tuple[str, str]:
     from training.errors import DatasetError
     from training.scene import SPLITS
 
-    name, _, split = data.partition(":") if not Path(data).is_dir() else (data, "", "")
+    name, _, split = data.partition(":") if not Path(data).exists() else (data, "", "")
     if name == PHOTOS:
         if split not in ("", "val"):
             raise DatasetError(f"{data}: of photographs only the split val is kept out of training")
     elif name == "synthetic":
         if split not in ("", *SPLITS):
             raise DatasetError(f"{data}: a split is one of {', '.join(SPLITS)}")
-    elif not Path(name).is_dir():
+    elif not Path(name).exists():
         raise DatasetError(
-            f"{name} is no data set: give synthetic:test, or a folder with grefs(unc).json, "
-            "instances.json and the photos (`referent synth` writes one)"
+            f"{name} is no data set: give synthetic:test, or a folder with grefs(unc).json (or "
+            "RefCOCO's refs), instances.json and the photos (`referent synth` writes one)"
         )
     return name, split
 

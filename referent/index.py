@@ -33,7 +33,6 @@ def index(
         bool,
         typer.Option("--confirm-deletions", help="Believe it when over half of an album is gone."),
     ] = False,
-    stats: Annotated[bool, typer.Option("--stats", help="Show what the library holds.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read all features; encode damaged ones again.")
     ] = False,
@@ -60,7 +59,7 @@ def index(
         raise typer.BadParameter("name a folder or --album with it", param_hint="--exclude")
     settings = Settings()
     stop = Stop()
-    upkeep = stats or verify or gc or compact
+    upkeep = verify or gc or compact
     found: dict[str, Any] = {}
     with Catalog.open(settings) as catalog:
         run = Run(settings, catalog, stop, model, as_json, confirm_deletions, retry_failed)
@@ -76,8 +75,6 @@ def index(
             found["compact"] = run.compact()
         if gc:
             found["gc"] = run.collect()
-        if stats:
-            found["stats"] = run.stats()
     if as_json and found:
         typer.echo(json.dumps(found, indent=2))
     elif not as_json and not names and not upkeep:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,8 @@ from indexer.db.tables import Album
 from indexer.encoding.ingest import IndexReport, index_album
 from indexer.errors import VersionConflict
 from indexer.features import maintenance, versions
-from indexer.features.stats import library_stats
 from indexer.features.store import FeatureStore
 from indexer.features.verify import verify
-from indexer.folders import own_folders
 from indexer.folders.albums import check_folder, ensure_album, find_album, list_albums
 from indexer.folders.watch import Only, watch_albums
 from indexer.settings import Settings
@@ -32,6 +30,7 @@ from referent import index_output
 from referent.progress import ProgressLine
 from referent.stopping import Stop
 from referent.terminal import of_another_model, say
+from search_api.search import retention
 
 
 @dataclass
@@ -176,23 +175,17 @@ class Run:
         store = FeatureStore.open(self.settings, self.catalog)
         forgotten = maintenance.forget_unneeded(self.catalog)
         removed = maintenance.collect(self.catalog, store)
-        swept = own_folders.sweep(self.catalog, self.settings)
+        swept = retention.sweep(self.catalog, self.settings)
         kept = f", {removed.kept_for_readers} kept for readers" * bool(removed.kept_for_readers)
         self._say(
             [
                 f"removed {removed.files:,} files ({removed.bytes / 1e6:,.1f} MB){kept}, "
                 f"forgot {forgotten:,} rows that no photo needs"
-                + f", removed {swept:,} folders of deleted albums and jobs"
-                * bool(swept)
+                f"; removed {swept.folders:,} folders of deleted albums and old jobs, "
+                f"{swept.jobs:,} jobs, {swept.runs:,} searches"
             ]
         )
-        return {**removed.__dict__, "rows": forgotten, "folders": swept}
-
-    def stats(self) -> dict[str, Any]:
-        """Count what the library holds."""
-        stats = library_stats(self.catalog, FeatureStore.open(self.settings, self.catalog))
-        self._say(index_output.stats_lines(stats))
-        return stats.to_json()
+        return {**removed.__dict__, "rows": forgotten, "swept": asdict(swept)}
 
     def _load(self, name: str) -> Predictor:
         if name not in self._loaded:

@@ -35,7 +35,7 @@ def predict(
     from training.measuring.predicting import predict as write
 
     name, split = parse(data)
-    if not Path(name).is_dir():
+    if not Path(name).exists():
         raise DatasetError(f"{data}: predictions are of a folder in the gRefCOCO form")
     pairs = suite.folder_pairs(Path(name), split, strict=strict)
     for reason, count in pairs.left_out.items():

@@ -39,7 +39,7 @@ def score(
     if len(predictions) > 2:
         raise typer.BadParameter("one file is scored, two are compared")
     name, split = parse(data)
-    if not Path(name).is_dir():
+    if not Path(name).exists():
         raise DatasetError(f"{data}: predictions are of a folder in the gRefCOCO form")
     pairs = suite.folder_pairs(Path(name), split, strict=strict)
     told = scored(predictions, pairs, protocol)

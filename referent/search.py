@@ -133,13 +133,7 @@ def search(asked: Asked) -> None:
         watch = Stopwatch()
         with watch.stage("render"):
             fingerprints = done.run.fingerprints
-            shown = show(
-                engine,
-                wanted,
-                fingerprints,
-                max_side_px=None,
-                masks=not paths or asked.out is not None,
-            )
+            shown = show(engine, wanted, fingerprints, masks=not paths or asked.out is not None)
         timings = {**done.run.timings, "render": watch.as_json()["render"]}
         by_photo = {decision.photo_id: decision for decision in wanted}
         failed = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -110,6 +111,7 @@ def _run_worker(settings: Settings, queues: Sequence[str], node: str, metrics_po
         if exposition is not None:
             exposition.terminate()
             exposition.wait(10)
+            shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def _serve_metrics(port: int) -> subprocess.Popen[bytes]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from indexer.settings import Settings
 from search_api.http.server_settings import ServerSettings
@@ -26,11 +26,8 @@ from tests.support import albums
 from tests.support.servers import REPOSITORY, Fleet, OwnPostgres, OwnRedis, free_port, wait_until
 from tests.support.tiny_model import write_tiny_model
 
-SECRETS = {
-    "POSTGRES_PASSWORD": "postgres-word",
-    "REDIS_PASSWORD": "redis-word",
-    "REFERENT_PHOTOS": "/srv/photos",
-}
+GIVEN = {"REFERENT_PHOTOS": "/srv/photos"}
+SECRETS = {"postgres_password": "postgres-word", "redis_password": "redis-word"}
 OURS = ("api", "worker-encode", "worker-encode-gpu", "worker-matte", "beat")
 
 
@@ -47,12 +44,13 @@ def compose(environment: dict[str, str]) -> dict[str, Any]:
             raise KeyError(name)
         return rest.removeprefix("-")
 
-    loaded: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{([^}]*)\}", fill, text))
+    filled = re.sub(r"\$\{([^}]*)\}", fill, text).replace("$$", "$")
+    loaded: dict[str, Any] = yaml.safe_load(filled)
     return loaded
 
 
 def test_every_service_is_limited_watched_and_without_rights() -> None:
-    services = compose(SECRETS)["services"]
+    services = compose(GIVEN)["services"]
     assert set(services) == {*OURS, "postgres", "redis"}
     for name, service in services.items():
         assert service["healthcheck"]["test"], name
@@ -66,18 +64,34 @@ def test_every_service_is_limited_watched_and_without_rights() -> None:
         assert services[name]["cap_drop"] == ["ALL"]
         assert "library:/var/lib/referent" in services[name]["volumes"]
     assert services["worker-encode-gpu"]["profiles"] == ["gpu"]
-    assert set(compose(SECRETS)["volumes"]) == {"library", "postgres", "redis"}
+    assert set(compose(GIVEN)["volumes"]) == {"library", "postgres", "redis"}
 
 
-@pytest.mark.parametrize("missing", sorted(SECRETS))
-def test_no_service_starts_without_its_secret(missing: str) -> None:
-    rest = {name: value for name, value in SECRETS.items() if name != missing}
-    with pytest.raises(KeyError, match=missing):
-        compose(rest)
+def test_nothing_starts_without_the_folder_of_photos() -> None:
+    with pytest.raises(KeyError, match="REFERENT_PHOTOS"):
+        compose({})
+
+
+def test_passwords_are_secrets_that_no_environment_and_no_command_holds() -> None:
+    whole = compose({**GIVEN, "REFERENT_SECRETS": "/etc/referent"})
+    assert {name: each["file"] for name, each in whole["secrets"].items()} == {
+        name: f"/etc/referent/{name}" for name in SECRETS
+    }
+    for name, service in whole["services"].items():
+        given = service["secrets"]
+        assert set(given) <= set(SECRETS)
+        assert given, name
+        environment = service.get("environment", {})
+        named = {value for value in environment.values() if "/run/secrets/" in str(value)}
+        assert named <= {f"/run/secrets/{secret}" for secret in given}
+        for variable, value in environment.items():
+            if "PASSWORD" in variable:
+                assert str(value).startswith("/run/secrets/"), (name, variable)
+            assert not re.search(r"//[^/@]*:[^/@]+@", str(value)), (name, variable)
 
 
 def test_only_the_page_is_published_and_only_to_this_machine() -> None:
-    services = compose(SECRETS)["services"]
+    services = compose(GIVEN)["services"]
     assert [name for name, service in services.items() if "ports" in service] == ["api"]
     assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
 
@@ -88,41 +102,57 @@ def test_image_runs_as_nobody_in_particular_and_has_both_targets() -> None:
     assert {"cpu", "cuda"} <= set(stages)
     assert "USER 10001:10001" in text
     for name in OURS:
-        service = compose(SECRETS)["services"][name]
+        service = compose(GIVEN)["services"][name]
         assert service["build"]["target"] in stages
 
 
 @pytest.mark.compose
-def test_compose_itself_finds_the_file_valid() -> None:
+def test_compose_itself_finds_the_file_valid(tmp_path: Path) -> None:
     tool = ["docker-compose"]
-    environment = {**os.environ, **SECRETS}
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name, word in SECRETS.items():
+        (folder / name).write_text(word)
+    environment = {**os.environ, **GIVEN, "REFERENT_SECRETS": str(folder)}
     for profile in ([], ["--profile", "gpu"]):
         done = subprocess.run(
             [*tool, *profile, "config", "--quiet"], cwd=REPOSITORY, env=environment,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-    del environment["REDIS_PASSWORD"]
+    del environment["REFERENT_PHOTOS"]
     refused = subprocess.run(
         [*tool, "config", "--quiet"], cwd=REPOSITORY, env=environment,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert refused.returncode != 0
-    assert "REDIS_PASSWORD" in refused.stderr
+    assert "REFERENT_PHOTOS" in refused.stderr
 
 
 class Stack:
     """The services of the file as processes on this machine."""
 
     def __init__(self, folder: Path, photos: Path, model: str) -> None:
-        self.services = compose(
-            {**SECRETS, "REFERENT_PHOTOS": str(photos), "REFERENT_MODEL": model}
-        )["services"]
+        self.services = compose({"REFERENT_PHOTOS": str(photos), "REFERENT_MODEL": model})[
+            "services"
+        ]
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir()
+        for name, word in SECRETS.items():
+            (self.secrets / name).write_text(word + "\n")
         # PostgreSQL is started by its image; Redis by a command of the file.
         self.postgres = OwnPostgres()
-        self.redis = OwnRedis(
-            folder / "redis", self.services["redis"]["command"], SECRETS["REDIS_PASSWORD"]
-        )
+        shell, option, script = self.services["redis"]["command"]
+        for there, here in (
+            ("/run/secrets", str(self.secrets)),
+            ("/tmp/redis.conf", str(folder / "redis.conf")),
+            ("chown redis", "test -s"),
+            ("docker-entrypoint.sh ", ""),
+        ):
+            assert there in script
+            script = script.replace(there, here)
+        command = (shell, option, f'{script.strip()} "$@"', "redis")
+        self.redis = OwnRedis(folder / "redis", command, SECRETS["redis_password"])
         self.home = folder / "home"
         self.port = free_port()
         self.metrics_port = free_port()
@@ -161,6 +191,9 @@ class Stack:
             "redis:6379": f"127.0.0.1:{self.redis.port}",
         }
         changes = {"REFERENT_HOME": str(self.home)}
+        for name, value in environment.items():
+            if name.endswith("_FILE"):
+                changes[name] = value.replace("/run/secrets", str(self.secrets))
         for name in ("REFERENT_DATABASE_URL", "REFERENT_REDIS_URL"):
             changes[name] = environment[name]
             for there, here in places.items():
@@ -177,9 +210,10 @@ class Stack:
         """What the service's own health check says."""
         kind, *test = self.services[name]["healthcheck"]["test"]
         if kind == "CMD-SHELL":
-            environment = {**self.services[name]["environment"], "PGHOST": "127.0.0.1"}
+            environment = {**self.services[name].get("environment", {}), "PGHOST": "127.0.0.1"}
             environment["PGPORT"] = str(self.postgres.port)
             shell = test[0].replace("redis-cli", f"redis-cli -p {self.redis.port}")
+            shell = shell.replace("/run/secrets", str(self.secrets))
             command = ["/bin/sh", "-c", shell]
         else:
             environment = self.environment
@@ -239,7 +273,7 @@ def test_services_index_an_album_and_a_search_makes_no_swin_call(
             return False
 
     wait_until(answers, timeout_s=240, what="the API")
-    with Catalog.open(stack.environment["REFERENT_DATABASE_URL"]) as catalog:
+    with Catalog.open(stack.postgres.url.rpartition("/")[0] + "/referent") as catalog:
         albums.album(catalog, "family", tmp_path / "photos")
         job = stack.call("/v1/jobs", {"kind": "index", "album": "family"})
 
@@ -290,22 +324,35 @@ def test_every_setting_that_the_docs_ask_to_set_reaches_the_services() -> None:
     for page in ("operations.md", "proxies.md", "api.md"):
         asked |= set(re.findall(r"\bREFERENT_[A-Z_]+", (REPOSITORY / "docs" / page).read_text()))
     # Of the file itself, and of a server on loopback, which a container's is not.
-    others = {"REFERENT_PHOTOS", "REFERENT_LISTEN", "REFERENT_TRUST_LOOPBACK"}
-    environment = compose(SECRETS)["services"]["api"]["environment"]
+    others = {"REFERENT_PHOTOS", "REFERENT_LISTEN", "REFERENT_SECRETS", "REFERENT_TRUST_LOOPBACK"}
+    environment = compose(GIVEN)["services"]["api"]["environment"]
     assert asked - others - set(environment) == set()
-    chosen = {**SECRETS, "REFERENT_ALLOWED_HOSTS": "photos.example,nas.lan"}
+    chosen = {**GIVEN, "REFERENT_ALLOWED_HOSTS": "photos.example,nas.lan"}
     for name in OURS:
         given = compose(chosen)["services"][name]["environment"]
         assert given["REFERENT_ALLOWED_HOSTS"] == "photos.example,nas.lan"
         assert given["REFERENT_SESSION_SECRET"] == ""
 
 
-def test_settings_of_the_file_are_accepted_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in compose(SECRETS)["services"]["api"]["environment"].items():
-        monkeypatch.setenv(name, str(value))
+def test_settings_of_the_file_are_accepted_as_they_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "postgres_password").write_text("with @ and /\n")
+    (tmp_path / "redis_password").write_text("redis-word\n")
+    for name, value in compose(GIVEN)["services"]["api"]["environment"].items():
+        monkeypatch.setenv(name, str(value).replace("/run/secrets", str(tmp_path)))
     limits = ServerSettings()
     assert (limits.require_keys, limits.allowed_hosts, limits.root_path) == (True, (), "")
-    assert Settings().runner == "celery"
+    settings = Settings()
+    assert settings.runner == "celery"
+    database = make_url(settings.database_url.get_secret_value())
+    assert (database.password, database.host, database.username) == (
+        "with @ and /", "postgres", "referent",
+    )  # fmt: skip
+    assert settings.redis_url.get_secret_value() == "redis://:redis-word@redis:6379/0"
+    (tmp_path / "redis_password").unlink()
+    with pytest.raises(ValueError, match="redis_password cannot be read"):
+        Settings()
 
 
 def test_systemd_unit_of_the_docs_is_valid(tmp_path: Path) -> None:

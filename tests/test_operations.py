@@ -1,13 +1,20 @@
-"""docs/operations.md: its sizing says what the record types say."""
+"""docs/operations.md: its sizing and its monitoring say what the code does."""
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
+import yaml
 
+from indexer.db.catalog import Catalog
+from indexer.settings import Settings
 from model import build, packing
+from search_api.http.limits import Slots
+from search_api.http.metrics import Metrics
 from tests.support.servers import REPOSITORY
+from workers.metrics import register_library
 
 TABLE = (REPOSITORY / "docs" / "operations.md").read_text()
 
@@ -41,3 +48,34 @@ def test_a_million_photos_take_a_million_times_one() -> None:
         one = sum(types[tier].itemsize for tier in ("tokens", "masks", "vectors"))
         taken.append(f"{one * 1_000_000 / 1e9:.0f} GB")
     assert said == " / ".join(taken)
+
+
+def metric_names(text: str) -> set[str]:
+    """Names of our metrics in an expression, without what a histogram or counter adds."""
+    found = set(re.findall(r"\breferent_[a-z_]+", text))
+    return {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in found}
+
+
+def test_dashboard_and_alerts_ask_for_metrics_that_there_are(settings: Settings) -> None:
+    folder = REPOSITORY / "docs" / "monitoring"
+    dashboard = json.loads((folder / "referent-dashboard.json").read_text())
+    asked = set()
+    for panel in dashboard["panels"]:
+        assert panel["targets"], panel["title"]
+        for target in panel["targets"]:
+            asked |= metric_names(target["expr"])
+    rules = yaml.safe_load((folder / "referent-alerts.yml").read_text())
+    for rule in rules["groups"][0]["rules"]:
+        asked |= metric_names(rule["expr"])
+    assert len(asked) > 15
+    with Catalog.open(settings) as catalog:
+        served = Metrics(catalog, Slots(1, 1, 1.0))
+        register_library(catalog, lambda: {"encode": 0}, registry=served.registry)
+        there = {metric.name for metric in served.registry.collect()}
+    assert asked - there == set()
+
+
+def test_scrape_sends_the_key_as_bearer() -> None:
+    scrape = yaml.safe_load((REPOSITORY / "docs" / "monitoring" / "prometheus.yml").read_text())
+    api = next(job for job in scrape["scrape_configs"] if job["job_name"] == "referent-api")
+    assert api["authorization"]["type"] == "Bearer"

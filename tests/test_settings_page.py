@@ -27,7 +27,10 @@ ROWS = {
     )
 }
 # Of the compose file and of training, which are no settings of a process that serves.
-OTHERS = {f"REFERENT_{name}" for name in ("IMAGE", "GPU_IMAGE", "LISTEN", "PHOTOS", "PHOTO_PACK")}
+OTHERS = {
+    f"REFERENT_{name}"
+    for name in ("IMAGE", "GPU_IMAGE", "LISTEN", "PHOTOS", "PHOTO_PACK", "SECRETS")
+}
 
 
 def default_of(field: FieldInfo) -> str:

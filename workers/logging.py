@@ -75,6 +75,9 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [shown] if kept is None else [shown, kept]
     root.setLevel(level.upper() if kept is None else logging.INFO)
+    # Celery writes two lines for each message, most of which find nothing to do; ours tell of jobs.
+    for noisy in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
     # Alembic announces its context at every start; that is noise in a worker's log.
     logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
     structlog.configure(

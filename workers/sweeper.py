@@ -19,6 +19,7 @@ from indexer.jobs import slots
 from indexer.jobs.jobs import QUEUE_OF_KIND
 from indexer.settings import Settings
 from model.errors import ReferentError
+from search_api.search import retention
 from workers.broker import queue_lengths, unreachable
 from workers.celery_app import make_app, send_turn
 from workers.logging import logger
@@ -76,8 +77,15 @@ class Sweeper:
         self._wake.set()
 
     def run(self) -> None:
-        """Sweep until `stop`; a broker or a catalog that does not answer is asked again."""
+        """Sweep until `stop`; a broker or a catalog that does not answer is asked again.
+
+        What is older than its setting goes as well, now and then.
+        """
+        tidied_at: float | None = None
         while not self._stop.is_set():
+            if tidied_at is None or time.monotonic() - tidied_at > retention.EVERY_S:
+                tidied_at = time.monotonic()
+                retention.sweep_or_say(self._catalog, self._settings)
             woken = self._wake.is_set()
             self._wake.clear()
             try:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from indexer.features import maintenance
 from indexer.features import verify as verification
 from indexer.features.store import FeatureStore
-from indexer.folders import own_folders
 from indexer.jobs import jobs
+from search_api.search import retention
 from workers.turn import WAIT, Outcome, Turn
 
 
@@ -19,7 +19,7 @@ def compact(turn: Turn) -> Outcome:
     if turn.should_stop():
         return WAIT
     removed = maintenance.collect(turn.catalog, store)
-    own_folders.sweep(turn.catalog, turn.settings)
+    retention.sweep_or_say(turn.catalog, turn.settings)
     return Outcome("done", {"merged": asdict(merged), "removed": asdict(removed)})
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -250,9 +251,19 @@ def model_version(
 
 def count_by_status(session: Session, album_id: int) -> dict[str, int]:
     """Photos of an album by status; ``missing`` are tombstones and no part of the album's size."""
-    rows = session.execute(
-        select(Photo.status, func.count()).where(Photo.album_id == album_id).group_by(Photo.status)
+    return counts_by_status(session, [album_id])[album_id]
+
+
+def counts_by_status(
+    session: Session, album_ids: Collection[int] | None = None
+) -> defaultdict[int, dict[str, int]]:
+    """The same of several albums, by id, or of all (None), in one statement."""
+    query = select(Photo.album_id, Photo.status, func.count()).group_by(
+        Photo.album_id, Photo.status
     )
-    counts = dict(NO_PHOTOS)
-    counts.update((status, number) for status, number in rows)
+    if album_ids is not None:
+        query = query.where(Photo.album_id.in_(album_ids))
+    counts: defaultdict[int, dict[str, int]] = defaultdict(lambda: dict(NO_PHOTOS))
+    for album_id, status, number in session.execute(query):
+        counts[album_id][status] = number
     return counts

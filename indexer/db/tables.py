@@ -340,10 +340,17 @@ class OwnFolder(Base):
 
 
 class SearchRun(Base):
-    """A search and the revision of everything that it used; ``id`` is a UUID in text."""
+    """A search and the revision of everything that it used; ``id`` is a UUID in text.
+
+    ``key_id`` is the API key's whose search it was, None of one that needed none. No foreign key:
+    it outlives keys.
+    """
 
     __tablename__ = "search_runs"
-    __table_args__ = (Index("ix_search_runs_album_id_created_at", "album_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_search_runs_album_id_created_at", "album_id", "created_at"),
+        Index("ix_search_runs_key_id_created_at", "key_id", "created_at"),
+    )
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     expression: Mapped[str]
     album_id: Mapped[int | None] = _owner("albums.id", nullable=True)
@@ -357,6 +364,7 @@ class SearchRun(Base):
     coverage: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     timings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     state: Mapped[str] = mapped_column(String(16))
+    key_id: Mapped[int | None]
     created_at: Mapped[float] = mapped_column(default=clock(), index=True)
 
 
@@ -404,7 +412,11 @@ class CalibrationRow(Base):
 
 
 class ApiKey(Base):
-    """A key of the HTTP API; only its hash is kept."""
+    """A key of the HTTP API; only its hash is kept.
+
+    ``album_ids``: the albums that it may see, None for all. ``old_hash`` is that of the secret
+    before the last rotation, good until ``old_until``.
+    """
 
     __tablename__ = "api_keys"
     __table_args__ = (_NEVER_AGAIN,)
@@ -415,3 +427,31 @@ class ApiKey(Base):
     created_at: Mapped[float] = mapped_column(default=clock())
     last_used_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+    expires_at: Mapped[float | None]
+    album_ids: Mapped[list[Any] | None]
+    old_hash: Mapped[str | None] = mapped_column(String(128))
+    old_until: Mapped[float | None]
+
+
+class PageSession(Base):
+    """Someone who is signed in at the page; ``id`` is the digest of what their cookie holds."""
+
+    __tablename__ = "sessions"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[int] = _owner("api_keys.id", index=True)
+    created_at: Mapped[float] = mapped_column(default=clock())
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
+class AuditLine(Base):
+    """Something that cannot be undone or lets somebody in: who did it, what, and when."""
+
+    __tablename__ = "audit"
+    __table_args__ = (_NEVER_AGAIN,)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    at: Mapped[float] = mapped_column(default=clock(), index=True)
+    action: Mapped[str] = mapped_column(String(32))
+    what: Mapped[str]
+    who: Mapped[str]
+    key_id: Mapped[int | None]
+    request_id: Mapped[str | None] = mapped_column(String(64))

@@ -26,6 +26,8 @@ from indexer.features.store import FeatureStore, Part, Written, insert_missing, 
 TARGET_BYTES = 512 * 1024 * 1024
 # Features of photos that were deleted longer ago than this go with a compaction.
 KEEP_DELETED_S = 7 * 86400.0
+# A segment of which more than this is needed no longer is rewritten: no more of the disk is lost.
+UNUSED_SHARE = 0.1
 # A worker may still be writing when its lease has run out; a row that names its file is kept for
 # this long after the lease, so that a file that appears late is still found.
 KEEP_INTENT_S = 86400.0
@@ -94,7 +96,7 @@ def _merge_plan(
     size = 0
     sparse = False
     for segment_id, path, total, rows, live in found:
-        unused = live < rows * 0.7
+        unused = live < rows * (1 - UNUSED_SHARE)
         if total >= target_bytes // 2 and not unused:
             continue
         if batch and size + total > target_bytes:

@@ -41,6 +41,8 @@ LISTS_A_SHARE = 8
 RERANKED_MIN = 1000
 DEPTH = 5
 
+_FileScores = dict[str, np.ndarray]
+"""File name → scores (rows,) of a flat file's rows for one query."""
 Reranker = Callable[[np.ndarray], np.ndarray]
 """Vectors records (B,) → scores (B,)."""
 
@@ -133,7 +135,9 @@ class Prefilter:
         query = np.ascontiguousarray(query, np.float32)
         return _best(self._scores(query, k, k, among), k, among)
 
-    def _likely(self, query: np.ndarray, k: int, among: np.ndarray | None) -> _Likely:
+    def _likely(
+        self, query: np.ndarray, k: int, among: np.ndarray | None, known: _FileScores
+    ) -> _Likely:
         """The photos whose records are to be scored, so that the k best of them can be told."""
         count = len(self._row_of) if among is None else len(among)
         depth = max(DEPTH * k, RERANKED_MIN)
@@ -142,7 +146,8 @@ class Prefilter:
         elif depth >= count:
             chosen = np.arange(count) if among is None else np.sort(among)
         else:
-            chosen = np.sort(_best(self._scores(query, k, depth, among), depth, among)[0])
+            scores = self._scores(query, k, depth, among, known)
+            chosen = np.sort(_best(scores, depth, among)[0])
         segment = self._snapshot.places("vectors").segment[chosen]
         lost = segment < 0
         parts = []
@@ -263,17 +268,25 @@ class Prefilter:
     # -- scoring -------------------------------------------------------------------------------
 
     def _scores(
-        self, query: np.ndarray, k: int, depth: int, among: np.ndarray | None
+        self,
+        query: np.ndarray,
+        k: int,
+        depth: int,
+        among: np.ndarray | None,
+        known: _FileScores | None = None,
     ) -> np.ndarray:
         """Score the photos (N,) or (len(among),); -inf where lists were left out.
 
         About ``depth`` of them are scored, at least k.
+
+        Args:
+            known: scores of whole files for this query, which others may have found.
         """
         self._refresh()
         with self._lock:
             row_of = self._row_of if among is None else self._row_of[among]
             extra = self._extra_scores(query)
-            scores = self._file_scores(query, k, depth, row_of)
+            scores = self._file_scores(query, k, depth, row_of, {} if known is None else known)
         rows = np.concatenate([scores, extra])
         if not len(rows):
             return np.full(len(row_of), -np.inf, np.float32)
@@ -286,17 +299,22 @@ class Prefilter:
         self._extra.scores(query, out)
         return out.reshape(-1, self._extra.vectors).max(1)  # (rows, V) -> (rows,)
 
-    def _file_scores(self, query: np.ndarray, k: int, depth: int, row_of: np.ndarray) -> np.ndarray:
+    def _file_scores(
+        self, query: np.ndarray, k: int, depth: int, row_of: np.ndarray, known: _FileScores
+    ) -> np.ndarray:
         """Score the file's rows (rows,); -inf for rows in lists that were not looked at."""
         manifest = self._manifest
         if manifest is None:
             return np.zeros(0, np.float32)
         if manifest.kind == "flat":
+            if (scored := known.get(manifest.file)) is not None:
+                return scored
             flat = np.empty(manifest.rows * manifest.vectors, np.float32)
             codes = faiss.rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
             codes = codes.reshape(-1, manifest.dimensions)  # (rows * V, D)
             Codes(codes, *self._table, manifest.vectors).scores(query, flat)
-            return flat.reshape(manifest.rows, manifest.vectors).max(1)
+            known[manifest.file] = flat.reshape(manifest.rows, manifest.vectors).max(1)
+            return known[manifest.file]
         wanted = np.zeros(manifest.rows, bool)
         inside = row_of[(row_of >= 0) & (row_of < manifest.rows)]
         wanted[inside] = True
@@ -369,13 +387,15 @@ def search_together(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """As `Prefilter.search` of each, with the records of all of them scored at once.
 
-    A small album fills no batch of the network's; three hundred of them together fill a few.
+    A small album fills no batch of the network's; three hundred of them together fill a few. A flat
+    file, which holds every album's vectors, is scored once for all of them.
 
     Args:
         searches: prefilters of one model's vectors, with k and among of each.
     """
     query = np.ascontiguousarray(query, np.float32)
-    likely = [prefilter._likely(query, k, among) for prefilter, k, among in searches]
+    known: _FileScores = {}
+    likely = [prefilter._likely(query, k, among, known) for prefilter, k, among in searches]
     records = [block for each in likely for block in each.records]
     scores = rerank(np.concatenate(records)) if records else np.zeros(0, np.float32)
     found = []

@@ -58,6 +58,7 @@ class Snapshot:
         photo_ids: np.ndarray,
         places: dict[str, Places],
         lock: Reader,
+        paths: Mapping[int, str] | None = None,
     ) -> None:
         self.catalog = catalog
         self.store = store
@@ -68,7 +69,7 @@ class Snapshot:
         self.photo_ids = photo_ids
         """(N,) int64, ascending."""
         self._places = places
-        self._paths: dict[int, str] = {}
+        self._paths = dict(paths or {})
         self._lock = lock
 
     def __len__(self) -> int:
@@ -321,10 +322,16 @@ def _albums(catalog: Catalog, album_ids: int | Sequence[int] | None) -> list[int
 
 
 def _revision(session: Session, albums: Sequence[int], fingerprints: Mapping[str, str]) -> str:
-    found = session.execute(
-        select(Album.id, Album.revision).where(Album.id.in_(albums)).order_by(Album.id)
-    ).all()
-    counts = ",".join(f"{album}:{revision}" for album, revision in found)
+    return _revision_of(fingerprints, _revisions(session, albums))
+
+
+def _revisions(session: Session, albums: Sequence[int]) -> dict[int, int]:
+    query = select(Album.id, Album.revision).where(Album.id.in_(albums)).order_by(Album.id)
+    return {row.id: row.revision for row in session.execute(query)}
+
+
+def _revision_of(fingerprints: Mapping[str, str], revisions: Mapping[int, int]) -> str:
+    counts = ",".join(f"{album}:{revision}" for album, revision in revisions.items())
     return f"{fingerprints.get('tokens', '')[:16]}/{fingerprints.get('vectors', '')[:16]}/{counts}"
 
 
@@ -362,3 +369,79 @@ def open_snapshot(
         places=places,
         lock=lock,
     )
+
+
+def open_snapshots(
+    catalog: Catalog,
+    store: FeatureStore,
+    album_ids: Sequence[int],
+    predictor_fingerprints: Mapping[str, str],
+) -> dict[int, Snapshot]:
+    """As `open_snapshot` of each of some albums, by id, in as many statements as for one.
+
+    What a prefilter asks for next, places of vectors and paths of segments, is read as well. For
+    albums of which `places_cache` keeps nothing: their rows are read from the catalog.
+    """
+    tokens, vectors = (predictor_fingerprints[tier] for tier in ("tokens", "vectors"))
+    locks = store.lock_readers(len(album_ids))
+    try:
+        with catalog.snapshot() as session:
+            revisions = _revisions(session, album_ids)
+            found = {
+                fingerprint: _read_apart(session, album_ids, fingerprint, indexed_only=indexed)
+                for fingerprint, indexed in ((vectors, False), (tokens, True))
+            }
+            segments = select(Segment.id, Segment.path).where(
+                Segment.fingerprint.in_((tokens, vectors)), Segment.state == "live"
+            )
+            paths = {row.id: row.path for row in session.execute(segments)}
+    except BaseException:
+        for lock in locks:
+            lock.release()
+        raise
+    opened = {}
+    for album, lock in zip(album_ids, locks, strict=True):
+        rows = found[tokens][album]
+        photo_ids = np.ascontiguousarray(rows[:, 0])
+        known = {album: revisions[album]} if album in revisions else {}
+        opened[album] = Snapshot(
+            catalog,
+            store,
+            [album],
+            predictor_fingerprints,
+            revision=_revision_of(predictor_fingerprints, known),
+            photo_ids=photo_ids,
+            places={
+                "tokens": Places(rows[:, 1].copy(), rows[:, 2].copy()),
+                "vectors": _align(photo_ids, found[vectors][album]),
+            },
+            lock=lock,
+            paths=paths,
+        )
+    return opened
+
+
+def _read_apart(
+    session: Session, album_ids: Sequence[int], fingerprint: str, *, indexed_only: bool
+) -> dict[int, np.ndarray]:
+    """(photo id, segment id, position) of each album, (n, 3) int64 by photo id, read at once."""
+    statement = (
+        select(Photo.album_id, Photo.id, FeatureRow.segment_id, FeatureRow.position)
+        .join(
+            FeatureRow,
+            (FeatureRow.content_hash == Photo.content_hash)
+            & (FeatureRow.fingerprint == fingerprint),
+        )
+        .where(Photo.album_id.in_(album_ids), Photo.deleted_at.is_(None))
+        .order_by(Photo.album_id, Photo.id)
+    )
+    if indexed_only:
+        statement = statement.where(Photo.status == "indexed")
+    rows = np.array([tuple(row) for row in session.execute(statement)], np.int64).reshape(-1, 4)
+    wanted = np.asarray(album_ids, np.int64)
+    starts = np.searchsorted(rows[:, 0], wanted, side="left").tolist()
+    ends = np.searchsorted(rows[:, 0], wanted, side="right").tolist()
+    return {
+        album: rows[start:end, 1:]
+        for album, start, end in zip(album_ids, starts, ends, strict=True)
+    }

@@ -271,8 +271,13 @@ class FeatureStore:
 
         See `indexer.features.readers`; a killed process holds nothing up.
         """
+        return self.lock_readers(1)[0]
+
+    def lock_readers(self, number: int) -> list[Reader]:
+        """The same for several holders at once."""
+        started = self.catalog.now()
         try:
-            return self._readers.enter(self.catalog.now())
+            return [self._readers.enter(started) for _ in range(number)]
         except OSError as error:
             raise _explained(error, self.folder) from error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Self
 
 from indexer.db.names import comparable, comparable_path
@@ -14,11 +16,17 @@ EXTENSIONS = frozenset(
     b"bmp dib ico ppm pgm pbm pnm jp2 j2k jpf jpx jpc qoi".split()
 )
 
+# Cameras' RAW files: photos where they are read (`reads_raw`), else of a kind that is not.
+RAW = frozenset(
+    b"3fr ari arw bay cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw "
+    b"rw2 rwl sr2 srf srw x3f".split()
+)
+
 # What a file is called that came without any of these, by Pillow's name of its format.
 EXTENSION_OF = {
     "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp", "AVIF": "avif",
     "HEIF": "heic", "TIFF": "tif", "BMP": "bmp", "DIB": "bmp", "ICO": "ico", "PPM": "ppm",
-    "JPEG2000": "jp2", "QOI": "qoi",
+    "JPEG2000": "jp2", "QOI": "qoi", "RAW": "dng",
 }  # fmt: skip
 
 # Hidden files; thumbnails, bins, snapshots and versions that systems and programs keep for
@@ -41,7 +49,14 @@ DEFAULT_EXCLUDE = (
 
 def is_photo_name(name: bytes) -> bool:
     """Whether a file's name ends as a photo's does."""
-    return extension(name) in EXTENSIONS
+    kind = extension(name)
+    return kind in EXTENSIONS or (kind in RAW and reads_raw())
+
+
+@cache
+def reads_raw() -> bool:
+    """Whether the extra ``raw`` is installed."""
+    return importlib.util.find_spec("rawpy") is not None
 
 
 class Globs:

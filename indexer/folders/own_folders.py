@@ -79,6 +79,20 @@ def let_go(session: Session, album_id: int) -> None:
     )
 
 
+def let_old_go(catalog: Catalog, after_s: float) -> None:
+    """Leave to the sweep what jobs wrote that ended so long ago; 0 leaves it be."""
+    if not after_s:
+        return
+    old = select(Job.id).where(Job.finished_at < clock() - after_s)
+    with catalog.session() as session:
+        session.execute(
+            update(OwnFolder)
+            .where(OwnFolder.kind != "uploads", OwnFolder.owner_id.in_(old))
+            .values(owner_id=None)
+            .execution_options(synchronize_session=False)
+        )
+
+
 def sweep(catalog: Catalog, settings: Settings) -> int:
     """Remove the folders whose album or job is gone, and uploads that were cut off.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
-from indexer.folders.globs import EXTENSIONS, Globs, Ignored, extension, folders_above
+from indexer.folders.globs import EXTENSIONS, RAW, Globs, Ignored, extension, folders_above
 from indexer.folders.own_output import MARKER, is_own, names_in
 
 # A folder that holds a file of the first name is left out, as Android's gallery does; the others
@@ -27,9 +27,8 @@ IGNORE_FILES = (b".referentignore", b".ppignore")
 _IGNORE_BYTES = 65536
 
 # Photos and films of kinds that are not read, which their owner may miss.
-UNREAD = frozenset(
-    b"3fr ari arw bay cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw "
-    b"rw2 rwl sr2 srf srw x3f jxl jxr wdp hdp psd psb xcf svg exr hdr tga "
+UNREAD = RAW | frozenset(
+    b"jxl jxr wdp hdp psd psb xcf svg exr hdr tga "
     b"mov mp4 m4v avi mts m2ts 3gp mkv webm mpg mpeg wmv".split()
 )
 

@@ -187,12 +187,14 @@ def list_jobs(
     states: Collection[str] | None = None,
     kinds: Collection[str] | None = None,
     album_id: int | None = None,
+    among: Collection[int] | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> list[JobView]:
     """Jobs, newest first.
 
     Args:
+        among: only jobs of these albums; None means any.
         before: only jobs with a smaller number; pass the last one's to page on.
     """
     query = select(Job.id).order_by(Job.id.desc()).limit(limit)
@@ -202,6 +204,8 @@ def list_jobs(
         query = query.where(Job.kind.in_(tuple(kinds)))
     if album_id is not None:
         query = query.where(Job.album_id == album_id)
+    if among is not None:
+        query = query.where(Job.album_id.in_(tuple(among)))
     if before is not None:
         query = query.where(Job.id < before)
     with catalog.reading() as session:
@@ -308,6 +312,22 @@ def settle_cancelled(catalog: Catalog, job_id: int | None = None) -> None:
         session.execute(
             update(Job).where(*over).values(state="cancelled", finished_at=clock(), active_key=None)
         )
+
+
+def forget_ended(catalog: Catalog, after_s: float) -> int:
+    """Remove jobs that ended so long ago, with their places and reports; 0 removes none.
+
+    Returns:
+        how many.
+    """
+    if not after_s:
+        return 0
+    with catalog.session() as session:
+        ended = Job.state.in_(FINISHED) & (Job.finished_at < clock() - after_s)
+        result: Any = session.execute(
+            delete(Job).where(ended).execution_options(synchronize_session=False)
+        )
+        return int(result.rowcount)
 
 
 def count_by_state(catalog: Catalog) -> dict[tuple[str, str], int]:

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import ImageFile
 
 from indexer.errors import PhotoUnreadable
+from indexer.photos import tiff
 from model.errors import PhotoError
 
 NOTE = "The file is cut short or damaged: what could be decoded of it is shown."
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_PNG = b"\x89PNG"
 # Pillow knows of this only for all of a process.
 _lenient = threading.Lock()
 
@@ -43,17 +43,15 @@ def read(
     except PhotoUnreadable as error:
         reason = error
     try:
-        if data.startswith(_JPEG):
-            found = _ended(data, decode)
-        elif data.startswith(_PNG):
-            found = _leniently(data, decode)
-        else:
-            raise reason
+        found = (_ended if data.startswith(_JPEG) else _leniently)(data, decode)
+        if not is_blank(np.asarray(picture_of(found))):
+            return found, True
     except PhotoError:
-        raise reason from None
-    if _is_blank(np.asarray(picture_of(found))):
-        raise reason
-    return found, True
+        pass
+    whole = _length(data)
+    if whole > len(data):
+        raise PhotoUnreadable(f"is cut short: {len(data):,} of its {whole:,} bytes are there")
+    raise reason
 
 
 def _ended(data: bytes, decode: Callable[[bytes], T]) -> T:
@@ -77,6 +75,25 @@ def _leniently(data: bytes, decode: Callable[[bytes], T]) -> T:
             ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _is_blank(picture: np.ndarray) -> bool:
+def _length(data: bytes) -> int:
+    """How many bytes a file says that it has; 0 where it does not say."""
+    if tiff.is_tiff(data):
+        return tiff.length(data)
+    if data.startswith(b"RIFF"):
+        return int.from_bytes(data[4:8], "little") + 8
+    if data[4:8] != b"ftyp":
+        return 0
+    at = 0
+    while at + 16 <= len(data):  # ISO's boxes: HEIC, AVIF
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:  # to the end of the file, or no box
+            return 0
+        at += size
+    return at
+
+
+def is_blank(picture: np.ndarray) -> bool:
     """Whether all of a picture (H, W, 3) has one colour, as where nothing was decoded."""
     return bool((picture == picture[:1, :1]).all())

@@ -24,7 +24,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _MAKE, _MODEL, _CHANGED_AT = MAKE_MODEL_TIME = 271, 272, 306
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 # (time, its offset from UTC): when it was taken, when it was digitised, when the file was changed
 _TIMES = ((36867, 36881), (36868, 36882), (_CHANGED_AT, 36880))
 _TIME = re.compile(r"(\d{4})[:\-/.](\d{2})[:\-/.](\d{2})[ T](\d{2}):(\d{2}):(\d{2})")
@@ -77,8 +77,8 @@ def facts_of(image: Image.Image) -> PhotoFacts:
     with suppress(Exception):  # whatever broken EXIF raises: the picture itself may be fine
         found = image.getexif()
         exif = found
-        taken = found.get_ifd(_EXIF_IFD)
-        place = found.get_ifd(_GPS_IFD)
+        taken = found.get_ifd(EXIF_IFD)
+        place = found.get_ifd(GPS_IFD)
     stored = image.info.get("original_orientation") or exif.get(ORIENTATION, 1)
     orientation = stored if isinstance(stored, int) and 1 <= stored <= 8 else 1
     # HEIF decoders turn the picture themselves and say so; Pillow swaps a TIFF's size on opening.

@@ -33,7 +33,7 @@ from PIL import (
 )
 
 from indexer.errors import PhotoRefused, PhotoUnreadable
-from indexer.photos import cut_short, png, tiff
+from indexer.photos import cut_short, png, raw, tiff
 from indexer.photos.exif import ORIENTATION, TURNS, PhotoFacts, facts_of
 from model.network.colour import direct, eight_bits, grey
 from model.network.preprocess import to_pixels, upright
@@ -64,6 +64,11 @@ _SPARSE_PIXELS_PER_BYTE = 10_000
 
 # Samples of unusual TIFFs are decoded whole, and scaled as floats of eight bytes.
 _SAMPLE_BYTES_A_PIXEL = 2
+
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+# An animation that begins blank is judged by its first frame that is not: so far, and no further.
+_FRAMES = 60
+_FRAMES_PIXELS = 200e6
 
 # A JPEG is shrunk by whole factors while it is decoded, to at least this many times the wanted
 # size; the rest is resampled. At 2 a photo of 12 megapixels takes 57 ms, at 1.5 it takes 36, and
@@ -151,7 +156,7 @@ def decode_upright(data: bytes, limits: Limits) -> Image.Image:
     def whole(data: bytes) -> Image.Image:
         image, _ = open_picture(data, limits, full_size=True)
         with _as_photo_errors(), image:
-            image.load()
+            _load(image)
             return upright(_turned(_plain(image), _orientation(image)))
 
     return cut_short.read(data, whole, lambda image: image)[0]
@@ -199,7 +204,12 @@ def open_picture(
 
 
 def _identified(data: bytes, limits: Limits) -> Image.Image:
-    """The picture by its header; by tifffile, whole, where Pillow would not read it rightly."""
+    """The picture by its header; by tifffile, whole, where Pillow would not read it rightly.
+
+    Of a RAW file, which Pillow takes for a small TIFF, the preview.
+    """
+    if (preview := raw.preview(data)) is not None:
+        return preview
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -235,13 +245,29 @@ def _shrunk(image: Image.Image, across: int, down: int) -> Image.Image:
     Turning after resampling is the same as before it, and cheaper; so are colours.
     """
     drafted = image.draft(None, (round(across * _GAP), round(down * _GAP)))
-    image.load()
+    _load(image)
     # A draft's sides are rounded up: the box tells how much of the last pixels is picture.
     box = None if drafted is None else drafted[1]
     small = _plain(image).resize(
         (across, down), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0
     )
     return _turned(small, _orientation(image))
+
+
+def _load(image: Image.Image) -> None:
+    """Decode a picture; of an animation the first frame that shows anything, if one does soon."""
+    image.load()
+    if image.format not in _ANIMATED or not getattr(image, "is_animated", False):
+        return
+    frames = min(_FRAMES, int(_FRAMES_PIXELS / (image.width * image.height)))
+    with suppress(Exception):  # frames that cannot be read are the animation's end
+        for frame in range(frames):
+            image.seek(frame)
+            image.load()
+            if not cut_short.is_blank(np.asarray(upright(direct(image)))):
+                return
+    image.seek(0)
+    image.load()
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:

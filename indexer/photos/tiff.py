@@ -33,6 +33,17 @@ def is_tiff(data: bytes) -> bool:
     return data[:4] in _MAGICS
 
 
+def length(data: bytes) -> int:
+    """How many bytes a TIFF must have for its samples, or for what tells where they are."""
+    import tifffile
+
+    try:
+        page: Any = tifffile.TiffFile(io.BytesIO(data)).pages.first
+        return max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
+    except Exception:  # it has anything for an error
+        return int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big") + 2
+
+
 def is_misread(image: Image.Image) -> bool:
     """Whether Pillow has opened a TIFF that it decodes to noise: planes of 16 bits, stored raw."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):

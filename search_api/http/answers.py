@@ -12,12 +12,12 @@ from search_api.search.coverage import Stopwatch
 from search_api.search.decisions import Decision
 from search_api.search.photos import one_photo
 from search_api.search.pipeline import collect
-from search_api.search.query import Query
+from search_api.search.query import NOBODY, Asker, Query
 from search_api.search.runs import Run
-from search_api.show.shown import full_size_box, polygons, render, show
+from search_api.show.shown import polygons, render, show
 
 
-def answer(server: Server, request: SearchRequest) -> HitPage:
+def answer(server: Server, request: SearchRequest, asker: Asker = NOBODY) -> HitPage:
     """Search to the end and show the first page.
 
     Raises:
@@ -28,6 +28,7 @@ def answer(server: Server, request: SearchRequest) -> HitPage:
     done = collect(
         server.engine,
         query,
+        asker=asker,
         time_limit_s=server.limits.search_time_s,
         stopping=server.stopping.is_set,
     )
@@ -85,15 +86,15 @@ def mask_of(server: Server, run_id: str, photo_id: int, side: int | None) -> Mas
     """
     run, hit = runs.one_hit(server.engine.catalog, run_id, photo_id)
     photo = one_photo(server.engine.catalog, photo_id)
-    mask, scale = render(server.engine, photo, hit.decision, run.fingerprints, side)
-    height, width = mask.array.shape
+    whole = render(server.engine, photo, hit.decision, run.fingerprints)
+    mask = whole.within(side)
     return MaskOut(
-        width=width,
-        height=height,
-        photo_width=photo.width or 0,
-        photo_height=photo.height or 0,
-        box=full_size_box(mask, scale, photo),
-        area=round(mask.area * scale * scale),
+        width=mask.width,
+        height=mask.height,
+        photo_width=whole.width,
+        photo_height=whole.height,
+        box=whole.box,
+        area=whole.area,
         rle=mask.rle,
-        polygons=polygons(mask, scale),
+        polygons=polygons(mask, max(whole.width, whole.height) / max(mask.width, mask.height)),
     )

@@ -19,15 +19,26 @@ from starlette.concurrency import run_in_threadpool
 from indexer.settings import Settings
 from search_api.errors import RefusedToStart
 from search_api.http import keys
+from search_api.http.access_log import AccessLog
 from search_api.http.conditional import Conditional
 from search_api.http.deps import known_parameters
 from search_api.http.forwarded import Forwarded
 from search_api.http.guard import Guard
-from search_api.http.limits import BodyLimit, Slots
+from search_api.http.limits import BodyLimit, Slots, Spool
 from search_api.http.metrics import CountRequests, Metrics
 from search_api.http.page_files import PageFiles
 from search_api.http.problems import Problem, install
-from search_api.http.routes import albums, exports, jobs, marks, matte, photos, search, system
+from search_api.http.routes import (
+    albums,
+    exports,
+    jobs,
+    marks,
+    matte,
+    photos,
+    search,
+    system,
+)
+from search_api.http.routes import keys as key_routes
 from search_api.http.server_settings import MEBIBYTE, ServerSettings
 from search_api.http.sessions import Sessions
 from search_api.http.state import Server
@@ -37,7 +48,8 @@ from search_api.search.engine import Engine
 STATIC = Path(__file__).parent / "static"
 # Thumbnails, masks and uploads wait for each other, not for searches.
 PICTURES_WAITING = 512
-# Zips and exports that are made at once; a slow client holds one for as long as it takes.
+# Zips and exports that are made at once, and originals that are sent; a slow client holds one for
+# as long as it takes.
 DOWNLOADS = 8
 DOWNLOADS_WAITING = 64
 
@@ -116,7 +128,7 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.server = server
-    for module in (search, photos, albums, matte, jobs, exports, marks):
+    for module in (search, photos, albums, matte, jobs, exports, marks, key_routes):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])
     app.include_router(system.router, dependencies=[Depends(known_parameters)])
     app.include_router(system.health)
@@ -129,6 +141,8 @@ def create_app(
     app.add_middleware(BodyLimit, limit_of=_limit_of(limits))
     app.add_middleware(Guard, hosts=None if any_host else limits.allowed_hosts)
     app.add_middleware(CountRequests, metrics=server.metrics)
+    if limits.access_log:
+        app.add_middleware(AccessLog)
     app.add_middleware(Forwarded, trusted=limits.trusted_proxies, root_path=limits.root_path)
     return app
 
@@ -152,8 +166,11 @@ def _server(
         trust=trust,
         wake=wake,
         searches=searches,
-        pictures=Slots(max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s),
-        downloads=Slots(DOWNLOADS, DOWNLOADS_WAITING, limits.search_wait_s),
+        pictures=Slots(
+            max(2, os.cpu_count() or 1), PICTURES_WAITING, limits.search_wait_s, what="pictures"
+        ),
+        downloads=Slots(DOWNLOADS, DOWNLOADS_WAITING, limits.search_wait_s, what="downloads"),
+        spool=Spool(limits.spool_mib * MEBIBYTE),
         metrics=Metrics(engine.catalog, searches),
     )
 

@@ -7,9 +7,16 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyCookie, APIKeyHeader
+from fastapi.security import (
+    APIKeyCookie,
+    APIKeyHeader,
+    HTTPAuthorizationCredentials,
+    HTTPBearer,
+)
 
+from indexer.db.audit import Actor
 from search_api.errors import BadQuery, Forbidden, Unauthenticated
+from search_api.http.access import check_request
 from search_api.http.keys import LOOPBACK, Principal, Scope, authenticate, principal_of
 from search_api.http.sessions import COOKIE
 from search_api.http.state import Server
@@ -17,6 +24,7 @@ from search_api.http.state import Server
 _header = APIKeyHeader(
     name="x-api-key", auto_error=False, description="A key made by `referent keys create`."
 )
+_bearer = HTTPBearer(auto_error=False, description="The same key, as other programs send it.")
 _cookie = APIKeyCookie(
     name=COOKIE, auto_error=False, description="The page's session, from POST /v1/session."
 )
@@ -35,18 +43,30 @@ def principal(
     request: Request,
     server: ServerDep,
     key: Annotated[str | None, Security(_header)] = None,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
     session: Annotated[str | None, Security(_cookie)] = None,
 ) -> Principal:
-    """Who asks.
+    """Who asks; what they may not see is not there for them.
 
     Raises:
         Unauthenticated: a key is required and missing, or the one that came is no good.
+        NotFound, UnknownAlbum, UnknownJob: see `access.check_request`.
     """
+    if key is None and bearer is not None:
+        key = bearer.credentials
+    who = _principal(request, server, key, session)
+    request.state.who = who
+    check_request(server.engine.catalog, who, request)
+    return who
+
+
+def _principal(request: Request, server: Server, key: str | None, session: str | None) -> Principal:
+    catalog = server.engine.catalog
     if key is not None:
-        return authenticate(server.engine.catalog, key)
+        return authenticate(catalog, key)
     if session is not None:
         try:
-            return principal_of(server.engine.catalog, server.sessions.read(session))
+            return principal_of(catalog, server.sessions.read(catalog, session))
         except Unauthenticated:
             if server.trust.key_needed(request.scope):
                 raise
@@ -54,8 +74,14 @@ def principal(
     if reason is None:
         return LOOPBACK
     raise Unauthenticated(
-        f"{reason} Send one in the header x-api-key; make one with: referent keys create"
+        f"{reason} Send one in the header x-api-key, or as Authorization: Bearer; make one with: "
+        "referent keys create"
     )
+
+
+def actor(request: Request, who: Annotated[Principal, Depends(principal)]) -> Actor:
+    """Who asks, for the audit."""
+    return Actor(who.name, who.key_id, getattr(request.state, "request_id", None))
 
 
 PrincipalDep = Annotated[Principal, Depends(principal)]
@@ -100,3 +126,4 @@ def _having(scope: Scope) -> Callable[[Principal], Principal]:
 Reader = Annotated[Principal, Depends(_having("read"))]
 Writer = Annotated[Principal, Depends(_having("write"))]
 Admin = Annotated[Principal, Depends(_having("admin"))]
+ActorDep = Annotated[Actor, Depends(actor)]

@@ -1,11 +1,12 @@
-"""Files that are made while they are sent: bounded, and gone when their client is."""
+"""Files that are sent, or made meanwhile: bounded, and gone when their client is."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import anyio
-from starlette.responses import StreamingResponse
+from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from search_api.http.limits import Slots
@@ -64,6 +65,19 @@ class Download(StreamingResponse):
         while piece is not None:
             yield piece
             piece = await self._slots.compute(lambda: next(pieces, None))
+
+
+class FileDownload(FileResponse):
+    """Sends a file that is there, in a slot of its own; see `Download`."""
+
+    def __init__(self, slots: Slots, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        self._slots = slots
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for a slot, then send."""
+        async with self._slots.one():
+            await super().__call__(scope, receive, send)
 
 
 def _close(pieces: Pieces) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -12,10 +14,13 @@ from anyio import to_thread
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from indexer.errors import NoSpaceLeft
 from search_api.errors import TooBusy
 from search_api.http.forwarded import route_path
 
 T = TypeVar("T")
+# Room on the disk that uploads leave to databases and features, bytes.
+DISK_KEPT = 256 * 2**20
 
 
 class Slots:
@@ -25,7 +30,10 @@ class Slots:
     back. One event loop uses it.
     """
 
-    def __init__(self, running: int, waiting: int, wait_s: float) -> None:
+    def __init__(
+        self, running: int, waiting: int, wait_s: float, *, what: str = "searches"
+    ) -> None:
+        self._what = what
         self._free = anyio.Semaphore(running)
         self._threads = anyio.CapacityLimiter(running)
         self._running = running
@@ -68,8 +76,62 @@ class Slots:
         rounds = max(1.0, self.taken / self._running)
         seconds = max(1, min(60, round(self._recent_s * rounds)))
         return TooBusy(
-            f"Too many searches at once; try again in {seconds} s.", retry_after_s=seconds
+            f"Too many {self._what} at once; try again in {seconds} s.", retry_after_s=seconds
         )
+
+
+class Rarely:
+    """Tells what has just been told of from what is new, so that nobody fills a log with one thing.
+
+    Threads may share it.
+    """
+
+    def __init__(self, every_s: float, known_max: int = 1000) -> None:
+        self._every_s = every_s
+        self._known_max = known_max
+        self._told: dict[str, float] = {}
+
+    def first(self, what: str) -> bool:
+        """Whether it was not told for a while; then it counts as told."""
+        now = time.monotonic()
+        if now - self._told.get(what, -self._every_s) < self._every_s:
+            return False
+        if len(self._told) >= self._known_max:
+            self._told.clear()
+        self._told[what] = now
+        return True
+
+
+class Spool:
+    """Bytes of uploads that are on their way to the disk, all requests together.
+
+    One event loop uses it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.taken = 0
+        """Bytes that those requests may still bring or have brought."""
+
+    @contextmanager
+    def holding(self, size: int, folder: Path) -> Iterator[None]:
+        """Make sure of room for a request's body before any of it is read.
+
+        Raises:
+            TooBusy: others take the room.
+            NoSpaceLeft: the disk does not have it.
+        """
+        if self.taken and self.taken + size > self._limit:
+            raise TooBusy(
+                "Too many uploads at once; send this one again in a moment.", retry_after_s=10
+            )
+        if shutil.disk_usage(folder).free < size + DISK_KEPT:
+            raise NoSpaceLeft("The server's disk has no room for this upload; nothing was taken.")
+        self.taken += size
+        try:
+            yield
+        finally:
+            self.taken -= size
 
 
 class BodyLimit:

@@ -116,7 +116,7 @@ class HitOut(BaseModel):
     confidence: float = Field(ge=0, le=1, description="Calibrated p(the referent is there).")
     accepted: bool = Field(description="False for the nearest photos that did not match.")
     box: tuple[int, int, int, int] | None = Field(
-        description="x, y, width, height in upright pixels, to a thousandth of the longer side."
+        description="x, y, width, height of the mask in upright pixels."
     )
     area: int | None = Field(description="Upright pixels of the mask.")
     vanished: bool = Field(description="The file is gone since it was indexed.")

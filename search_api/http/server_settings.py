@@ -102,8 +102,16 @@ class ServerSettings(BaseSettings):
     job_stream_s: float = Field(
         default=60.0, gt=0, le=3600, description="A job's stream of events is cut after this long."
     )
-    kept_runs: int = Field(
-        default=2000, ge=1, description="Search runs that the history keeps; older ones are pruned."
+    access_log: bool = Field(
+        default=True,
+        description="Log a line for each request, with its number (X-Request-Id), who asked, the "
+        "path, the status and the time.",
+    )
+    spool_mib: int = Field(
+        default=4096,
+        ge=1,
+        description="Bytes of uploads that may be on their way at once, all together; more are "
+        "answered 429. They wait in HOME/uploads until they have proved to be photos.",
     )
     thumbnail_cache_mib: int = Field(
         default=64, ge=0, description="Memory for thumbnails that were made already."

@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
-from indexer.folders import own_folders
 from indexer.photos.decode import Decoder
-from model.errors import ReferentError
 from search_api.errors import Stopping
 from search_api.http.hiding import PathHider
-from search_api.http.limits import Slots
+from search_api.http.limits import Rarely, Slots, Spool
 from search_api.http.metrics import Metrics
 from search_api.http.readiness import Readiness
 from search_api.http.server_settings import MEBIBYTE, ServerSettings
 from search_api.http.sessions import Sessions
 from search_api.http.trust import Trust
-from search_api.search import runs
+from search_api.search import retention
 from search_api.search.engine import Engine
 from search_api.search.pipeline import Done
 
 log = logging.getLogger(__name__)
-# Runs are pruned once in so many searches, so that pruning costs no single search much.
-PRUNE_EVERY = 64
 # Uploads are only checked to decode; they are scaled to the least that a decoder makes.
 CHECK_SIDE_PX = 32
 # How often a server looks for what is outdated or idle, at the least.
@@ -47,15 +44,17 @@ class Server:
     searches: Slots
     pictures: Slots
     downloads: Slots
+    spool: Spool
     metrics: Metrics
     ready: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set once the process is told to end: searches end as stopped, streams close."""
+    refused: Rarely = field(default_factory=lambda: Rarely(60.0))
+    """Addresses that were refused to sign in, of which the audit has a line a minute at most."""
     readiness: Readiness = field(init=False)
     thumbnails: ByteCache = field(init=False)
     decoder: Decoder = field(init=False)
     hide: PathHider = field(init=False)
-    _searches_done: int = 0
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.engine.catalog)
@@ -81,21 +80,25 @@ class Server:
             raise Stopping("The server is being stopped or restarted; search again in a moment.")
 
     def ended(self, mode: str, done: Done) -> None:
-        """Count an ended search, and prune old ones now and then."""
+        """Count an ended search."""
         self.metrics.count_search(mode, done.run.state, done.coverage, done.run.timings)
-        self._searches_done += 1
-        if self._searches_done % PRUNE_EVERY == 0:
-            runs.prune(self.engine.catalog, self.limits.kept_runs)
 
     async def tend(self) -> None:
-        """Let the engine go of what nobody needs, again and again, until cancelled."""
+        """Let the engine go of what nobody needs, and the library of what is old, again and again.
+
+        Until it is cancelled.
+        """
         idle_s = self.engine.settings.idle_s
+        swept_at = time.monotonic()
         while True:
             await asyncio.sleep(min(LOOK_S, idle_s / 4) if idle_s else LOOK_S)
             try:
                 await run_in_threadpool(self.engine.let_outdated_go)
                 if idle_s and await run_in_threadpool(self.engine.let_go, idle_s):
                     log.info("nothing was searched for %g s: networks or albums went", idle_s)
+                if time.monotonic() - swept_at > retention.EVERY_S:
+                    swept_at = time.monotonic()
+                    await run_in_threadpool(self.tidy)
             except Exception:
                 log.warning("what is outdated or idle was not let go", exc_info=True)
 
@@ -110,11 +113,8 @@ class Server:
         self.tidy()
 
     def tidy(self) -> None:
-        """Remove what deleted albums and jobs left when a process was killed."""
-        try:
-            own_folders.sweep(self.engine.catalog, self.engine.settings)
-        except ReferentError as error:  # a library that is read-only or locked serves all the same
-            log.warning("nothing was swept: %s", error)
+        """Remove what is older than its setting, and what deleted albums and jobs left."""
+        retention.sweep_or_say(self.engine.catalog, self.engine.settings)
 
 
 class ByteCache:

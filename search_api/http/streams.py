@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
@@ -17,6 +18,7 @@ from search_api.http.schemas import CoverageOut, HitOut, NoteOut, RunOut, Search
 from search_api.http.state import Server
 from search_api.search.photos import by_id
 from search_api.search.pipeline import Done, Event, Found, Progress, Started, search
+from search_api.search.query import Asker
 from search_api.show.shown import ShownHit
 
 EVENTS = documented_events(
@@ -32,11 +34,13 @@ EVENTS = documented_events(
 class EventStream(EventResponse):
     """Runs a search step by step in the bounded pool and sends its events as they come."""
 
-    def __init__(self, server: Server, request: SearchRequest) -> None:
+    def __init__(self, server: Server, request: SearchRequest, asker: Asker) -> None:
         super().__init__(self._events())
         self._server = server
         self._request = request
+        self._asker = asker
         self._search: Generator[Event]
+        self._stepping = threading.Lock()
         self._first: list[str] | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,24 +51,32 @@ class EventStream(EventResponse):
             self._search = search(
                 self._server.engine,
                 query_of(self._request),
+                asker=self._asker,
                 time_limit_s=self._server.limits.search_time_s,
                 stopping=self._server.stopping.is_set,
             )
             try:
-                self._first = await slots.compute(lambda: _next(self._server, self._search))
+                self._first = await slots.compute(self._step)
                 await super().__call__(scope, receive, send)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await slots.compute(self._search.close)
+                    await slots.compute(self._close)
+
+    def _step(self, request: SearchRequest | None = None) -> list[str] | None:
+        with self._stepping:
+            return _next(self._server, self._search, request)
+
+    def _close(self) -> None:
+        """End the search, after the step that a client who went away has left in its thread."""
+        with self._stepping:
+            self._search.close()
 
     async def _events(self) -> AsyncIterator[str]:
         blocks = self._first
         while blocks is not None:
             yield "".join(blocks)
             try:
-                blocks = await self._server.searches.compute(
-                    lambda: _next(self._server, self._search, self._request)
-                )
+                blocks = await self._server.searches.compute(lambda: self._step(self._request))
             except ReferentError as error:
                 detail = {
                     "status": status_of(error),

@@ -6,14 +6,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from indexer.db.catalog import NO_PHOTOS, Catalog, album_named, find_album
+from indexer.db import audit
+from indexer.db.audit import Actor
+from indexer.db.catalog import Catalog, album_named, counts_by_status, find_album
 from indexer.db.clock import clock
 from indexer.db.names import comparable
-from indexer.db.tables import Album, Photo, Root
+from indexer.db.tables import Album, Root
 from indexer.errors import FolderError
 from indexer.features import versions
 from indexer.folders import own_folders
@@ -107,7 +109,7 @@ def add_folder(
     return album_info(catalog, album_id)
 
 
-def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
+def remove_album(catalog: Catalog, settings: Settings, album_id: int, *, actor: Actor) -> None:
     """Remove an album from the catalog, with what was uploaded to it, cut out of it and exported.
 
     Photos in folders of the machine are left alone; features go with the next compaction.
@@ -119,27 +121,23 @@ def remove_album(catalog: Catalog, settings: Settings, album_id: int) -> None:
         album = session.get(Album, album_id)
         if album is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        delete_album(session, album.name)
+        photos = delete_album(session, album.name)
+        what = f"album {album_id} ({album.name}), {photos:,} photos"
+        audit.note(session, actor, "album deleted", what)
     own_folders.sweep(catalog, settings)
 
 
 def _infos(session: Session, album_id: int | None = None) -> list[AlbumInfo]:
     """Albums by name, all or one, in five statements however many there are."""
     albums = select(Album).order_by(Album.name)
-    counts = select(Photo.album_id, Photo.status, func.count()).group_by(
-        Photo.album_id, Photo.status
-    )
     roots = select(Root.album_id, Root.path).order_by(Root.id)
     if album_id is not None:
         albums = albums.where(Album.id == album_id)
-        counts = counts.where(Photo.album_id == album_id)
         roots = roots.where(Root.album_id == album_id)
     folders: dict[int, list[Path]] = {}
     for of, path in session.execute(roots):
         folders.setdefault(of, []).append(Path(os.fsdecode(path)))
-    by_status: dict[int, dict[str, int]] = {}
-    for of, status, number in session.execute(counts):
-        by_status.setdefault(of, {})[status] = number
+    by_status = counts_by_status(session, None if album_id is None else [album_id])
     serving = versions.all_serving(session, album_id)
     own = own_calibrations(session, {of: v.fingerprints["head"] for of, v in serving.items()})
     return [
@@ -147,7 +145,7 @@ def _infos(session: Session, album_id: int | None = None) -> list[AlbumInfo]:
             id=album.id,
             name=album.name,
             created_at=album.created_at,
-            by_status={**NO_PHOTOS, **by_status.get(album.id, {})},
+            by_status=by_status[album.id],
             model=serving[album.id].model if album.id in serving else None,
             threshold=own[album.id].threshold if album.id in own else None,
             roots=tuple(folders.get(album.id, ())),

@@ -6,7 +6,7 @@ import gc
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
@@ -15,17 +15,17 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from indexer.db.catalog import Catalog, album_named, count_by_status
+from indexer.db.catalog import Catalog, album_named, count_by_status, counts_by_status
 from indexer.db.tables import Album, CalibrationRow, IndexVersion, Photo
-from indexer.features import versions
+from indexer.features import places_cache, versions
 from indexer.features.prefilter import Prefilter, search_together
-from indexer.features.snapshot import Snapshot, open_snapshot
+from indexer.features.snapshot import Snapshot, open_snapshot, open_snapshots
 from indexer.features.store import FeatureStore
 from indexer.settings import Settings
 from model.calibration import Calibration
 from model.precision import return_freed_memory
 from model.predictor import Predictor, Words
-from search_api.search.album_decisions import own_calibration
+from search_api.search.album_decisions import own_calibration, own_calibrations
 from search_api.search.coverage import Note
 from search_api.search.filters import Filters
 from search_api.search.models import Models
@@ -134,8 +134,11 @@ class Engine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def views(self, album: str | None) -> list[View]:
+    def views(self, album: str | None, among: frozenset[int] | None = None) -> list[View]:
         """The album of this name, or every album.
+
+        Args:
+            among: albums by id, no others; None means all.
 
         Raises:
             UnknownAlbum: no album has this name.
@@ -143,6 +146,8 @@ class Engine:
         with self.catalog.reading() as session:
             only = album_named(session, album).id if album is not None else None
             keys = _keys(session, only)
+        keys = {each: key for each, key in keys.items() if among is None or each in among}
+        self._open_together(keys)
         return [self._view(each, key) for each, key in keys.items()]
 
     def view(self, album_id: int) -> View | None:
@@ -173,8 +178,7 @@ class Engine:
         return len(gone)
 
     def _view(self, album_id: int, key: tuple[object, ...]) -> View:
-        known = self._views.get(album_id)
-        if known is not None and (known.key == key or _still_good(known)):
+        if (known := self._known(album_id, key)) is not None:
             known.used_at = time.monotonic()
             return known
         with self._opening:
@@ -183,6 +187,11 @@ class Engine:
                 known = self._open_view(album_id, key)
                 self._views[album_id] = known
             return known
+
+    def _known(self, album_id: int, key: tuple[object, ...]) -> View | None:
+        """The view of an album that is open and good enough."""
+        known = self._views.get(album_id)
+        return known if known is not None and (known.key == key or _still_good(known)) else None
 
     def let_go(self, idle_s: float) -> bool:
         """Let go of albums that no search has looked at for so long, and of networks with them.
@@ -239,14 +248,62 @@ class Engine:
         with self.catalog.reading() as session:
             by_status = count_by_status(session, album_id)
         version = versions.serving(self.catalog, album_id)
-        predictor = (
-            self.models.that_made(version.model, version.fingerprints)
-            if version is not None
-            else self.models.default
-        )
+        predictor = self._predictor_of(version)
         with self.catalog.reading() as session:
             own = own_calibration(session, album_id, predictor.fingerprints["head"])
         snapshot = open_snapshot(self.catalog, self.store, album_id, predictor.fingerprints)
+        return self._made(album_id, key, predictor, snapshot, own, version, by_status, begun)
+
+    def _open_together(self, keys: Mapping[int, tuple[object, ...]]) -> None:
+        """Open what is closed yet of many albums, in as many statements as for one.
+
+        Large ones are left to `_open_view`, which knows how to open them without reading all.
+        """
+        if sum(self._known(*each) is None for each in keys.items()) < 2:
+            return
+        with self._opening:
+            closed = {id: key for id, key in keys.items() if self._known(id, key) is None}
+            with self.catalog.reading() as session:
+                counts = counts_by_status(session, list(closed))
+                serving = versions.all_serving(session)
+            by_network: dict[tuple[str, str], tuple[Predictor, list[int]]] = {}
+            for id in closed:
+                if counts[id]["indexed"] < places_cache.ROWS_MIN:
+                    predictor = self._predictor_of(serving.get(id))
+                    prints = predictor.fingerprints
+                    group = by_network.setdefault(
+                        (prints["head"], prints["vectors"]), (predictor, [])
+                    )
+                    group[1].append(id)
+            for predictor, ids in by_network.values():
+                begun = time.monotonic()
+                head = predictor.fingerprints["head"]
+                with self.catalog.reading() as session:
+                    own = own_calibrations(session, dict.fromkeys(ids, head))
+                snapshots = open_snapshots(self.catalog, self.store, ids, predictor.fingerprints)
+                share_s = (time.monotonic() - begun) / len(ids)
+                for id, snapshot in snapshots.items():
+                    self._views[id] = self._made(
+                        id, closed[id], predictor, snapshot, own.get(id), serving.get(id),
+                        counts[id], time.monotonic() - share_s,
+                    )  # fmt: skip
+
+    def _predictor_of(self, version: versions.Version | None) -> Predictor:
+        if version is None:
+            return self.models.default
+        return self.models.that_made(version.model, version.fingerprints)
+
+    def _made(
+        self,
+        album_id: int,
+        key: tuple[object, ...],
+        predictor: Predictor,
+        snapshot: Snapshot,
+        own: Calibration | None,
+        version: versions.Version | None,
+        by_status: dict[str, int],
+        begun: float,
+    ) -> View:
         prefilter = Prefilter.open(self.settings, snapshot, predictor)
         view = View(
             album_id=album_id,

@@ -89,15 +89,22 @@ def list_photos(
     catalog: Catalog,
     *,
     album_id: int | None = None,
+    among: frozenset[int] | None = None,
     status: str | None = None,
     reason: str | None = None,
     after: int = 0,
     size: int = 50,
 ) -> list[PhotoInfo]:
-    """Photos by id, from the one after ``after``; those whose file vanished only on request."""
+    """Photos by id, from the one after ``after``; those whose file vanished only on request.
+
+    Args:
+        among: only of these albums; None means any.
+    """
     statement = _photos().where(Photo.id > after).order_by(Photo.id).limit(size)
     if album_id is not None:
         statement = statement.where(Photo.album_id == album_id)
+    if among is not None:
+        statement = statement.where(Photo.album_id.in_(among))
     if reason:
         statement = statement.where(
             func.lower(Photo.error).contains(reason.lower(), autoescape=True)

@@ -19,7 +19,7 @@ from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.search.engine import Engine, View, candidates
 from search_api.search.fingerprints import of_views
 from search_api.search.photos import by_id
-from search_api.search.query import WHOLE_SET, Query
+from search_api.search.query import NOBODY, WHOLE_SET, Asker, Query
 from search_api.search.twins import Twins
 from search_api.search.verifier import Verification
 
@@ -104,6 +104,7 @@ def collect(
     engine: Engine,
     query: Query,
     *,
+    asker: Asker = NOBODY,
     time_limit_s: float | None = None,
     stopping: Callable[[], bool] = _never,
 ) -> Done:
@@ -113,7 +114,12 @@ def collect(
         SearchError, IndexerError, ModelError: see `search`.
     """
     for event in search(
-        engine, query, time_limit_s=time_limit_s, stopping=stopping, streaming=False
+        engine,
+        query,
+        asker=asker,
+        time_limit_s=time_limit_s,
+        stopping=stopping,
+        streaming=False,
     ):
         if isinstance(event, Done):
             return event
@@ -124,6 +130,7 @@ def search(
     engine: Engine,
     query: Query,
     *,
+    asker: Asker = NOBODY,
     time_limit_s: float | None = None,
     stopping: Callable[[], bool] = _never,
     streaming: bool = True,
@@ -133,6 +140,7 @@ def search(
     Closing the iterator early ends the run as stopped, with what was verified until then.
 
     Args:
+        asker: whose search it is: over which albums, and in whose history.
         time_limit_s: stop after this long with what was verified, one batch at least.
         stopping: asked before each batch; the search is stopped once the process shall end.
         streaming: keep hits in the catalog as they are found, so that their masks can be asked
@@ -145,7 +153,7 @@ def search(
     """
     watch = Stopwatch()
     with watch.stage("open"):
-        views = engine.views(query.album)
+        views = engine.views(query.album, asker.albums)
         notes = _notes(views, query)
     with watch.stage("text"):
         words = [engine.models.words(view.predictor, query.expression) for view in views]
@@ -192,9 +200,10 @@ def search(
             verifier=query.verifier,
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
+            key_id=asker.key_id,
         )
-    twins = Twins(engine.catalog, views, subsets)
-    tally = _Tally(engine, query, run_id, planned, watch, notes, twins, verification)
+    twins = Twins(engine.catalog, views, subsets, _judges(views, verification))
+    tally = _Tally(engine, query, run_id, planned, plans, watch, notes, twins, verification)
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
@@ -238,6 +247,7 @@ class _Tally:
         query: Query,
         run_id: str,
         planned: Coverage,
+        plans: Sequence[_Plan],
         watch: Stopwatch,
         notes: tuple[Note, ...],
         twins: Twins,
@@ -246,6 +256,7 @@ class _Tally:
         self.twins, self.verification = twins, verification
         self.engine, self.query, self.run_id = engine, query, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
+        self.plans = {plan.view.album_id: plan for plan in plans}
         self.matched: list[Decision] = []
         self.rejected: list[Decision] = []
         self.verified = 0
@@ -272,6 +283,7 @@ class _Tally:
         """Judge some photos of one network and return the matching ones, most confident first."""
         if self.verification is not None:
             decisions = [each for plan, rows in shares for each in self._verify(plan, rows)]
+            self.verified += len(decisions)
             return self._take(decisions, keep=keep)
         with self.watch.stage("gather"):
             read = [plan.view.snapshot.gather_readable("tokens", rows) for plan, rows in shares]
@@ -321,13 +333,22 @@ class _Tally:
         ids = [int(each) for each in plan.view.snapshot.photo_ids[rows]]
         with self.watch.stage("verify"):
             found = by_id(self.engine.catalog, ids)
-            decisions = self.verification.judge([found[each] for each in ids if each in found])
-        self.verified += len(decisions)
-        return decisions
+            return self.verification.judge([found[each] for each in ids if each in found])
+
+    def _decide_now(self, album_id: int, photo_ids: Sequence[int]) -> list[Decision]:
+        """Decide about copies of matches, before their turn and beside what the coverage counts."""
+        plan = self.plans[album_id]
+        rows = plan.view.rows_of(np.array(photo_ids))
+        if self.verification is not None:
+            return self._verify(plan, rows)
+        tokens, rows = plan.view.snapshot.gather_readable("tokens", rows)
+        if not len(rows):
+            return []
+        return self._decide(plan.view, rows, plan.view.predictor.judge(tokens, plan.words))
 
     def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
         """Add decisions to the run's; return the matching ones, most confident first."""
-        found = self.twins.once(d for d in decisions if d.accepted)
+        found = self.twins.matched((d for d in decisions if d.accepted), self._decide_now)
         found.sort(key=lambda d: d.order)
         self.rejected += [d for d in decisions if not d.accepted]
         self.rejected.sort(key=lambda d: d.order)
@@ -348,7 +369,7 @@ class _Tally:
         if self.damaged:
             self.notes = (*self.notes, _damaged(self.damaged, "could not be judged"))
         self.matched.sort(key=lambda d: d.order)
-        self.rejected = self.twins.once(self.rejected)
+        self.rejected = self.twins.rejected(self.rejected)
         with self.watch.stage("keep"):
             run = runs.finish(
                 self.engine.catalog,
@@ -363,6 +384,13 @@ class _Tally:
             )
         run = replace(run, timings=self.watch.as_json())
         return Done(run, tuple(self.matched), tuple(self.rejected))
+
+
+def _judges(views: Sequence[View], verification: Verification | None) -> dict[int, object]:
+    """Of each album, what decides about its photos: equal where two decide alike."""
+    if verification is not None:
+        return {v.album_id: verification.albums[v.album_id].revision for v in views}
+    return {v.album_id: (v.predictor.fingerprints, v.calibration.revision) for v in views}
 
 
 def _threshold(view: View, query: Query) -> float:

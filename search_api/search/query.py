@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -35,6 +36,20 @@ Expression = Annotated[
     ),
     AfterValidator(_expression),
 ]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Whose a search is."""
+
+    key_id: int | None = None
+    """The API key's; None of one that needs none."""
+    albums: frozenset[int] | None = None
+    """The albums that it may look at; None means all."""
+
+
+NOBODY = Asker()
+"""Whoever may use this machine's account."""
 
 
 class Query(BaseModel):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog
@@ -18,9 +18,8 @@ from search_api.errors import StillRunning, UnknownPhoto, UnknownRun
 from search_api.search.coverage import Coverage, Note
 from search_api.search.decisions import Decision, pack_decision, unpack_decision
 from search_api.search.filters import Filters
+from search_api.search.query import Asker
 
-# A run that has been "running" for longer was cut off by a crash.
-ABANDONED_S = 2 * 3600.0
 # What a run tells beside its timings, under this name in their column.
 _BESIDE = "beside"
 _ENDED = ("done", "stopped")
@@ -49,6 +48,7 @@ class Run:
     threshold: float | None
     verifier: str | None
     state: str
+    key_id: int | None
     created_at: float
 
 
@@ -82,6 +82,7 @@ def begin(
     verifier: str | None,
     index_version_id: int | None,
     coverage: Coverage,
+    key_id: int | None = None,
 ) -> str:
     """Write a new run's row and return its id."""
     run_id = str(uuid4())
@@ -101,6 +102,7 @@ def begin(
                     _BESIDE: {"threshold": threshold, "verifier": verifier, "owner": new_owner()}
                 },
                 state="running",
+                key_id=key_id,
                 created_at=clock(),
             )
         )
@@ -233,18 +235,26 @@ def one_hit(catalog: Catalog, run_id: str, photo_id: int) -> tuple[Run, RankedHi
 
 
 def history(
-    catalog: Catalog, *, before: str | None = None, size: int = 50, album_id: int | None = None
+    catalog: Catalog,
+    *,
+    before: str | None = None,
+    size: int = 50,
+    album_id: int | None = None,
+    of: Asker | None = None,
 ) -> tuple[list[Run], bool]:
     """Search runs, newest first, and whether there are older ones.
 
     Args:
         before: only runs that are older than this one.
+        of: whose; None means everyone's.
     Raises:
         UnknownRun: there is none of that id (any more).
     """
     statement = _runs().order_by(SearchRun.created_at.desc(), SearchRun.id.desc()).limit(size + 1)
     if album_id is not None:
         statement = statement.where(SearchRun.album_id == album_id)
+    if of is not None:
+        statement = statement.where(SearchRun.key_id.is_not_distinct_from(of.key_id))
     with catalog.reading() as session:
         if before is not None:
             last = _load(session, before)
@@ -266,36 +276,6 @@ def forget(catalog: Catalog, run_id: str) -> None:
         _load(session, run_id)
         session.execute(delete(Hit).where(Hit.run_id == run_id))
         session.execute(delete(SearchRun).where(SearchRun.id == run_id))
-
-
-def prune(catalog: Catalog, keep: int) -> int:
-    """Remove the oldest runs beyond ``keep`` and end those that a crash cut off.
-
-    Returns:
-        how many were removed.
-    """
-    with catalog.session() as session:
-        session.execute(
-            update(SearchRun)
-            .where(SearchRun.state == "running", SearchRun.created_at < clock() - ABANDONED_S)
-            .values(state="stopped")
-        )
-        oldest = session.scalar(
-            select(SearchRun.created_at)
-            .order_by(SearchRun.created_at.desc())
-            .offset(keep - 1)
-            .limit(1)
-        )
-        if oldest is None:
-            return 0
-        old = (
-            select(SearchRun.id)
-            .where(SearchRun.created_at < oldest, SearchRun.state != "running")
-            .scalar_subquery()
-        )
-        session.execute(delete(Hit).where(Hit.run_id.in_(old)))
-        removed: Any = session.execute(delete(SearchRun).where(SearchRun.id.in_(old)))
-        return int(removed.rowcount)
 
 
 def _rows(run_id: str, decisions: Sequence[Decision], first: int) -> list[dict[str, Any]]:
@@ -368,5 +348,6 @@ def _run(row: SearchRun, album: str | None) -> Run:
         threshold=beside.get("threshold"),
         verifier=beside.get("verifier"),
         state=state,
+        key_id=row.key_id,
         created_at=row.created_at,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ def similar(
     photo_id: int,
     run_id: str | None = None,
     album: str | None = None,
+    among: frozenset[int] | None = None,
     filters: Filters | None = None,
     duplicates: bool = False,
     size: int = 24,
@@ -42,6 +44,7 @@ def similar(
     Args:
         run_id: a run that judged the photo; then the one region vector that answers its
             expression best is compared, not all of them.
+        among: only photos of these albums; None means of any.
         duplicates: only equal files and near-identical pictures.
     Raises:
         UnknownPhoto, UnknownRun, UnknownAlbum.
@@ -49,7 +52,13 @@ def similar(
     """
     try:
         return _ranked(
-            engine, photo_id, run_id, album, filters or Filters(), duplicates=duplicates, size=size
+            engine,
+            photo_id,
+            run_id,
+            engine.views(album, among),
+            filters or Filters(),
+            duplicates=duplicates,
+            size=size,
         )
     except NotFound as error:  # here the photo and the run are fields of the request
         error.field = {"photo_id": "photo", "run_id": "run"}.get(error.field or "", error.field)
@@ -60,7 +69,7 @@ def _ranked(
     engine: Engine,
     photo_id: int,
     run_id: str | None,
-    album: str | None,
+    views: Sequence[View],
     filters: Filters,
     *,
     duplicates: bool,
@@ -77,7 +86,7 @@ def _ranked(
         sentence = engine.models.words(home.predictor, run.expression).sentence[0]
         wanted = wanted[[int(np.argmax(wanted @ sentence))]]  # (1, D)
     scored: list[tuple[float, int]] = []
-    for view in engine.views(album):
+    for view in views:
         if view.predictor.fingerprints["vectors"] != home.predictor.fingerprints["vectors"]:
             continue  # another space: its numbers mean nothing here
         scored += _scores(engine, view, wanted, filters)

@@ -239,7 +239,7 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
 
 def _mask(engine: Engine, run: Run, photo: PhotoInfo, decision: Decision) -> Mask | None:
     try:
-        return render(engine, photo, decision, run.fingerprints)[0]
+        return render(engine, photo, decision, run.fingerprints)
     except NotIndexed:
         return None
 

@@ -73,7 +73,7 @@ def write_folder(
     for hit, decision in hits:
         try:
             if hit.accepted:  # its mask needs no pixels, so it is written of a lost photo too
-                mask, _ = render(engine, hit.photo, decision, fingerprints)
+                mask = render(engine, hit.photo, decision, fingerprints)
                 with writing(folder / "masks" / mask_names[hit.photo.id], folder) as target:
                     target.write_bytes(mask_png(mask.array))
                 masks.append(target)

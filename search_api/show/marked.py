@@ -34,5 +34,5 @@ def training_pairs(engine: Engine, album_id: int) -> Iterator[tuple[str, Exporte
         elif run_id := latest_run(engine.catalog, each):
             run, hit = runs.one_hit(engine.catalog, run_id, each.photo_id)
             with suppress(NotIndexed):
-                mask, _ = render(engine, photo, hit.decision, run.fingerprints)
+                mask = render(engine, photo, hit.decision, run.fingerprints)
                 yield each.expression, Exported(hit.rank, photo, hit.decision, mask)

@@ -33,7 +33,7 @@ from search_api.search.runs import Run
 from search_api.show.chosen import EVERY, Chosen, matches
 from search_api.show.manifest import JOURNAL, MANIFEST, Entry, note, read_entries, writing
 from search_api.show.names import name_files
-from search_api.show.shown import LIST_SIDE_PX, full_size_box, render
+from search_api.show.shown import render
 
 log = logging.getLogger(__name__)
 
@@ -196,14 +196,13 @@ def _picture(
     engine: Engine, run: Run, item: Item, options: Options
 ) -> tuple[Image.Image | None, tuple[int, int, int, int] | None, int]:
     photo = original(engine, item.photo)
-    mask, scale = render(engine, item.photo, item.decision, run.fingerprints, LIST_SIDE_PX)
+    mask = render(engine, item.photo, item.decision, run.fingerprints)
     probability, region = mask.probability, (0, 0, photo.width, photo.height)
     view = engine.view(item.photo.album_id)
     if view is not None and item.decision.mask_logit is None:
         probability, region = sharpen(view.predictor, photo, probability)
-    box, area = full_size_box(mask, scale, item.photo), round(mask.area * scale * scale)
     cut = matte(photo, probability, region=region)
-    return None if cut is None else draw(photo, cut, options.look()), box, area
+    return None if cut is None else draw(photo, cut, options.look()), mask.box, mask.area
 
 
 def original(engine: Engine, photo: PhotoInfo) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,6 @@ from search_api.search.photos import PhotoInfo, by_id, checked_file
 from search_api.show.overlay import draw_mask, outlines
 
 Box = tuple[int, int, int, int]
-# Lists of hits render masks at most this large: boxes are then exact to a thousandth of the side.
-LIST_SIDE_PX = 1024
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class ShownHit:
     area: int | None
     vanished: bool
     mask: Mask | None = None
-    """As rendered; at the photo's own size only where ``max_side_px`` was None."""
 
 
 def show(
@@ -51,7 +49,6 @@ def show(
     fingerprints: Mapping[str, str],
     *,
     first_rank: int = 0,
-    max_side_px: int | None = LIST_SIDE_PX,
     masks: bool = True,
 ) -> list[ShownHit]:
     """Look up the photos of some decisions and find where in them the referent is.
@@ -60,7 +57,6 @@ def show(
 
     Args:
         fingerprints: of the run, as it keeps them.
-        max_side_px: render masks at most this large; None renders them at the photo's size.
         masks: False leaves them and the boxes out.
     """
     wanted = list(decisions)
@@ -71,25 +67,20 @@ def show(
         photo = photos.get(decision.photo_id)
         if photo is None:
             continue
-        box, area, mask = None, None, None
+        mask = None
         if masks and decision.accepted:
-            try:
-                if photo.album_id not in views:
-                    views[photo.album_id] = engine.view(photo.album_id)
-                view = views[photo.album_id]
-                mask, scale = _rendered(view, photo, decision, fingerprints, max_side_px)
-            except NotIndexed:
-                pass
-            else:
-                box, area = full_size_box(mask, scale, photo), round(mask.area * scale * scale)
+            if photo.album_id not in views:
+                views[photo.album_id] = engine.view(photo.album_id)
+            with suppress(NotIndexed):
+                mask = _rendered(views[photo.album_id], photo, decision, fingerprints)
         shown.append(
             ShownHit(
                 rank=rank,
                 photo=photo,
                 confidence=decision.confidence,
                 accepted=decision.accepted,
-                box=box,
-                area=area,
+                box=None if mask is None else mask.box,
+                area=None if mask is None else mask.area,
                 vanished=photo.vanished,
                 mask=mask,
             )
@@ -98,39 +89,24 @@ def show(
 
 
 def render(
-    engine: Engine,
-    photo: PhotoInfo,
-    decision: Decision,
-    fingerprints: Mapping[str, str],
-    max_side_px: int | None = None,
-) -> tuple[Mask, float]:
-    """The mask of a decision, at the photo's upright size or shrunk to ``max_side_px``.
+    engine: Engine, photo: PhotoInfo, decision: Decision, fingerprints: Mapping[str, str]
+) -> Mask:
+    """The mask of a decision at the photo's upright size; a rejected photo's is empty.
 
-    A rejected photo's mask is empty.
-
-    Returns:
-        the mask; how many of the photo's pixels one of its pixels is wide.
     Raises:
         NotIndexed: the photo's features are gone or come from another model by now.
     """
-    view = engine.view(photo.album_id)
-    return _rendered(view, photo, decision, fingerprints, max_side_px)
+    return _rendered(engine.view(photo.album_id), photo, decision, fingerprints)
 
 
 def _rendered(
-    view: View | None,
-    photo: PhotoInfo,
-    decision: Decision,
-    fingerprints: Mapping[str, str],
-    max_side_px: int | None,
-) -> tuple[Mask, float]:
+    view: View | None, photo: PhotoInfo, decision: Decision, fingerprints: Mapping[str, str]
+) -> Mask:
     """As `render`, with the album's view."""
     if (logits := mask_logits(decision)) is not None and photo.width and photo.height:
-        scale = max(1.0, max(photo.width, photo.height) / max_side_px) if max_side_px else 1.0
-        size = max(1, round(photo.width / scale)), max(1, round(photo.height / scale))
         if not decision.accepted:
-            return empty(*size, logits.shape), scale
-        return from_logits(torch.from_numpy(logits), *size), scale
+            return empty(photo.width, photo.height, logits.shape)
+        return from_logits(torch.from_numpy(logits), photo.width, photo.height)
     rows = view.rows_of(np.array([photo.id])) if view is not None else ()
     if view is None or not len(rows) or not photo.width or not photo.height:
         raise NotIndexed(
@@ -141,30 +117,21 @@ def _rendered(
             "The album was indexed with another model since this search; search again.",
             field="run_id",
         )
-    width, height = photo.width, photo.height
-    scale = max(1.0, max(width, height) / max_side_px) if max_side_px else 1.0
-    mask = view.predictor.render(
+    return view.predictor.render(
         view.snapshot.gather("masks", rows)[0],
         decision.judgement(),
-        max(1, round(width / scale)),
-        max(1, round(height / scale)),
+        photo.width,
+        photo.height,
         accepted=decision.accepted,
     )
-    return mask, scale
-
-
-def full_size_box(mask: Mask, scale: float, photo: PhotoInfo) -> Box | None:
-    """The box of a shrunk mask in pixels of the photo."""
-    if mask.box is None or scale == 1.0:
-        return mask.box
-    assert photo.width and photo.height
-    x, y, width, height = (round(v * scale) for v in mask.box)
-    x, y = min(x, photo.width - 1), min(y, photo.height - 1)
-    return x, y, max(1, min(width, photo.width - x)), max(1, min(height, photo.height - y))
 
 
 def polygons(mask: Mask, scale: float) -> list[list[float]]:
-    """The mask's borders as x, y, x, y ... in the photo's pixels; fill them by even-odd."""
+    """The mask's borders as x, y, x, y ... in the photo's pixels; fill them by even-odd.
+
+    Args:
+        scale: how many of the photo's pixels one of the mask's is wide.
+    """
     return [
         [round(float(v) * scale, 1) for v in border.reshape(-1)] for border in outlines(mask.array)
     ]
@@ -195,8 +162,7 @@ def overlay(
 ) -> Image.Image:
     """The photo with its mask drawn on it, its longer side at most ``side_px``."""
     image = picture(engine.settings, photo, side_px)
-    mask, _ = render(engine, photo, decision, fingerprints, max(image.size))
-    array = mask.array
+    array = render(engine, photo, decision, fingerprints).within(max(image.size)).array
     if array.shape != (image.height, image.width):
         same_size = Image.fromarray(array).resize(image.size, Image.Resampling.NEAREST)
         array = np.asarray(same_size)

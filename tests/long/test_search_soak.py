@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from search_api.search import runs
+from search_api.search import retention
 from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show.shown import show
@@ -38,7 +38,7 @@ def test_memory_stays_flat_over_ten_thousand_searches(tmp_path: Path) -> None:
         done = collect(library.engine, query)
         show(library.engine, done.matched[:8], fingerprint)
         if number % 200 == 0:
-            runs.prune(library.engine.catalog, 100)
+            retention.prune_runs(library.engine.catalog, 100)
             gc.collect()
             if number == SETTLED:
                 settled = me.memory_info().rss

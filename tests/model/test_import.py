@@ -156,6 +156,7 @@ def test_pickle_with_code_is_refused_and_not_run(tmp_path: Path, archive: bool) 
     assert nothing_written(tmp_path / "models")
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")  # of a file made to harm
 def test_plain_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     proof, path = tmp_path / "proof", tmp_path / "evil.pkl"
     path.write_bytes(pickle.dumps({"model": Malice(proof)}))

@@ -67,7 +67,7 @@ def test_search_returns_the_photos_whose_masks_are_large_enough(
     fingerprint = library.predictor.fingerprints
     for decision in (*done.matched, *done.rejected):
         photo = one_photo(library.engine.catalog, decision.photo_id)
-        mask, _ = render(library.engine, photo, decision, fingerprint)
+        mask = render(library.engine, photo, decision, fingerprint)
         assert (mask.area > 0) == decision.accepted
         wanted = areas[photo.id] / (areas[photo.id] + pixel_rule.MIN_PIXELS)
         assert decision.confidence == pytest.approx(wanted, abs=1e-6)

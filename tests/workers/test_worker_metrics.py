@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
 
 import pytest
 
+from tests.support.servers import free_port, wait_until
 from workers.logging import configure_logging, log_context, logger
 
 
@@ -35,6 +41,40 @@ def test_every_line_is_json_and_carries_the_ids_of_its_job_and_photo() -> None:
     )
     assert "job_id" not in third
     assert {"timestamp", "level"} <= third.keys()
+
+
+def test_celery_s_two_lines_for_each_message_are_not_written() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    logging.getLogger("celery.worker.strategy").info("Task referent.turn[...] received")
+    logging.getLogger("celery.app.trace").info("Task referent.turn[...] succeeded in 0.1s")
+    logging.getLogger("celery.app.trace").error("Task referent.turn[...] raised")
+    (line,) = stream.getvalue().splitlines()
+    assert "raised" in line
+
+
+def test_folder_of_a_worker_s_metrics_goes_with_it_however_it_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "referent-metrics-x"
+    folder.mkdir()
+    code = (
+        "import subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-m', 'workers.exposition', *sys.argv[1:]])\n"
+        "time.sleep(600)\n"
+    )
+    port = free_port()
+    worker = subprocess.Popen([sys.executable, "-c", code, str(folder), str(port)])
+    try:
+        wait_until(lambda: answers(port), what="the metrics")
+    finally:
+        worker.kill()
+        worker.wait()
+    wait_until(lambda: not folder.exists(), what="the folder's end")
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics"):
+        return True
+    return False
 
 
 def test_traces_stay_on_their_line() -> None:

@@ -263,11 +263,14 @@ class Sampler:
         for b, at in enumerate(drawn.mine):
             place = places[at]
             hand = Hand(recipe.slips, place.seed)
-            for expression in place.own + place.false:
+            for expression in place.own if recipe.one_target else place.own + place.false:
                 referents = grammar.execute(expression.program, place.original)
-                if referents is not None:
-                    text = grammar.mirror(expression.text) if place.flipped else expression.text
-                    pairs.add(b, hand.typed(text), expression.kind, referents)
+                if referents is None or (recipe.one_target and len(referents) != 1):
+                    continue
+                text = grammar.mirror(expression.text) if place.flipped else expression.text
+                pairs.add(b, hand.typed(text), expression.kind, referents)
+            if recipe.one_target:
+                continue
             rng = np.random.default_rng([*place.seed, 2])
             others = [e for other in drawn.neighbours(at) for e in places[other].own]
             for k in pick(len(others), recipe.crossed, rng):

@@ -1,8 +1,9 @@
 """References in gRefCOCO's form: read with its quirks handled and counted, and written alike.
 
 A folder holds ``grefs(unc).json``, a list of references, and ``instances.json``, COCO annotations
-with the masks; the photos are COCO's train2014. Synthetic albums are written in the same form, so
-one code path reads both.
+with the masks; the photos are COCO's train2014. Synthetic albums are written in the same form, and
+RefCOCO, RefCOCO+ and RefCOCOg differ in their references' file alone (`training.data.refer`), so
+one code path reads all.
 
 Source: Liu et al., GRES, CVPR 2023, section 3.2; the files of henghuiding/gRefCOCO.
 """
@@ -30,6 +31,7 @@ from model.grefcoco_form import (
     REFERENCES,
 )
 from model.text import MAX_CHARACTERS, MAX_TOKENS, minilm_word_pieces
+from training.data import refer
 from training.data.coco_shapes import decode, flaw
 from training.data.grefcoco_counts import QUIRKS, Counts
 from training.errors import DatasetError
@@ -362,18 +364,51 @@ def _count(samples: Sequence[Sample], quirks: _Quirks) -> Counts:
     return Counts(found, {name: quirks[name] for name in QUIRKS}, dict(splits), where)
 
 
-def _read_all(folder: Path) -> tuple[list[Sample], COCO, Counts]:
-    quirks = _Quirks()
-    refs = _load(folder / REFERENCES)
+def references_file(place: Path) -> Path:
+    """The references in a folder, or the very file that is named.
+
+    Raises:
+        DatasetError: there are several, so that one has to be named.
+    """
+    if place.is_file():
+        return place
+    published = [place / name for name in refer.FILES if (place / name).is_file()]
+    if (place / REFERENCES).exists() or not published:
+        return place / REFERENCES
+    if len(published) > 1:
+        names = ", ".join(path.name for path in published)
+        raise DatasetError(f"{place} holds {names}: name one, as in '{published[0]}'")
+    return published[0]
+
+
+def _references(path: Path) -> list[Any]:
+    refs = refer.load(path) if path.suffix == ".p" else _load(path)
     if not isinstance(refs, list):
-        raise DatasetError(f"{folder / REFERENCES} is not a list of references.")
-    coco = _coco(folder / INSTANCES, quirks)
+        raise DatasetError(f"{path} is not a list of references.")
+    return refs
+
+
+def splits(folder: Path | str) -> list[str]:
+    """The splits that a folder's references have, sorted.
+
+    Raises:
+        DatasetError: they cannot be read.
+    """
+    rows = [r for r in _references(references_file(Path(folder))) if isinstance(r, dict)]
+    return sorted({str(row["split"]) for row in rows if "split" in row})
+
+
+def _read_all(place: Path) -> tuple[list[Sample], COCO, Counts]:
+    quirks = _Quirks()
+    path = references_file(place)
+    refs = _references(path)
+    coco = _coco(path.parent / INSTANCES, quirks)
     samples = list(_samples(refs, coco, quirks))
     counts = _count(samples, quirks)
     if not samples:
         raise DatasetError(
-            f"{folder / REFERENCES} holds no reference that can be used: it is not gRefCOCO's "
-            "form, or all are left out:\n" + "\n".join(counts.lines())
+            f"{path} holds no reference that can be used: it is not gRefCOCO's form, or all are "
+            "left out:\n" + "\n".join(counts.lines())
         )
     return samples, coco, counts
 
@@ -397,7 +432,8 @@ def read(
     """Read one split of a folder in gRefCOCO's form.
 
     Args:
-        folder: holds ``grefs(unc).json`` and ``instances.json``.
+        folder: holds ``grefs(unc).json`` and ``instances.json``; or RefCOCO's ``refs(unc).p``, or
+            the path of such a file where a folder has several partitions.
         split: such as "train", "val", "testA"; "" for all of them.
         photos: the folder of the photos; without it, the usual places beside the files.
         strict: refuse the folder where a row cannot be used, instead of leaving that out.
@@ -408,10 +444,11 @@ def read(
     samples, coco, counts = _read_all(folder)
     if split and split not in counts.splits:
         raise DatasetError(
-            f"{folder / REFERENCES} has no split {split!r}, only {', '.join(counts.splits)}."
+            f"{references_file(folder)} has no split {split!r}, only {', '.join(counts.splits)}."
         )
     if strict:
         refuse(counts, folder)
+    folder = references_file(folder).parent
     places = [Path(photos)] if photos is not None else _usual_places(folder)
     chosen = tuple(s for s in samples if split in ("", s.split))
     return Dataset(folder, split, chosen, counts, coco, tuple(places))
@@ -420,4 +457,5 @@ def read(
 def _usual_places(folder: Path) -> list[Path]:
     inside = [folder / "images", folder / "train2014", folder / "images" / "train2014", folder]
     beside = [folder.parent / "images" / "train2014", folder.parent / "train2014"]
+    beside += [folder.parent / "images" / "mscoco" / "images" / "train2014"]  # RefCOCO's layout
     return inside + beside

@@ -83,16 +83,23 @@ class GrefSampler:
         self.rank, self.world = rank, world
         self.with_pixels = True
         groups = dataset.by_photo()
-        self.photos = sorted(p for p, s in groups.items() if any(not x.no_target for x in s))
+        self.photos = sorted(p for p, s in groups.items() if any(map(self._asked, s)))
         if not self.photos:
             raise DatasetError(f"{dataset.folder}: no expression of {dataset.split} has a target")
-        self.true = [[s for s in groups[p] if not s.no_target] for p in self.photos]
-        self.false = [[s for s in groups[p] if s.no_target] for p in self.photos]
+        self.true = [[s for s in groups[p] if self._asked(s)] for p in self.photos]
+        one = recipe.one_target
+        self.false = [[s for s in groups[p] if s.no_target and not one] for p in self.photos]
         self.may_flip = [
             not any(_UNMIRRORED.search(s.text) for s in groups[p]) for p in self.photos
         ]
         self.guard = TruthGuard(dataset, embed, recipe.similar)
         self._share = lru_cache(_MASKS_KEPT)(self._decoded)
+
+    def _asked(self, sample: Sample) -> bool:
+        """Whether an expression is asked of its own photo, and refers to something there."""
+        if self.recipe.one_target:
+            return len(sample.annotation_ids) == 1
+        return not sample.no_target
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -128,7 +135,8 @@ class GrefSampler:
                 masks.append(self._mask(sample, flip))
             others = [s for o in drawn.neighbours(at) for s in self.true[drawn.photos[o]]]
             order = [others[k] for k in pick(len(others), len(others), rng)]
-            for sample in self.guard.surely_false(order, self.photos[index], true, recipe.crossed):
+            crossed = 0 if recipe.one_target else recipe.crossed
+            for sample in self.guard.surely_false(order, self.photos[index], true, crossed):
                 pairs.add(b, sample.text, "other photo", frozenset())
                 masks.append(self._mask(None, flip))
         return self._tensors(drawn, pairs, masks)

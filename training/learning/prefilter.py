@@ -14,7 +14,6 @@ import json
 import pickle
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from model.errors import WeightsError
 from model.network.config import ReLAConfig
 from model.network.hybrid import HybridBackbone
 from model.network.rela import RelaNetwork
-from model.precision import head_dtype, keep_freed_memory, multiplies_bfloat16
+from model.precision import head_dtype, judging_in, keep_freed_memory, multiplies_bfloat16
 from model.replacing import replacing
 from model.text import TextEncoder
 from training.data.batches import Source
@@ -96,7 +95,7 @@ def teacher(
     """
     keep_freed_memory()
     dtype = head_dtype("auto", regions.device)
-    head, words = deepcopy(network.head).to(dtype), words.to(dtype)
+    head, words = judging_in(dtype, network.head), words.to(dtype)
     tokens = head.tokens(regions.to(dtype))
 
     @torch.inference_mode()  # each thread has a mode of its own

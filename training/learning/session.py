@@ -31,7 +31,7 @@ from training.learning.validation import Validation
 from training.photos.data import PhotoData, open_photos, pack_folder
 from training.photos.sources import Data
 from training.photos.start import begin as begin_photo
-from training.recipes.base import BASE, BASE_HEAD
+from training.recipes.base import BASE, BASE_CLASSIC, BASE_HEAD
 from training.recipes.mini import MINI, MINI_HEAD, MINI_PREFILTER, MINI_SMALL
 from training.recipes.photo import PHOTO, PHOTO_ALL, PHOTO_HEAD, PHOTO_PREFILTER
 from training.recipes.recipe import Recipe
@@ -50,6 +50,7 @@ RECIPES: dict[str, Recipe] = {
     "photo-prefilter": PHOTO_PREFILTER,
     "base": BASE,
     "base-head": BASE_HEAD,
+    "base-classic": BASE_CLASSIC,
 }
 
 

@@ -35,7 +35,7 @@ from training.data.photo_targets import PhotoTargets
 from training.data.region_targets import Targets
 from training.errors import Diverged
 from training.learning import legs
-from training.learning.kind_readout import kind_readout
+from training.learning.kind_readout import KindReadout, kind_readout
 from training.learning.losses import total, weight_of
 from training.learning.optimizers import optimizers_of
 from training.learning.run_log import RunLog
@@ -110,17 +110,17 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         if kept is not None:
             config = ReLAConfig.from_dict(json.loads(kept["config"]))
-            network = RelaNetwork(replace(config, input_size=recipe.config.input_size))
+            network = self.new_network(replace(config, input_size=recipe.config.input_size))
         elif start is not None:
-            network = checkpoint.load(start, recipe.config.input_size)
+            network = checkpoint.load(start, recipe.config.input_size, self.new_network)
         else:
-            network = RelaNetwork(recipe.config)
+            network = self.new_network(recipe.config)
         self.text = TextEncoder(network.config.text).to(self.device)
         self.sampler = source or source_of(
             shards, recipe, network.config, self.text, self.rank, self.world
         )
         readout = kind_readout(self.sampler, network.config.channels, self.text)
-        self.module = Step(network, recipe.stage, readout).to(self.device)
+        self.module = self.new_step(network, readout).to(self.device)
         self._ahead: Iterator[Ready] | None = None
         self.log = RunLog(folder)
         self._freeze()
@@ -136,6 +136,14 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         if kept is not None:
             self._resume(kept)
+
+    def new_network(self, config: ReLAConfig) -> RelaNetwork:
+        """What is trained, with random weights."""
+        return RelaNetwork(config)
+
+    def new_step(self, network: RelaNetwork, readout: KindReadout | None) -> Step:
+        """What one step runs."""
+        return Step(network, self.recipe.stage, readout)
 
     def _freeze(self) -> None:
         net = self.module.network
@@ -317,7 +325,7 @@ class Trainer:
         Its rough head follows the head until the prefilter's stage teaches it more.
         """
         with torch.random.fork_rng(devices=[]):  # looking at a run must not change what follows
-            network = RelaNetwork(self.module.network.config)
+            network = self.new_network(self.module.network.config)
         network.load_state_dict({n: v.cpu() for n, v in self.average.items()}, strict=False)
         if network.rough is not None:
             network.rough.begin_as(network.head)

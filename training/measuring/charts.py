@@ -27,6 +27,15 @@ class Series:
     dotted: bool = False
 
 
+@dataclass(frozen=True)
+class Dots:
+    """A named set of values for each row of a dot chart; rings where `hollow`."""
+
+    name: str
+    values: Sequence[Sequence[float]]
+    hollow: bool = False
+
+
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Give Pillow's own font, so that reports look alike everywhere."""
@@ -80,6 +89,62 @@ def line_chart(
             draw.ellipse((x - r, y - r, x + r, y + r), fill=ink)
         text((right - 10, bottom - 22 - 20 * (len(series) - 1 - index)), line.name, 14, "ra", ink)
     return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def dot_chart(
+    title: str,
+    rows: Sequence[str],
+    panels: Sequence[tuple[str, *tuple[Dots, ...]]],
+    *,
+    panel_width: int = 190,
+    row_height: int = 34,
+) -> Image.Image:
+    """Draw a panel a figure side by side, a line a row, and a dot a value.
+
+    Args:
+        rows: what the lines are called.
+        panels: heading, and what is drawn; each panel has a scale of its own.
+    """
+    scale, left, top, gap = 2, 190, 84, 24
+    width = left + len(panels) * (panel_width + gap)
+    height = top + row_height * len(rows) + 40
+    picture = Image.new("RGB", (width * scale, height * scale), PAPER)
+    draw = ImageDraw.Draw(picture)
+
+    def text(x: float, y: float, words: str, points: int, anchor: str, ink: str = INK) -> None:
+        at = (x * scale, y * scale)
+        draw.text(at, words, fill=ink, font=font(points * scale), anchor=anchor)
+
+    def dot(x: float, y: float, index: int, hollow: bool) -> None:
+        ink, box = PALETTE[index % len(PALETTE)], [scale * v for v in (x - 5, y - 5, x + 5, y + 5)]
+        draw.ellipse(box, fill=None if hollow else ink, outline=ink, width=2 * scale)
+
+    text(12, 10, title, 17, "la")
+    for index, dots in enumerate(panels[0][1:] if panels else ()):
+        dot(18 + 90 * index, 46, index, dots.hollow)
+        text(30 + 90 * index, 38, dots.name, 14, "la", PALETTE[index % len(PALETTE)])
+    lines = [top + row_height * (number + 0.5) for number in range(len(rows))]
+    for row, y in zip(rows, lines, strict=True):
+        text(left - 14, y, row, 13, "rm")
+    for at, (heading, *series) in enumerate(panels):
+        x0 = left + at * (panel_width + gap)
+        text(x0 + panel_width / 2, top - 26, heading, 14, "ma")
+        for y in lines:
+            draw.line([(x0 * scale, y * scale), ((x0 + panel_width) * scale, y * scale)],
+                      fill=GRID, width=scale)  # fmt: skip
+        seen = [value for dots in series for values in dots.values for value in values]
+        if not seen:
+            continue
+        low, high = min(seen), max(seen)
+        margin = 0.1 * (high - low) or 1.0
+        across = panel_width / (high - low + 2 * margin)
+        for value, anchor in ((low, "la"), (high, "ra")):
+            text(x0 + across * (value - low + margin), lines[-1] + 25, f"{value:.3g}", 12, anchor)
+        for index, dots in enumerate(series):
+            for y, values in zip(lines, dots.values, strict=True):
+                for value in values:
+                    dot(x0 + across * (value - low + margin), y, index, dots.hollow)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def answer_picture(

@@ -178,7 +178,7 @@ def _pairs(figures: Figures) -> str:
         [
             (name, figures[f"pairs.{name}"])
             for name in (
-                "samples", "targeted", "target_iou", "target_iou_decided",
+                "samples", "targeted", "target_iou", "target_ciou", "target_iou_decided",
                 "n_acc_at_point", "t_acc_at_point", "ece", "ece_uncalibrated",
             )
         ],
@@ -292,7 +292,7 @@ def _answers(
         rows = np.random.default_rng(0).permutation(rows)
         picked = sorted(_one_a_kind(data, rows), key=order)[:each]
         if picked:
-            pictures = [_answer(examples, predictor, int(i), float(confidence[i])) for i in picked]
+            pictures = [answer(examples, predictor, int(i), float(confidence[i])) for i in picked]
             yield (
                 f"{name}.png",
                 f"{caption} ({len(rows)} of {len(data.pairs)})",
@@ -311,7 +311,8 @@ def _one_a_kind(data: PairSet, rows: Any) -> list[int]:
     return [row for _, _, row in sorted(turns)][:40]
 
 
-def _answer(examples: Examples, predictor: Predictor, row: int, confidence: float) -> Image.Image:
+def answer(examples: Examples, predictor: Predictor, row: int, confidence: float) -> Image.Image:
+    """Draw what a model answers to a pair; from p(target) 0.5 on it shows a mask."""
     pair = examples.data.pairs[row]
     photo = examples.data.photos.image(pair.photo)
     pixels = to_pixels(Image.fromarray(photo), predictor.input_size)

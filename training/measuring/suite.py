@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import grefcoco_form
 from model.calibration import Calibration
 from model.network.preprocess import upright
 from training.data import grefcoco
@@ -252,7 +250,8 @@ def folder_pairs(folder: Path, split: str = "", *, strict: bool = False) -> Pair
     """Read a folder in the gRefCOCO form: grefs(unc).json, instances.json and the photos.
 
     Args:
-        folder: as `referent synth` writes it, or the released data beside COCO's photos.
+        folder: as `referent synth` writes it, or the released data beside COCO's photos; see
+            `training.data.grefcoco.read`.
         split: such as "val", "testA"; may be left out where the folder holds only one.
         strict: refuse a folder in which a row or photo cannot be used, instead of leaving it out.
     Raises:
@@ -286,13 +285,7 @@ def curve_figures(predictor: Predictor, data: PairSet) -> dict[str, float | None
 
 
 def _only_split(folder: Path) -> str:
-    try:
-        references = json.loads((folder / grefcoco_form.REFERENCES).read_text(encoding="utf-8"))
-        splits = sorted(
-            {str(r["split"]) for r in references if isinstance(r, dict) and "split" in r}
-        )
-    except (OSError, ValueError, TypeError):
-        return "val"  # the reader says what is wrong with the file
+    splits = grefcoco.splits(folder)
     if len(splits) > 1:
         raise DatasetError(f"{folder} holds {', '.join(splits)}: name one, as in {folder}:val")
     return splits[0] if splits else "val"

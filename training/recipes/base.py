@@ -44,3 +44,7 @@ BASE = Recipe(
 BASE_HEAD = replace(
     BASE, stage="head", start="", steps=10_000, learning_rate=2e-4, flip=False, jitter=0.0
 )
+
+# Classic RES (Table 7): one target a photo and expression, no other; E learns nothing. For RefCOCO,
+# RefCOCO+ and RefCOCOg; `pairs.target_ciou` of `referent evaluate` is that table's figure.
+BASE_CLASSIC = replace(BASE, one_target=True, losses=replace(BASE.losses, no_target=0.0))

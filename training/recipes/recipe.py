@@ -81,6 +81,9 @@ class Recipe:
     kinds: tuple[str, ...] = ()
     """Synthetic: kinds of a photo's own and false expressions; one named twice is drawn twice as
     often. Empty: all alike."""
+    one_target: bool = False
+    """Ask only expressions that refer to exactly one thing, as classic data sets do: no other pair
+    is drawn, whatever the numbers above say. Not for photographs."""
     slips: float = 0.0
     """Synthetic: share of a photo's own and absent expressions that get one typing slip more."""
     learning_rate: float = 1.5e-3
@@ -136,6 +139,8 @@ class Recipe:
             )
         if not 1 <= self.data_seed < 1000:
             raise ModelError(f"recipe: data_seed must lie in 1 to 999, not {self.data_seed}")
+        if self.one_target and self.data == "photos":
+            raise ModelError("recipe: one_target is for drawings and references, not photographs")
         if not 0 <= self.ema < 1:
             raise ModelError(f"recipe: ema must lie in 0 to 1, not {self.ema}")
 

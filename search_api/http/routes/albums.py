@@ -11,7 +11,8 @@ from indexer.encoding.failed import retry_failed
 from indexer.folders.printable import shown_file
 from indexer.jobs import jobs
 from search_api.errors import BadQuery, Forbidden
-from search_api.http.deps import Admin, PrincipalDep, Reader, ServerDep, Writer
+from search_api.http.access import whole_library
+from search_api.http.deps import ActorDep, Admin, PrincipalDep, Reader, ServerDep, Writer
 from search_api.http.named_parts import NamedPartsRoute
 from search_api.http.problems import documented
 from search_api.http.schemas import (
@@ -51,7 +52,8 @@ def _out(info: AlbumInfo, who: PrincipalDep, roots: bool = False) -> AlbumOut:
 def get_albums(server: ServerDep, who: Reader, roots: Roots = False) -> AlbumList:
     """Every album and how far it is indexed."""
     found = albums.list_albums(server.engine.catalog)
-    return AlbumList(albums=[_out(each, who, roots) for each in found])
+    mine = [each for each in found if who.albums is None or each.id in who.albums]
+    return AlbumList(albums=[_out(each, who, roots) for each in mine])
 
 
 @router.post(
@@ -62,6 +64,7 @@ def get_albums(server: ServerDep, who: Reader, roots: Roots = False) -> AlbumLis
 )
 def create_album(album: AlbumIn, server: ServerDep, who: Writer) -> AlbumOut:
     """Make an empty album; upload photos to it, or let an admin add a folder."""
+    whole_library(who)
     return _out(albums.create_album(server.engine.catalog, album.name), who)
 
 
@@ -72,10 +75,16 @@ def get_album(album_id: AlbumId, server: ServerDep, who: Reader, roots: Roots = 
 
 
 @router.delete("/{album_id}", status_code=204, responses=documented(401, 403, 404, 422))
-def remove_album(album_id: AlbumId, server: ServerDep, who: Admin) -> None:
-    """Remove an album and what was uploaded to it; folders of the server are left alone."""
-    albums.remove_album(server.engine.catalog, server.engine.settings, album_id)
-    server.engine.let_outdated_go()
+def remove_album(album_id: AlbumId, server: ServerDep, who: Admin, by: ActorDep) -> None:
+    """Remove an album and what was uploaded to it; folders of the server are left alone.
+
+    A job frees the disk of its features.
+    """
+    engine = server.engine
+    albums.remove_album(engine.catalog, engine.settings, album_id, actor=by)
+    engine.let_outdated_go()
+    jobs.create(engine.catalog, "compact")
+    server.wake()
 
 
 @router.post(

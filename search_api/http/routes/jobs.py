@@ -16,6 +16,7 @@ from indexer.errors import UnknownJob
 from indexer.jobs import jobs
 from indexer.jobs.failures import failures_of
 from indexer.jobs.jobs import JobView
+from search_api.http.access import check_album, whole_library
 from search_api.http.cursors import MAX_POSITION, make_cursor, read_cursor
 from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.events import EventResponse, event
@@ -61,6 +62,7 @@ def get_jobs(
         catalog,
         states=jobs.UNFINISHED if unfinished else None,
         album_id=album_id_of(catalog, album) if album is not None else None,
+        among=who.albums,
         before=read_cursor(cursor, "jobs", start=MAX_POSITION),
         limit=size + 1,
     )
@@ -80,6 +82,9 @@ def get_jobs(
 def start_job(job: JobIn, server: ServerDep, who: Writer) -> JobOut:
     """Start a job; the same one that waits or runs already is answered instead."""
     catalog = server.engine.catalog
+    check_album(catalog, who, job.album)
+    if job.kind in ("compact", "verify"):
+        whole_library(who)
     parameters: dict[str, str | bool] = {}
     if job.kind == "index" and job.which == "all":
         parameters["which"] = "all"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.jobs import jobs
 from search_api.errors import StillRunning
+from search_api.http.access import check_run
 from search_api.http.deps import Reader, ServerDep, Writer
 from search_api.http.downloads import Download
 from search_api.http.job_schemas import JobOut
@@ -65,6 +66,7 @@ class MatteIn(BaseModel):
 )
 def start_matte(request: MatteIn, server: ServerDep, who: Writer) -> JobOut:
     """Start the job that cuts the matches out; ask /jobs/{id} how far it is."""
+    check_run(server.engine.catalog, who, request.run)
     run = ended_run(server.engine, str(request.run))
     options = Options(
         request.format,

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from search_api.errors import Forbidden, PhotoVanished
+from search_api.http.access import check_asked, check_photos, check_run
 from search_api.http.cursors import make_cursor, read_cursor
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
+from search_api.http.downloads import FileDownload
 from search_api.http.pictures import image_response
 from search_api.http.problems import documented
 from search_api.http.schemas import (
@@ -24,7 +26,7 @@ from search_api.http.schemas import (
 )
 from search_api.search.albums import album_id_of
 from search_api.search.photos import checked_file, list_photos, one_photo
-from search_api.search.similar import similar
+from search_api.search.similar import Similar, similar
 from search_api.show.images import jpeg
 from search_api.show.shown import picture
 
@@ -72,6 +74,7 @@ def get_photos(
     found = list_photos(
         catalog,
         album_id=album_id_of(catalog, album) if album is not None else None,
+        among=who.albums,
         status=status,
         reason=reason,
         after=read_cursor(cursor, "photos"),
@@ -135,7 +138,7 @@ async def get_thumbnail(
         **_ABOUT_PHOTO,
     },
 )
-def get_original(photo_id: PhotoId, server: ServerDep, who: Reader) -> FileResponse:
+def get_original(photo_id: PhotoId, server: ServerDep, who: Reader) -> FileDownload:
     """The photo's file as it is, metadata included."""
     photo = one_photo(server.engine.catalog, photo_id)
     file = checked_file(photo)
@@ -144,7 +147,8 @@ def get_original(photo_id: PhotoId, server: ServerDep, who: Reader) -> FileRespo
         raise PhotoVanished(
             f"Photo {photo_id} was never decoded, so its file is not served.", field="photo_id"
         )
-    return FileResponse(
+    return FileDownload(
+        server.downloads,
         file,
         media_type=media_type or "application/octet-stream",
         filename=photo.path.rpartition("/")[2],
@@ -163,18 +167,25 @@ async def more_like_this(request: SimilarRequest, server: ServerDep, who: Reader
 
     A ranking: nothing is verified, and the photo itself is left out.
     """
-    async with server.searches.one():
-        found = await server.searches.compute(
-            lambda: similar(
-                server.engine,
-                photo_id=request.photo,
-                run_id=request.run,
-                album=request.album,
-                filters=request.filters,
-                duplicates=request.duplicates,
-                size=request.size,
-            )
+
+    def work() -> list[Similar]:
+        catalog = server.engine.catalog
+        check_asked(catalog, who, request.album, request.filters)
+        check_run(catalog, who, request.run)
+        check_photos(catalog, who, [request.photo])
+        return similar(
+            server.engine,
+            photo_id=request.photo,
+            run_id=request.run,
+            album=request.album,
+            among=who.albums,
+            filters=request.filters,
+            duplicates=request.duplicates,
+            size=request.size,
         )
+
+    async with server.searches.one():
+        found = await server.searches.compute(work)
     return SimilarPage(
         photos=[
             SimilarOut(

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from starlette.concurrency import run_in_threadpool
 
-from search_api.errors import BadCursor, UnknownRun
+from indexer.db import audit
+from search_api.errors import BadCursor, Forbidden, UnknownRun
+from search_api.http.access import check_asked
 from search_api.http.answers import answer, mask_of, page_of
-from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.deps import ActorDep, Reader, ServerDep, Writer
 from search_api.http.pictures import image_response
 from search_api.http.problems import documented
 from search_api.http.schemas import (
@@ -60,10 +63,12 @@ async def search(
     With `Accept: text/event-stream` the answer comes as server-sent events while photos are
     verified: `started`, then `hit` and `progress`, then `done` (or `problem`).
     """
+    catalog = server.engine.catalog
+    await run_in_threadpool(check_asked, catalog, who, request.album, request.filters)
     if "text/event-stream" in accept:
-        return EventStream(server, request)
+        return EventStream(server, request, who.asker)
     async with server.searches.one():
-        return await server.searches.compute(lambda: answer(server, request))
+        return await server.searches.compute(lambda: answer(server, request, who.asker))
 
 
 @router.get("/search/{run_id}", response_model=RunOut, responses=documented(401, 403, 404, 422))
@@ -73,9 +78,15 @@ def get_run(run_id: RunId, server: ServerDep, who: Reader) -> RunOut:
 
 
 @router.delete("/search/{run_id}", status_code=204, responses=documented(401, 403, 404, 422))
-def forget_run(run_id: RunId, server: ServerDep, who: Writer) -> None:
-    """Remove a search run from the history."""
-    runs.forget(server.engine.catalog, str(run_id))
+def forget_run(run_id: RunId, server: ServerDep, who: Writer, by: ActorDep) -> None:
+    """Remove a search run of one's own from the history; admins may remove anyone's."""
+    catalog = server.engine.catalog
+    run = runs.load(catalog, str(run_id))
+    if run.key_id != who.key_id and "admin" not in who.scopes:
+        raise Forbidden("This search is someone else's; an admin may remove it.")
+    runs.forget(catalog, run.id)
+    with catalog.session() as session:
+        audit.note(session, by, "search deleted", run.id)
 
 
 @router.get(
@@ -107,13 +118,17 @@ def get_history(
     cursor: Annotated[Cursor, Query()] = None,
     size: Annotated[PageSize, Query()] = 24,
     album: Annotated[AlbumName | None, Query()] = None,
+    everyone: Annotated[bool, Query(description="Everyone's, for admins; else one's own.")] = False,
 ) -> RunPage:
-    """Search runs, newest first."""
+    """Search runs of one's own key, newest first."""
+    if everyone and "admin" not in who.scopes:
+        raise Forbidden("Only a key with the scope admin may see everyone's searches.")
     catalog = server.engine.catalog
     album_id = album_id_of(catalog, album) if album is not None else None
+    of = None if everyone else who.asker
     try:
         before = str(UUID(cursor)) if cursor else None
-        found, more = runs.history(catalog, before=before, size=size, album_id=album_id)
+        found, more = runs.history(catalog, before=before, size=size, album_id=album_id, of=of)
     except (ValueError, UnknownRun) as error:
         raise BadCursor(
             "The cursor is damaged or its run is gone; start again without one.", field="cursor"
@@ -154,7 +169,7 @@ async def get_mask_png(
     def work() -> bytes:
         run, hit = runs.one_hit(server.engine.catalog, str(run_id), photo_id)
         photo = one_photo(server.engine.catalog, photo_id)
-        mask, _ = render(server.engine, photo, hit.decision, run.fingerprints)
+        mask = render(server.engine, photo, hit.decision, run.fingerprints)
         return mask_png(mask.array)
 
     async with server.pictures.one():

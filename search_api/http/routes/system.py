@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypedDict
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
+from indexer.db import audit
+from indexer.db.audit import Actor
 from indexer.db.tables import Album, ModelVersion
 from indexer.features import versions
+from search_api.errors import Unauthenticated
+from search_api.http.access import whole_library
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
-from search_api.http.keys import Principal, authenticate
+from search_api.http.keys import Principal, authenticate, key_info
 from search_api.http.problems import documented
 from search_api.http.schemas import Health, ModelList, ModelOut, SessionIn, SessionOut
 from search_api.http.sessions import COOKIE
@@ -23,14 +28,23 @@ health = APIRouter(tags=["health"])
 @router.get("/models", response_model=ModelList, responses=documented(401, 403), tags=["models"])
 def get_models(server: ServerDep, who: Reader) -> ModelList:
     """The models that albums are indexed with, and the one that new albums get."""
-    return ModelList(models=list_models(server), verifiers=server.engine.verifiers.imported())
+    found = list_models(server, who.albums)
+    return ModelList(models=found, verifiers=server.engine.verifiers.imported())
 
 
-def list_models(server: Server) -> list[ModelOut]:
-    """The default model first, then the others that the catalog knows."""
+def list_models(server: Server, among: frozenset[int] | None = None) -> list[ModelOut]:
+    """The default model first, then the others that the catalog knows.
+
+    Args:
+        among: only these albums are named; None means all.
+    """
     catalog = server.engine.catalog
     with catalog.reading() as session:
-        albums = {row.id: row.name for row in session.scalars(select(Album))}
+        albums = {
+            row.id: row.name
+            for row in session.scalars(select(Album))
+            if among is None or row.id in among
+        }
         known = [
             (row.id, row.name, dict(row.fingerprints))
             for row in session.scalars(select(ModelVersion).order_by(ModelVersion.id.desc()))
@@ -38,6 +52,8 @@ def list_models(server: Server) -> list[ModelOut]:
         versions_of = versions.all_serving(session)
     serving: dict[int, list[str]] = {}
     for album_id, version in versions_of.items():
+        if album_id not in albums:
+            continue
         serving.setdefault(version.model_version_id, []).append(albums[album_id])
     default = server.engine.models.default
     models = [
@@ -85,11 +101,18 @@ def open_session(
     key: SessionIn, request: Request, server: ServerDep, response: Response
 ) -> SessionOut:
     """Exchange an API key for a cookie that scripts cannot read."""
-    who = authenticate(server.engine.catalog, key.key)
+    catalog = server.engine.catalog
+    try:
+        who = authenticate(catalog, key.key)
+    except Unauthenticated:
+        if server.refused.first(request.client.host if request.client else "?"):
+            _note(server, request, Actor("nobody"), "sign-in refused")
+        raise
     assert who.key_id is not None
+    _note(server, request, Actor(who.name, who.key_id), "sign-in")
     response.set_cookie(
         COOKIE,
-        server.sessions.issue(who.key_id),
+        server.sessions.issue(catalog, who.key_id),
         max_age=int(server.sessions.lifetime_s),
         httponly=True,
         samesite="strict",
@@ -97,6 +120,14 @@ def open_session(
     )
     response.headers["Cache-Control"] = "no-store"
     return _session_of(who, server, request)
+
+
+def _note(server: Server, request: Request, actor: Actor, action: audit.Action) -> None:
+    """Write down who comes and goes, and from where."""
+    actor = replace(actor, request_id=getattr(request.state, "request_id", None))
+    client = request.client.host if request.client else "?"
+    with server.engine.catalog.session() as session:
+        audit.note(session, actor, action, f"from {client}")
 
 
 def _session_of(who: Principal, server: Server, request: Request) -> SessionOut:
@@ -110,7 +141,11 @@ def _session_of(who: Principal, server: Server, request: Request) -> SessionOut:
 
 @router.delete("/session", status_code=204, tags=["session"])
 def close_session(request: Request, server: ServerDep, response: Response) -> None:
-    """Forget the cookie."""
+    """End the session, here and on the server: its cookie is good for nothing from now on."""
+    token = request.cookies.get(COOKIE)
+    catalog = server.engine.catalog
+    if token is not None and (key_id := server.sessions.end(catalog, token)) is not None:
+        _note(server, request, Actor(key_info(catalog, key_id).name, key_id), "sign-out")
     response.delete_cookie(COOKIE, httponly=True, samesite="strict", **_bounds(request, server))
 
 
@@ -160,4 +195,5 @@ async def readyz(request: Request, response: Response) -> Health:
 )
 def metrics(server: ServerDep, who: Reader) -> Response:
     """Prometheus metrics of this process and of the library."""
+    whole_library(who)
     return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

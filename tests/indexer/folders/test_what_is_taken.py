@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from indexer.db.catalog import Catalog
 from indexer.db.tables import Photo, Root
+from indexer.folders import globs
 from indexer.folders.albums import change_album, ensure_album
 from indexer.folders.globs import Globs
 from indexer.folders.own_output import ALL, MARKER, make_room, mark
@@ -153,7 +154,10 @@ def test_photos_indexed_before_their_folder_was_marked_leave_without_a_question(
     assert (report.missing, report.unconfirmed, report.unchanged) == (8, 0, 1)
 
 
-def test_kinds_that_are_not_read_are_counted(catalog: Catalog, tmp_path: Path) -> None:
+def test_kinds_that_are_not_read_are_counted(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(globs, "reads_raw", lambda: False)
     folder = photo(tmp_path / "album" / "a.png").parent
     for name in ("1.CR2", "2.cr2", "3.jxl", "4.MOV", "x/5.mov", "6.mov"):
         (folder / name).parent.mkdir(exist_ok=True)

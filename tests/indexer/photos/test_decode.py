@@ -139,13 +139,13 @@ def test_a_turned_photo_s_thumbnail_is_as_sharp_as_the_upright_one_s(
 
 def test_every_awkward_file_is_decoded_or_has_a_reason(decoder: Decoder) -> None:
     refused = {
-        "crash-86214e58da443d2b80820cff9677a38a33dcbbca.tif": "is broken: decoder error",
+        "crash-86214e58da443d2b80820cff9677a38a33dcbbca.tif": "is cut short",
         "crash-2020-10-test.tif": "is broken",
         "decompression_bomb.gif": "is broken: Image size (4364696535 pixels)",
         "decompression_bomb.ico": "is broken",
         "seek_too_large.tif": "is broken: Unable to seek",
         "badwidth.bmp": "is broken: Image size",
-        "corrupted.heic": "is in no known image format",
+        "corrupted.heic": "is cut short",
     }
     files = [path for path in sorted(AWKWARD.iterdir()) if path.suffix != ".txt"]
     found = {each.key: each for each in decoder.decode((path.name, path) for path in files)}

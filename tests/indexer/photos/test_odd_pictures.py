@@ -161,3 +161,43 @@ def test_a_png_with_much_text_or_profile_is_shown_without_it(settings: Settings)
         assert is_the_ramp(opened(data, settings)[0])
     with pytest.raises(PhotoUnreadable):
         decode(with_chunks(png, before=profile)[:60], 64, limits_of(settings))
+
+
+def frames(format: str, pictures: list[Image.Image]) -> bytes:
+    file = io.BytesIO()
+    pictures[0].save(file, format, save_all=True, append_images=pictures[1:], duration=40)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+@pytest.mark.parametrize("blank", ["white", "black", "clear"])
+def test_an_animation_that_begins_blank_is_judged_by_what_it_shows(
+    settings: Settings, format: str, blank: str
+) -> None:
+    ramped = Image.fromarray((RAMP * 255).astype(np.uint8)).convert("RGBA")
+    colour = {"white": (255,) * 4, "black": (0, 0, 0, 255), "clear": (0, 0, 0, 0)}[blank]
+    empty = Image.new("RGBA", ramped.size, colour)
+    nearly = Image.new("RGBA", ramped.size, colour)
+    nearly.putpixel((0, 0), (200, 0, 0, 0))  # another frame for the writer, blank for the viewer
+    options = [empty, nearly, ramped] if blank == "clear" else [empty, ramped]
+    limits = limits_of(settings)
+    data = frames(format, [each.convert("RGB") if blank != "clear" else each for each in options])
+    pixels, _ = decode(data, 64, limits)
+    wanted = np.asarray(Image.fromarray((RAMP * 255).astype(np.uint8)).resize((64, 64)), int)
+    assert np.abs(pixels.astype(int) - wanted[..., None]).mean() < 6
+    thumbnail = np.asarray(decode_thumbnail(data, 96, limits).resize((64, 64)), int)
+    assert np.abs(thumbnail - wanted[..., None]).mean() < 6
+    whole = np.asarray(decode_upright(data, limits).resize((64, 64)), int)
+    assert np.abs(whole - wanted[..., None]).mean() < 6
+
+
+def test_an_animation_is_judged_by_its_first_frame_that_shows_anything(settings: Settings) -> None:
+    ramped = Image.fromarray((RAMP * 255).astype(np.uint8)).convert("RGB")
+    limits = limits_of(settings)
+    first = decode(frames("GIF", [ramped, Image.new("RGB", ramped.size)]), 64, limits)[0]
+    assert is_the_ramp(first.astype(int))
+    blank = [Image.new("RGB", ramped.size, (n, n, n)) for n in range(0, 250, 50)]
+    assert decode(frames("GIF", blank), 64, limits)[0].max() == 0  # the first where all are
+    data = frames("GIF", [blank[0], blank[1], ramped])
+    cut = decode(data[: len(data) * 3 // 4], 64, limits)  # the third frame is broken
+    assert cut[0].shape == (64, 64, 3)

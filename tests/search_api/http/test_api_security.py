@@ -170,15 +170,34 @@ def test_key_is_exchanged_for_a_cookie_that_scripts_cannot_read(
     assert client.post("/v1/session", json={"key": "rf_1_nope"}).status_code == 401
 
 
-def test_forged_and_expired_sessions_are_refused(tmp_path: Path) -> None:
-    sessions = Sessions.open(tmp_path / "session-secret", "", 3600)
-    assert Sessions.open(tmp_path / "session-secret", "", 3600).read(sessions.issue(5)) == 5
-    assert (tmp_path / "session-secret").stat().st_mode & 0o777 == 0o600
-    token = sessions.issue(5)
-    forged = ["6" + token[1:], token[:-1] + "x", "", "..", "a.b.c", Sessions(b"x", 9).issue(5)]
-    for bad in [*forged, Sessions.open(tmp_path / "session-secret", "", -10).issue(5), "5.é.x"]:
+def test_forged_and_expired_sessions_are_refused(library: Library, tmp_path: Path) -> None:
+    catalog = library.engine.catalog
+    number = int(create_key(catalog, "page", ["read"]).split("_")[1])
+    file = tmp_path / "session-secret"
+    sessions = Sessions.open(file, "", 3600)
+    assert Sessions.open(file, "", 3600).read(catalog, sessions.issue(catalog, number)) == number
+    assert file.stat().st_mode & 0o777 == 0o600
+    token = sessions.issue(catalog, number)
+    other = Sessions(b"x", 9).issue(catalog, number)
+    stranger = f"{number + 1}{token[len(str(number)) :]}"
+    forged = [stranger, token[:-1] + "x", "", "..", "a.b.c", other]
+    over = Sessions.open(file, "", -10).issue(catalog, number)
+    for bad in [*forged, over, "5.é.x"]:
         with pytest.raises(Unauthenticated):
-            sessions.read(bad)
+            sessions.read(catalog, bad)
+    assert sessions.read(catalog, token) == number
+
+
+def test_signing_out_ends_the_session_on_the_server(client: TestClient, library: Library) -> None:
+    key = create_key(library.engine.catalog, "page", ["read"])
+    assert client.post("/v1/session", json={"key": key}).status_code == 200
+    cookie = client.cookies[COOKIE]
+    assert client.get("/v1/photos").status_code == 200
+    assert client.delete("/v1/session").status_code == 204
+    client.cookies.set(COOKIE, cookie)  # whoever has copied it
+    assert client.get("/v1/photos").status_code == 401
+    client.cookies.clear()
+    assert client.delete("/v1/session").status_code == 204
 
 
 def test_forged_cookie_is_refused(client: TestClient) -> None:

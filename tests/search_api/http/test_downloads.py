@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from search_api.errors import TooBusy
-from search_api.http.downloads import Download
+from search_api.http.downloads import Download, FileDownload
 from search_api.http.limits import Slots
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +96,29 @@ async def test_no_more_are_made_at_once_than_there_are_slots() -> None:
             await download(slots, source)(SCOPE, receive, send)
         gone.set()
     assert (source.made, source.closed) == (1, 1)
+
+
+async def test_a_file_that_is_sent_as_it_is_holds_a_slot_too(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"x" * 1000)
+    slots = Slots(1, 0, 1.0, what="downloads")
+    started, gone = anyio.Event(), anyio.Event()
+
+    async def slow(message: Any) -> None:
+        started.set()
+        await gone.wait()
+
+    async def receive() -> dict[str, str]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    scope = {**SCOPE, "method": "GET"}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(FileDownload(slots, tmp_path / "photo.jpg"), scope, receive, slow)
+        await started.wait()
+        with pytest.raises(TooBusy, match="Too many downloads"):
+            await FileDownload(slots, tmp_path / "photo.jpg")(scope, receive, slow)
+        gone.set()
+    assert slots.taken == 0
 
 
 async def test_an_error_before_the_first_piece_comes_before_the_answer() -> None:

@@ -14,7 +14,8 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from model.predictor import Predictor
-from search_api.http.keys import create_key
+from search_api.errors import Unauthenticated
+from search_api.http.keys import authenticate, create_key
 from search_api.search import pipeline
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.page import Visit, chromium, let_match, matched, search, serving
@@ -159,9 +160,9 @@ def test_large_results_come_page_by_page_as_one_scrolls(page: Page) -> None:
     tiles = page.locator("#grid .tile")
     assert tiles.count() < MANY
     scroll_until(page, MANY)
-    # A browser would scroll back down to where it was, and the next page would come by itself.
-    page.evaluate("history.scrollRestoration = 'manual'")
-    page.reload()
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
     expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
     expect(tiles.first).to_be_visible()
     assert tiles.count() < MANY
@@ -173,6 +174,16 @@ def test_large_results_come_page_by_page_as_one_scrolls(page: Page) -> None:
 def test_stop_button_ends_the_search_and_keeps_what_was_found(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stop_early(page, monkeypatch)
+    assert 0 < matched(page) < MANY
+    expect(page.locator("#grid .outline").first).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
+    page.click("#open-history")
+    expect(page.locator(".run").first).to_contain_text("stopped")
+
+
+def stop_early(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search the album of many photos and stop once ten or so were found."""
     monkeypatch.setattr(pipeline, "BATCH", 1)
     judge = Predictor.judge
 
@@ -185,17 +196,12 @@ def test_stop_button_ends_the_search_and_keeps_what_was_found(
         """() => {
             const [live, stop] = ["live", "stop"].map((id) => document.getElementById(id));
             new MutationObserver(() => {
-                if (/verified [1-9]/.test(live.textContent)) stop.click();
+                if (/verified [1-9]\\d/.test(live.textContent)) stop.click();
             }).observe(live, { childList: true });
         }"""
     )
     search(page, album="many")
     expect(page.locator("#live")).to_contain_text("stopped")
-    assert 0 < matched(page) < MANY
-    expect(page.locator("#grid .outline").first).to_be_visible()
-    expect(page.locator("#stop")).to_be_hidden()
-    page.click("#open-history")
-    expect(page.locator(".run").first).to_contain_text("stopped")
 
 
 def scroll_until(page: Page, count: int) -> None:
@@ -255,6 +261,58 @@ def test_exports_and_search_within_mean_what_the_slider_shows(page: Page) -> Non
     expect(page.locator("#live")).to_contain_text(f"verified {shown} of")
 
 
+def test_page_says_the_number_that_exports_hold_of_a_search_that_is_opened_again(
+    page: Page,
+) -> None:
+    search(page, album="many")
+    page.goto(f"{page.url}")
+    scores = page.locator("#grid .score")
+    expect(scores.first).to_be_visible()
+
+    def held() -> int:
+        href = page.locator("#export-list a", has_text="CSV").get_attribute("href") or ""
+        text = page.request.get(
+            page.evaluate("(href) => new URL(href, location).href", href)
+        ).text()
+        return len(text.strip().splitlines()) - 1
+
+    page.locator("#minimum").fill("1")
+    expect(page.locator("#meant")).to_have_text(f"For what is shown: {MANY}")
+    assert held() == MANY
+    page.locator("#minimum-reset").click()
+    expect(page.locator("#meant")).to_have_text("")
+    page.locator("#grid .open").first.focus()
+    page.keyboard.press("n")
+    try:
+        expect(page.locator("#meant")).to_have_text(
+            f"For every match: {MANY - 1}, without 1 marked wrong"
+        )
+        assert held() == MANY - 1
+        page.reload()
+        expect(page.locator("#meant")).to_contain_text("without 1 marked wrong")
+    finally:
+        page.locator("#grid .open").first.focus()
+        with page.expect_response("**/mark"):
+            page.keyboard.press("n")
+
+
+def test_more_hits_than_a_stream_keeps_are_paged_after_a_stop(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.text().replace("const KEPT_HITS = 1000", "const KEPT_HITS = 3")
+        assert body != answer.text()
+        route.fulfill(response=answer, body=body)
+
+    page.route("**/static/js/search.js", few)
+    page.reload()
+    stop_early(page, monkeypatch)
+    page.wait_for_function("() => document.querySelectorAll('#grid .tile').length > 3")
+    assert 3 < matched(page) < MANY
+    expect(page.locator("#grid .tile")).to_have_count(matched(page))
+
+
 def test_history_opens_an_earlier_search_and_the_back_button_works(page: Page) -> None:
     search(page, "the green circle")
     search(page)
@@ -266,17 +324,96 @@ def test_history_opens_an_earlier_search_and_the_back_button_works(page: Page) -
     expect(page.locator("#grid .tile")).to_have_count(matched(page))
 
 
-def test_back_with_a_photo_open_leaves_it_with_its_search(page: Page, address: str) -> None:
+def test_back_with_a_photo_open_closes_it_and_then_leaves_its_search(
+    page: Page, address: str
+) -> None:
+    box, asked = page.locator("#lightbox"), page.locator("#asked")
     search(page, "the green circle")
     search(page)
     page.locator("#grid .open").first.click()
-    expect(page.locator("#lightbox")).to_be_visible()
+    expect(box).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile(r"\?run=[\w-]+&photo=\d+$"))
     page.go_back()
-    expect(page.locator("#asked")).to_have_text("“the green circle”")
-    expect(page.locator("#lightbox")).to_be_hidden()
+    expect(box).to_be_hidden()
+    expect(asked).to_have_text(f"“{EXPRESSION}”")
+    page.go_forward()
+    expect(box.locator(".place-in-list")).to_contain_text("2 of")
+    page.evaluate("history.go(-2)")
+    expect(asked).to_have_text("“the green circle”")
+    expect(box).to_be_hidden()
     page.keyboard.press("n")  # "wrong", were a photo still open
     run = page.evaluate("new URLSearchParams(location.search).get('run')")
     assert page.request.get(f"{address}/v1/search/{run}/marks").json()["marks"] == []
+
+
+def test_closing_a_photo_leaves_its_address_and_nothing_to_go_back_to(page: Page) -> None:
+    search(page, "the green circle")
+    search(page)
+    before, length = page.url, "history.length"
+    page.locator("#grid .open").first.click()
+    expect(page).not_to_have_url(before)
+    entries = page.evaluate(length)
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(before)
+    page.locator("#grid .open").nth(1).click()
+    expect(page).not_to_have_url(before)
+    assert page.evaluate(length) == entries
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(before)
+    page.go_back()
+    expect(page.locator("#asked")).to_have_text("“the green circle”")
+
+
+@pytest.mark.parametrize("where", ["#grid", "#near-grid"])
+def test_photo_has_an_address_that_opens_it_again(page: Page, where: str) -> None:
+    search(page)
+    page.locator("#minimum").fill("0")
+    page.locator(f"{where} .open").nth(1).click()
+    box = page.locator("#lightbox")
+    path = box.get_attribute("aria-label") or ""
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(box).to_be_visible()
+    expect(box).to_have_attribute("aria-label", path)
+    expect(box.locator(".verdict")).to_contain_text(EXPRESSION)
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(link.partition("&photo=")[0])
+    expect(page.locator("#grid .tile")).to_have_count(matched(page))
+
+
+def test_back_and_reload_come_to_where_one_was(page: Page) -> None:
+    search(page, album="many")
+    scroll_until(page, MANY)
+    page.locator("#minimum").fill("1")  # moves nothing out, but is kept
+    place = page.evaluate("scrollTo(0, document.body.scrollHeight * .8), Math.round(scrollY)")
+    assert place > 300
+    at = "() => history.state && history.state.scroll === Math.round(scrollY)"
+    page.wait_for_function(at)
+    search(page, "the green circle")
+    assert page.evaluate("scrollY") < place
+    page.go_back()
+    there = f"() => Math.abs(scrollY - {place}) <= 2"
+    page.wait_for_function(there)
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+    expect(page.locator("#minimum-shown")).to_have_text("≥ 1 %")
+    page.reload()
+    page.wait_for_function(there)
+    page.locator("#grid .tile:last-child .like").dispatch_event("click")
+    expect(page.locator("#live")).to_contain_text("nothing was verified")
+    page.go_back()
+    page.wait_for_function(there)
+
+
+def test_back_closes_what_lies_over_the_page(page: Page) -> None:
+    search(page, "the green circle")
+    search(page)
+    page.click("#cut")
+    expect(page.locator("#cutouts")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#asked")).to_have_text("“the green circle”")
+    expect(page.locator("#cutouts")).to_be_hidden()
 
 
 def test_more_like_this_has_an_address_that_opens_again(page: Page) -> None:
@@ -289,6 +426,20 @@ def test_more_like_this_has_an_address_that_opens_again(page: Page) -> None:
     expect(page.locator("#live")).to_contain_text("nothing was verified")
     expect(page.locator("#grid .open").first).to_have_attribute("aria-label", first or "")
     page.go_back()
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+
+
+def test_more_like_an_open_photo_goes_back_to_that_photo(page: Page) -> None:
+    search(page)
+    page.locator("#grid .open").first.click()
+    box = page.locator("#lightbox")
+    path = box.get_attribute("aria-label") or ""
+    box.get_by_role("button", name="More like this photo").click()
+    expect(box).to_be_hidden()
+    expect(page.locator("#live")).to_contain_text("nothing was verified")
+    page.go_back()
+    expect(box).to_be_visible()
+    expect(box).to_have_attribute("aria-label", path)
     expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
 
 
@@ -319,6 +470,42 @@ def test_keyboard_alone_searches_moves_and_opens(page: Page) -> None:
     expect(page.locator("#keys")).to_be_visible()
 
 
+def test_admin_makes_a_key_of_one_album_gives_it_another_secret_and_revokes_it(
+    browser: Browser, library: Library
+) -> None:
+    key = create_key(library.engine.catalog, "an admin", ["admin"])
+    with (
+        serving(library, require_keys=True) as address,
+        Visit(browser, address) as page,
+    ):
+        page.fill("#key", key)
+        page.get_by_role("button", name="Sign in").click()
+        page.click("#open-library")
+        page.get_by_role("tab", name="Keys").click()
+        page.get_by_label("Whom or what the key is for").fill("Ann's laptop")
+        page.get_by_label("Albums that it may see").select_option("small")
+        page.get_by_label("Days until it ends").fill("30")
+        page.get_by_role("button", name="Make key").click()
+        first = page.locator(".secret").inner_text()
+        assert authenticate(library.engine.catalog, first).albums is not None
+        card = page.locator(".card-item", has=page.get_by_role("heading", name="Ann's laptop"))
+        expect(card).to_contain_text("only small")
+        expect(card).to_contain_text("ends in")
+        card.get_by_role("button", name="New secret").click()
+        page.click("#question-yes")
+        expect(page.locator(".secret")).not_to_have_text(first)
+        second = page.locator(".secret").inner_text()
+        with pytest.raises(Unauthenticated):
+            authenticate(library.engine.catalog, first)
+        found = Axe().run(page)
+        assert [fault["id"] for fault in found["violations"]] == []
+        card.get_by_role("button", name="Revoke").click()
+        page.click("#question-yes")
+        expect(card).to_have_count(0)
+        with pytest.raises(Unauthenticated):
+            authenticate(library.engine.catalog, second)
+
+
 def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
     browser: Browser, library: Library
 ) -> None:
@@ -344,6 +531,7 @@ def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
         page.click("#open-library")
         expect(page.locator(".card-item")).to_have_count(3)
         expect(page.get_by_role("button", name="Make album")).to_have_count(0)
+        expect(page.get_by_role("tab", name="Keys")).to_have_count(0)
         expect(page.get_by_text("Add a folder of the server")).to_have_count(0)
         page.keyboard.press("Escape")
         page.click("#account")
@@ -411,6 +599,18 @@ def test_phone_has_nothing_beside_the_screen(browser: Browser, address: str) -> 
         page.locator("#grid .open").first.click()
         expect(page.locator("#lightbox .verdict")).to_be_visible()
         assert page.evaluate("document.getElementById('lightbox').scrollWidth") <= 360
+
+
+def test_masks_of_what_came_into_view_last_are_fetched_first(page: Page) -> None:
+    served = page.evaluate(
+        """async () => {
+            const { Queue } = await import("./static/js/dom.js");
+            const queue = new Queue(1), order = [];
+            await Promise.all([1, 2, 3].map((n) => queue.add(async () => order.push(n))));
+            return order;
+        }"""
+    )
+    assert served == [1, 3, 2]
 
 
 def test_theme_is_switched_and_remembered(page: Page) -> None:

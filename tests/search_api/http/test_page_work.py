@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 import zipfile
@@ -263,6 +264,7 @@ def test_verdicts_are_kept_shown_again_and_taken_back(page: Page, library: Libra
     page.locator("#near-grid .open").first.click()
     box.get_by_role("button", name="Missed: it is there").click()
     page.keyboard.press("Escape")
+    expect(page).not_to_have_url(re.compile("photo="))
     with page.expect_response("**/hits?size=100&rejected=true"):
         page.reload()
     expect(tiles.nth(0)).to_have_attribute("data-verdict", "right")

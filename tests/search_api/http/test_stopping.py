@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
 from indexer.db.catalog import Catalog
 from indexer.jobs import jobs
+from model.predictor import Predictor
 from search_api.http import readiness
 from search_api.http.app import create_app
+from search_api.http.schemas import SearchRequest
+from search_api.http.streams import EventStream
 from search_api.search import pipeline, runs
 from tests.support.library import EXPRESSION, Library, make_library
 from tests.support.servers import free_port
@@ -64,6 +70,35 @@ def test_search_that_a_stop_cuts_off_is_a_503_and_its_run_is_kept_as_stopped(
     assert run.state == "stopped"
     assert run.coverage.verified == 2
     assert any("stopped with its server" in note.text for note in run.notes)
+
+
+def test_client_that_leaves_while_photos_are_judged_ends_its_search(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BATCH", 1)
+    judging, judge = threading.Event(), Predictor.judge
+
+    def slowly(*values: Any, **named: Any) -> Any:
+        judging.set()
+        time.sleep(0.5)  # the client is gone by then
+        return judge(*values, **named)
+
+    monkeypatch.setattr(Predictor, "judge", slowly)
+    app = create_app(library.settings, host="127.0.0.1", engine=library.engine, warm_up=False)
+    stream = EventStream(app.state.server, SearchRequest(**ASKED))
+    scope = {"type": "http", "asgi": {"spec_version": "2.3"}, "headers": [], "method": "POST"}
+
+    async def send(message: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def receive() -> dict[str, str]:
+        await anyio.to_thread.run_sync(judging.wait)
+        return {"type": "http.disconnect"}
+
+    anyio.run(stream, scope, receive, send)
+    (run,), _ = runs.history(library.engine.catalog)
+    assert run.state == "stopped"
+    assert run.coverage.verified < 6
 
 
 def test_stream_that_a_stop_cuts_off_ends_with_what_was_verified(

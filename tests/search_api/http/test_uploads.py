@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from indexer.db.tables import JobSlot, Photo, Root
+from indexer.folders import own_folders
 from indexer.folders.albums import change_album
 from indexer.folders.globs import EXTENSION_OF, is_photo_name
 from indexer.photos.picture import FORMATS
 from search_api.http.app import create_app
+from search_api.http.server_settings import ServerSettings
+from search_api.search import uploads
 from tests.support.library import Library, make_library, paint
 
 HERE = "http://127.0.0.1"
@@ -179,3 +186,46 @@ def test_failed_photos_are_listed_with_reasons_filtered_and_tried_again(
     none = client.post(f"/v1/albums/{number}/retry", json={"reason": "nothing of the kind"}).json()
     assert none == {"photos": 0, "job": None}
     assert client.post("/v1/albums/999/retry", json={}).status_code == 404
+
+
+def test_uploads_wait_on_the_disk_of_the_library_and_leave_nothing(
+    client: TestClient, library: Library, album: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_files: set[str] = set()
+    take = uploads.take_upload
+
+    def looked_at(*arguments: object, **options: object) -> object:
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # of the listing itself
+                open_files.add(str(link.readlink()))
+        return take(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(uploads, "take_upload", looked_at)
+    upload(client, album, ("large.jpg", os.urandom(3 * 2**20)))
+    incoming = own_folders.incoming(library.settings)
+    assert any(Path(name).parent == incoming for name in open_files)
+    assert list(incoming.iterdir()) == []
+
+
+def test_uploads_beyond_the_room_for_them_are_turned_away_before_they_are_read(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = ServerSettings(spool_mib=1)
+    app = create_app(
+        library.settings, limits=limits, host="127.0.0.1", engine=library.engine, warm_up=False
+    )
+    with TestClient(app, base_url=HERE) as client:
+        album = client.post("/v1/albums", json={"name": "new"}).json()["id"]
+        spool = app.state.server.spool
+        spool.taken = 2**20  # another request's
+        sent = {"files": ("a.jpg", picture(tmp_path, 64))}
+        answer = client.post(f"/v1/albums/{album}/photos", files=sent)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "10")
+        spool.taken = 0
+        full = SimpleNamespace(free=10 * 2**20)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+        answer = client.post(f"/v1/albums/{album}/photos", files=sent)
+        assert answer.status_code == 507, answer.text
+        monkeypatch.undo()
+        assert client.post(f"/v1/albums/{album}/photos", files=sent).status_code == 200
+        assert spool.taken == 0

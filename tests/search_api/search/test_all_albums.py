@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from indexer.features import prefilter
+from indexer.features.codes import Codes
 from model.predictor import Predictor
 from search_api.search import pipeline
+from search_api.search.engine import candidates
 from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from tests.support.library import EXPRESSION, Library, make_library, paint
@@ -90,3 +93,31 @@ def test_albums_of_one_model_map_its_vectors_once(library: Library) -> None:
     views = library.engine.views(None)
     indexes = {id(view.prefilter._index) for view in views if view.prefilter._index is not None}
     assert len(indexes) <= 1
+
+
+def test_large_albums_of_one_model_have_its_vectors_scored_once(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What albums of more than a thousand photos do, at three photos an album."""
+    monkeypatch.setattr(prefilter, "RERANKED_MIN", 1)
+    monkeypatch.setattr(prefilter, "DEPTH", 1)
+    # As a compaction does: until then a new album's vectors lie beside the file.
+    first = library.engine.views(None)[0]
+    prefilter.build(library.settings.features_dir, first.snapshot, first.predictor)
+    library.engine.let_go(0.0)
+    views = library.engine.views(None)
+    words = library.engine.models.words(first.predictor, EXPRESSION)
+    alone = [view.candidates(words, 2, None) for view in views]
+    scored: list[int] = []
+    real = Codes.scores
+
+    def counted(self: Codes, query: Any, out: Any) -> None:
+        scored.append(len(self.codes))
+        real(self, query, out)
+
+    monkeypatch.setattr(Codes, "scores", counted)
+    together = candidates(views, words, [2] * ALBUMS, [None] * ALBUMS)
+    for (rows, scores), (rows_alone, scores_alone) in zip(together, alone, strict=True):
+        assert (rows.tolist(), scores.tolist()) == (rows_alone.tolist(), scores_alone.tolist())
+        assert len(rows) == 2
+    assert scored == [ALBUMS * PHOTOS * first.predictor.config.vectors]

@@ -23,7 +23,7 @@ from indexer.features.store import FeatureStore
 from model.calibration import Calibration
 from model.precision import HeadDtype
 from search_api.errors import NotIndexed, StillRunning, UnknownRun
-from search_api.search import pipeline, runs
+from search_api.search import pipeline, retention, runs
 from search_api.search.engine import Engine
 from search_api.search.filters import Filters, GpsBox, compile_glob
 from search_api.search.photos import by_id
@@ -265,8 +265,8 @@ def test_run_opened_again_holds_the_same_decisions_and_masks(library: Library) -
     photos = by_id(library.engine.catalog, ids(done))
     for hit, decision in zip(page.hits, done.matched, strict=True):
         assert hit.decision.confidence == decision.confidence
-        again, _ = render(library.engine, photos[decision.photo_id], hit.decision, run.fingerprints)
-        first, _ = render(library.engine, photos[decision.photo_id], decision, run.fingerprints)
+        again = render(library.engine, photos[decision.photo_id], hit.decision, run.fingerprints)
+        first = render(library.engine, photos[decision.photo_id], decision, run.fingerprints)
         assert np.array_equal(again.array, first.array)
     _, nearest = runs.page(library.engine.catalog, done.run_id, size=100, accepted=False)
     assert [hit.decision.photo_id for hit in nearest.hits] == [d.photo_id for d in done.rejected]
@@ -281,7 +281,7 @@ def test_unknown_run_and_pruned_run_are_named(library: Library) -> None:
 
 def test_pruning_keeps_the_newest_runs(own_library: Library) -> None:
     made = [ask(own_library).run_id for _ in range(4)]
-    assert runs.prune(own_library.engine.catalog, 2) == 2
+    assert retention.prune_runs(own_library.engine.catalog, 2) == 2
     left, more = runs.history(own_library.engine.catalog, size=1)
     older, yet_more = runs.history(own_library.engine.catalog, before=left[-1].id, size=5)
     assert [run.id for run in left + older] == made[:1:-1]
@@ -291,7 +291,7 @@ def test_pruning_keeps_the_newest_runs(own_library: Library) -> None:
 def test_hit_shows_where_the_referent_is_in_upright_pixels(library: Library) -> None:
     done = ask(library)
     fingerprint = library.predictor.fingerprints
-    for hit in show(library.engine, done.matched, fingerprint, max_side_px=None):
+    for hit in show(library.engine, done.matched, fingerprint):
         assert hit.mask is not None
         assert hit.mask.array.shape == (hit.photo.height, hit.photo.width)
         assert hit.area == hit.mask.array.sum()

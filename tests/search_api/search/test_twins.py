@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from indexer.encoding.ingest import index_album
 from indexer.folders.albums import ensure_album, list_albums
-from search_api.search import albums, runs
-from search_api.search.pipeline import collect
+from model.build import load_predictor
+from search_api.search import albums, pipeline, runs
+from search_api.search.photos import by_id
+from search_api.search.pipeline import Done, collect
 from search_api.search.query import Query
+from search_api.show.shown import show
 from tests.support.library import EXPRESSION, Library, make_library
+from tests.support.page import let_match
+from tests.support.tiny_model import write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,50 @@ def test_a_file_in_two_albums_is_one_match_of_a_search_over_all(
 def test_a_filter_that_only_the_copy_passes_finds_the_copy(library: Library) -> None:
     copies = found(library, filters={"path": "copy*"})
     assert sorted(copies) == sorted(found(library, album="copies"))
+
+
+def test_a_file_in_albums_of_two_models_is_one_match_of_the_first_that_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same copy is shown however few photos were judged, and whichever was judged first."""
+    library = make_library(tmp_path, 12)
+    try:
+        second = tmp_path / "second"
+        shutil.copytree(library.photos, second)
+        other = load_predictor(write_tiny_model(tmp_path / "other.safetensors", seed=2))
+        with library.engine.catalog.session() as session:
+            ensure_album(session, [second], name="second")
+        index_album(library.settings, "second", other, catalog=library.engine.catalog)
+        library.engine.models._others[other.name] = other  # as if it were installed by name
+        let_match(library, "small", 0.4)
+        let_match(library, "second", 1.0)
+
+        def run(**values: object) -> Done:
+            query = Query(expression=EXPRESSION, **values)  # type: ignore[arg-type]
+            return collect(library.engine, query)
+
+        def named(done: Done) -> dict[str, str]:
+            """Album by file of each match."""
+            ids = [each.photo_id for each in done.matched]
+            photos = by_id(library.engine.catalog, ids).values()
+            assert len({photo.path for photo in photos}) == len(ids)
+            return {photo.path: photo.album for photo in photos}
+
+        own = set(named(run(album="small", mode="exhaustive")))
+        assert 0 < len(own) < 12
+        everywhere = run(mode="exhaustive", rejected=100)
+        shown = named(everywhere)
+        assert {path for path, album in shown.items() if album == "small"} == own
+        assert len(shown) == 12 == everywhere.coverage.matched
+        assert everywhere.rejected == ()  # the first network's are shown by the second
+        masks = runs.load(library.engine.catalog, everywhere.run_id).fingerprints
+        assert all(hit.mask for hit in show(library.engine, everywhere.matched, masks))
+        monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+        for few in (1, 3, 7):
+            some = named(run(candidates=few))
+            assert some and some.items() <= shown.items()
+    finally:
+        library.engine.close()
 
 
 def test_a_folder_by_a_link_is_the_folder(library: Library, tmp_path: Path) -> None:

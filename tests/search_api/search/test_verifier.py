@@ -90,8 +90,8 @@ def test_run_keeps_the_masks_and_names_the_verifier(library: Library) -> None:
     assert run.threshold == own.calibration.threshold
     for hit, decision in zip(page.hits, done.matched, strict=True):
         photo = one_photo(library.engine.catalog, decision.photo_id)
-        kept, _ = render(library.engine, photo, hit.decision, "made by no cached features")
-        fresh, _ = render(library.engine, photo, decision, "")
+        kept = render(library.engine, photo, hit.decision, "made by no cached features")
+        fresh = render(library.engine, photo, decision, "")
         assert kept.array.shape == (photo.height, photo.width)
         assert np.array_equal(kept.array, fresh.array)
     shown = show(library.engine, done.matched, "")

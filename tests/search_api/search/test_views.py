@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import event
 
+from indexer.db.audit import Actor
 from indexer.db.tables import Album
 from indexer.features import maintenance
 from search_api.search import albums, engine
@@ -47,6 +49,47 @@ def test_known_views_of_all_albums_cost_a_constant_number_of_statements(
     assert len(statements) == 3
 
 
+def test_opening_many_albums_costs_as_many_statements_as_opening_a_few(
+    library: Library, statements: list[str], tmp_path: Path
+) -> None:
+    def opened() -> int:
+        library.engine.let_go(0.0)
+        statements.clear()
+        views = library.engine.views(None)
+        assert all(len(view.snapshot) for view in views)
+        return len(statements)
+
+    few = opened()
+    for number in range(4):
+        paint(tmp_path / f"even{number}" / "a.png", 70 + number)
+        library.add_album(tmp_path / f"even{number}", f"even{number}")
+    assert opened() == few
+
+
+def test_views_that_are_opened_together_are_those_that_are_opened_alone(library: Library) -> None:
+    def shown() -> dict[str, object]:
+        return {
+            view.album: (
+                view.key,
+                view.by_status,
+                view.index_version_id,
+                view.calibration.revision,
+                view.snapshot.revision,
+                view.snapshot.photo_ids.tolist(),
+                view.snapshot.gather("tokens", np.arange(len(view.snapshot))).tobytes(),
+                view.snapshot.gather("masks", np.arange(len(view.snapshot))).tobytes(),
+                view.prefilter.covered,
+            )
+            for view in library.engine.views(None)
+        }
+
+    together = shown()
+    library.engine.let_go(0.0)
+    for name in together:
+        library.engine.views(name)
+    assert shown() == together
+
+
 def test_listing_albums_costs_a_constant_number_of_statements(
     library: Library, statements: list[str]
 ) -> None:
@@ -73,7 +116,7 @@ def test_view_of_a_removed_or_changed_album_is_let_go(
     made = library.engine
     views = {view.album: view for view in made.views(None)}
     assert made.let_outdated_go() == 0
-    albums.remove_album(made.catalog, library.settings, views["more0"].album_id)
+    albums.remove_album(made.catalog, library.settings, views["more0"].album_id, actor=Actor("me"))
     paint(tmp_path / "more1" / "b.png", 77)
     library.index("more1")
     del views

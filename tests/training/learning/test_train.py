@@ -646,6 +646,18 @@ def test_each_expression_is_asked_of_its_own_photos(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(some, whole.gather(1, photos), atol=1e-4, rtol=1e-3)
 
 
+def test_the_prefilters_teacher_ranks_photos_as_finely_as_a_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefilter, "head_dtype", lambda *_: torch.bfloat16)
+    network = RelaNetwork(TINY).eval()
+    regions, words = torch.randn(8, TINY.regions, TINY.channels), torch.randn(1, 4, TINY.channels)
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    logits = prefilter.teacher(network, regions, words, mask, torch.arange(8)[None])
+    assert (logits != logits.bfloat16().float()).any()
+    assert all(p.dtype == torch.float32 for p in network.head.parameters())
+
+
 def test_expressions_are_of_the_kinds_that_the_recipe_names(shards: Shards) -> None:
     one = replace(RECIPE, kinds=("category",), crossed=0, absent=0)
     kinds = set(Sampler(shards, one, 4).batch(0).kinds)

@@ -1,10 +1,12 @@
-// The drawer at the side: albums, jobs, models and history, one tab each.
+// The drawer at the side: albums, jobs, models, history and, for admins, keys, one tab each.
 
 import { $, h } from "./dom.js";
 import { albumsPanel } from "./albums.js";
 import { historyPanel } from "./history.js";
 import { jobsPanel } from "./jobs.js";
+import { keysPanel } from "./keys.js";
 import { modelsPanel } from "./models.js";
+import { may } from "./session.js";
 
 /** @type {[string, string, (panel: HTMLElement, host: any) => any][]} */
 const TABS = [
@@ -12,7 +14,9 @@ const TABS = [
   ["jobs", "Jobs", jobsPanel],
   ["models", "Models", modelsPanel],
   ["history", "History", historyPanel],
+  ["keys", "Keys", keysPanel],
 ];
+const shown = () => TABS.filter(([name]) => name !== "keys" || may("admin"));
 let host = {};
 let leave = null;
 
@@ -29,8 +33,9 @@ export function installDrawer(callbacks) {
   $("tabs").addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!by) return;
-    const at = TABS.findIndex(([name]) => event.target.id === `tab-${name}`);
-    const [next] = TABS[(at + by + TABS.length) % TABS.length];
+    const tabs = shown();
+    const at = tabs.findIndex(([name]) => event.target.id === `tab-${name}`);
+    const [next] = tabs[(at + by + tabs.length) % tabs.length];
     openDrawer(next);
     $(`tab-${next}`).focus();
   });
@@ -45,6 +50,7 @@ export function installDrawer(callbacks) {
 export function openDrawer(wanted) {
   leave?.();
   for (const [name] of TABS) {
+    $(`tab-${name}`).hidden = !shown().some(([each]) => each === name);
     $(`tab-${name}`).setAttribute("aria-selected", String(name === wanted));
     $(`tab-${name}`).tabIndex = name === wanted ? 0 : -1;
   }

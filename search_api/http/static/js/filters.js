@@ -2,7 +2,7 @@
 
 import { $, all, h } from "./dom.js";
 
-const FORMATS = [["jpeg", "JPEG"], ["heif", "HEIC"], ["png", "PNG"], ["webp", "WebP"], ["tiff", "TIFF"], ["avif", "AVIF"]];
+const FORMATS = [["jpeg", "JPEG"], ["heif", "HEIC"], ["png", "PNG"], ["webp", "WebP"], ["tiff", "TIFF"], ["avif", "AVIF"], ["raw", "RAW"]];
 const PLACE = ["west", "south", "east", "north"];
 let run = null; // { run, run_least?, run_photos? }, as the API takes them
 

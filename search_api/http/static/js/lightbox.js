@@ -14,10 +14,14 @@ const BROWSER_SHOWS = new Set(["JPEG", "PNG", "WEBP", "GIF", "AVIF"]);
 const VIEWS = [["photo", "Photo"], ["mask", "Mask"], ["minimap", "Minimap"]];
 
 export class Lightbox {
-  /** `similar(item, options)` asks for more like it, `cut(item)` cuts it out, `closed(item)` runs at the end. */
-  constructor({ similar, cut, closed }) {
+  /**
+   * `similar(item, options)` asks for more like it, `cut(item)` cuts it out; `turned(item)` runs whenever another
+   * photo is shown, `closed(item)` at the end.
+   */
+  constructor({ similar, cut, turned, closed }) {
     this.similar = similar;
     this.cut = cut;
+    this.turned = turned;
     this.closed = closed;
     this.items = [];
     this.search = null;
@@ -73,6 +77,7 @@ export class Lightbox {
 
   turnTo(item) {
     this.item = item;
+    this.turned(item);
     const at = this.items.indexOf(item);
     if (at > this.items.length - 5 && this.search.hasMore) {
       this.search.nextPage().then(() => { this.items = item.accepted ? this.search.visible() : this.items; this.drawPlace(); });
@@ -201,9 +206,7 @@ export class Lightbox {
 
   like(label, options) {
     return h("button", { type: "button", class: "small", onclick: () => {
-      const { item } = this;
-      this.dialog.close();
-      this.similar(item, options);
+      this.similar(this.item, options);
     } }, icon("similar"), label);
   }
 

@@ -1,5 +1,6 @@
 // Puts the page together: the form, what is in the address, keys.
 
+import { go, installAddress, leave, listOf, shown, turn, whileOpening } from "./address.js";
 import * as api from "./api.js";
 import { Cutouts } from "./cutouts.js";
 import { $, all, h, isTyping, toast } from "./dom.js";
@@ -22,18 +23,20 @@ const EXAMPLES = [
   "an elephant riding a bicycle",
 ];
 
+let opened = null; // the list that is shown, as `listOf` names it; null: one that has no address yet
 const cutouts = new Cutouts();
 const lightbox = new Lightbox({
   cut: (item) => cutouts.open(search.run, { photos: [item.photo.id], number: 1, sample: item }),
   similar: (item, options) => moreLike(item, options),
-  closed: (item) => search.grid.focus(item),
+  turned: (item) => openedPhoto(item),
+  closed: (item) => closedPhoto(item),
 });
 const search = new Search({
   open: (item, items) => lightbox.open(item, items, search),
   similar: (item) => moreLike(item, { region: item.confidence !== undefined && item.accepted }),
   changed: remember,
   marked: () => lightbox.drawMarks(),
-  left: () => lightbox.close(),
+  left: () => { leave(); opened = null; lightbox.close(); },
 });
 
 function leaveField() {
@@ -50,30 +53,29 @@ function ask() {
   /** @type {Record<string, any>} */
   const request = { expression, mode: new FormData($("ask")).get("mode"), filters: filters(), ...verification() };
   if ($("album").value) request.album = $("album").value;
-  scrollTo({ top: 0 });
   search.start(request);
+  scrollTo({ top: 0 });
 }
 
 /** More like a photo, or like what the search shown now found in it; it has an address, so that Back and links lead there. */
 function moreLike(item, { region = false, duplicates = false }) {
-  const view = { runId: region ? search.runId : null, duplicates, album: $("album").value || null };
-  const where = new URLSearchParams({ like: item.photo.id });
-  if (view.runId) where.set("in", view.runId);
-  if (duplicates) where.set("same", "1");
-  if (view.album) where.set("album", view.album);
-  history.pushState({}, "", `./?${where}`);
+  const view = { like: item.photo.id, in: region ? search.runId : null, same: duplicates ? "1" : null, album: $("album").value || null };
+  search.similar(item, like(view));
+  go(view);
+  opened = listOf(view);
   scrollTo({ top: 0 });
-  search.similar(item, view);
 }
 
+const like = (view) => ({ runId: view.in, duplicates: view.same !== null, album: view.album });
+
 /** Open the address of a `moreLike` again. */
-async function openLike(asked) {
+async function openLike(view) {
   search.reset();
   search.draw();
   try {
-    const photo = await api.get(`/v1/photos/${encodeURIComponent(asked.get("like"))}`);
-    $("album").value = asked.get("album") ?? "";
-    await search.similar({ photo }, { runId: asked.get("in"), duplicates: asked.has("same"), album: asked.get("album") });
+    const photo = await api.get(`/v1/photos/${encodeURIComponent(view.like)}`);
+    $("album").value = view.album ?? "";
+    await search.similar({ photo }, like(view));
   } catch (error) {
     toast(error.message, "bad");
   }
@@ -81,22 +83,60 @@ async function openLike(asked) {
 
 /** Keep the run in the address, so that it can be opened again, shared and gone back to. */
 function remember(runId) {
-  const address = `./?run=${runId}`;
-  if (location.search !== `?run=${runId}`) history.pushState({ runId }, "", address);
+  if (shown().run !== runId) go({ run: runId });
+  opened = listOf({ run: runId });
   document.title = `${search.request.expression} · Referent`;
 }
 
+/** A photo has its own address above that of its list, so Back closes it. */
+function openedPhoto({ photo }) {
+  const view = shown();
+  if (view.photo) turn({ ...view, photo: photo.id });
+  else go({ ...view, photo: photo.id }, { above: true });
+}
+
+function closedPhoto(item) {
+  search.grid.focus(item);
+  const view = shown();
+  if (!view.photo) return;
+  if (history.state?.above) history.back();
+  else turn({ ...view, photo: null });
+}
+
+/** Show what the address names, where one was in it; of the list that is shown already, open or close a photo. */
 async function openAddress() {
-  const asked = new URLSearchParams(location.search);
-  if (asked.has("like")) return openLike(asked);
-  const runId = asked.get("run");
-  if (!runId) {
+  const view = shown();
+  const { scroll = 0, minimum = null } = history.state ?? {};
+  const list = listOf(view);
+  if (!view.photo) lightbox.close();
+  if (opened !== list) {
+    for (const dialog of all("dialog[open]:not(#sign-in)")) dialog.close();
+    await whileOpening(async () => {
+      const coming = openList(view);
+      opened = list;
+      await coming;
+      if (opened !== list) return;
+      search.setMinimum(minimum);
+      await search.reach(scroll).catch((error) => toast(error.message, "bad"));
+    });
+  }
+  if (opened === list && view.photo) await openPhoto(Number(view.photo));
+}
+
+async function openPhoto(photoId) {
+  const item = await search.find(photoId).catch((error) => toast(error.message, "bad"));
+  if (item && Number(shown().photo) === photoId) lightbox.open(item, item.accepted === false ? search.rejected : search.visible(), search);
+}
+
+async function openList(view) {
+  if (view.like) return openLike(view);
+  if (!view.run) {
     search.reset();
     search.draw();
     document.title = "Referent";
     return;
   }
-  await search.reopen(runId);
+  await search.reopen(view.run);
   if (!search.request) return;
   $("expression").value = search.request.expression;
   $("album").value = search.request.album ?? "";
@@ -177,13 +217,13 @@ function install() {
   }
   installDrawer({
     albumsChanged: () => loadAlbums().catch((error) => toast(error.message, "bad")),
-    openRun: (runId) => { history.pushState({ runId }, "", `./?run=${runId}`); openAddress(); },
+    openRun: (runId) => { go({ run: runId }); openAddress(); },
     searchAlbum: (name) => { $("album").value = name; $("expression").focus(); },
   });
   $("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   $("home").addEventListener("click", (event) => {
     event.preventDefault();
-    history.pushState({}, "", "./");
+    go({});
     $("expression").value = "";
     openAddress();
     $("expression").focus();
@@ -205,7 +245,7 @@ function install() {
   });
   $("open-keys").addEventListener("click", () => $("keys").showModal());
   addEventListener("keydown", onKey);
-  addEventListener("popstate", () => openAddress());
+  installAddress({ where: () => ({ scroll: Math.round(scrollY), minimum: search.minimum }), moved: openAddress });
   installSession(() => {
     loadAlbums().catch((error) => toast(error.message, "bad"));
     loadVerifiers().catch((error) => toast(error.message, "bad"));

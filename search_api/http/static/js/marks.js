@@ -32,6 +32,11 @@ export class Marks {
     return this.verdicts.size;
   }
 
+  /** Ids of the photos that were marked as wrong. */
+  get wrong() {
+    return [...this.verdicts].filter(([, verdict]) => verdict === "wrong").map(([photoId]) => photoId);
+  }
+
   of(item) {
     return this.verdicts.get(item.photo.id) ?? null;
   }

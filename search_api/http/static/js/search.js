@@ -119,20 +119,25 @@ export class Search {
 
   async end({ run, order, rejected }) {
     this.run = run;
-    this.coverage = run.coverage;
     this.notes = run.notes;
     this.state = run.state;
     this.elapsed = (performance.now() - this.began) / 1000;
     clearInterval(this.ticking);
-    if (order.length > this.hits.length) {
-      this.hits = [];
-      this.pages.ended = false;
-      await this.page();
-    } else {
+    if (!await this.pageBeyond(run)) {
       const rank = new Map(order.map((photoId, i) => [photoId, i]));
       this.hits.sort((a, b) => rank.get(a.photo.id) - rank.get(b.photo.id));
     }
     await Promise.all([rejected ? this.loadRejected() : null, this.marks.load(run.id)]);
+  }
+
+  /** Where an ended run holds more hits than the stream's that were kept: page them, from the first. */
+  async pageBeyond(run) {
+    this.coverage = run.coverage;
+    if (run.coverage.matched <= this.hits.length) return false;
+    this.hits = [];
+    this.pages = { cursor: null, fetching: null, ended: false };
+    await this.page();
+    return true;
   }
 
   /** Open a run of the history again. */
@@ -210,7 +215,7 @@ export class Search {
       if (runId !== this.runId) return;
       if (run.state !== "running") {
         this.run = run;
-        await this.marks.load(runId);
+        await Promise.all([this.pageBeyond(run), this.marks.load(runId)]);
         this.draw();
         return;
       }
@@ -274,6 +279,25 @@ export class Search {
     return true;
   }
 
+  /** Scroll to where one was, as soon as so many photos are there. */
+  async reach(top) {
+    for (;;) {
+      scrollTo({ top });
+      if (scrollY > top - 1 || this.state === "failed") return;
+      if (this.grid.grow()) continue;
+      if (!this.hasMore) return;
+      await this.page();
+      this.draw();
+    }
+  }
+
+  /** What was decided about a photo, paged as far as it takes; undefined where nothing was. */
+  async find(photoId) {
+    const of = (items) => items.find((item) => item.photo.id === photoId);
+    while (!of(this.hits) && !of(this.rejected) && this.hasMore) await this.page();
+    return of(this.hits) ?? of(this.rejected);
+  }
+
   visible() {
     if (this.kind !== "search" || this.minimum === null) return this.hits;
     return this.hits.filter((hit) => hit.confidence >= this.minimum);
@@ -296,19 +320,29 @@ export class Search {
       return { photos, least: null, number: photos.length, text: `the ${count(photos.length)} selected` };
     }
     const fewer = this.minimum !== null && this.minimum > this.threshold;
-    const wrong = this.hits.filter((hit) => !right(hit) && (!fewer || hit.confidence >= this.minimum)).length;
-    const all = fewer ? this.hits.filter((hit) => hit.confidence >= this.minimum).length : this.coverage.matched;
+    const meant = this.hits.filter((hit) => !fewer || hit.confidence >= this.minimum);
+    const wrong = meant.filter((hit) => !right(hit)).length;
+    const number = (fewer ? meant.length : this.coverage.matched) - wrong;
     const without = wrong ? `, without ${count(wrong)} marked wrong` : "";
-    return { photos: null, least: fewer ? this.minimum : null, number: all - wrong,
-      text: `${fewer ? "what is shown" : "every match"}: ${count(all - wrong)}${without}` };
+    return { photos: null, least: fewer ? this.minimum : null, number,
+      text: `${fewer ? "what is shown" : "every match"}: ${count(number)}${without}` };
   }
 
-  /** The same, after every hit that it counts has been fetched; `sample` is one of them. */
+  /** Whether hits are yet to be fetched that `chosen` counts. They come best first: below the slider is none. */
+  get uncounted() {
+    if (!this.hasMore || !this.hits.length) return false;
+    if (this.minimum !== null && this.minimum > this.threshold) return this.hits.at(-1).confidence >= this.minimum;
+    return this.marks.wrong.some((photoId) => !this.hits.some((hit) => hit.photo.id === photoId));
+  }
+
+  /** Fetch what `chosen` counts, so that the page says the number that the buttons mean. */
+  async countWhole() {
+    while (this.uncounted) await this.page();
+  }
+
+  /** `chosen` after every hit that it counts has been fetched; `sample` is one of them. */
   async chosenWhole() {
-    if (this.chosen().least !== null) {
-      // Hits come best first: beyond the first that is too low there is none to be had.
-      while (this.hasMore && this.hits.at(-1).confidence >= this.minimum) await this.page();
-    }
+    await this.countWhole();
     const chosen = this.chosen();
     const sample = this.hits.find((hit) => this.marks.of(hit) !== "wrong" && (!chosen.photos || chosen.photos.includes(hit.photo.id)));
     return { ...chosen, sample };
@@ -346,6 +380,7 @@ export class Search {
     $("near").hidden = !nearest.length;
     this.near.show(nearest);
     drawEmpty(this);
+    if (this.uncounted) this.countWhole().then(() => this.drawSoon(), (error) => toast(error.message, "bad"));
     requestAnimationFrame(() => this.more());
   }
 
@@ -361,6 +396,8 @@ export class Search {
     $("cut").hidden = !may("write");
     $("cut-label").textContent = size ? `Cut out ${count(chosen.number)} selected` : fewer ? "Cut out what is shown" : chosen.number === 1 ? "Cut out the match" : `Cut out all ${count(chosen.number)}`;
     if (ended) drawExports(this.run, this.marks.size > 0, chosen);
+    const narrowed = fewer || size || chosen.number < this.coverage.matched;
+    $("meant").textContent = narrowed ? `For ${chosen.text}` : "";
     $("within").title = `The next search looks only at ${chosen.text}`;
   }
 

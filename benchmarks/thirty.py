@@ -1,0 +1,228 @@
+"""Thirty people: as many photos in 304 albums as in one, searched all at once and by many clients.
+
+Run: python -m benchmarks.thirty [--albums 304] [--photos 8] [--clients 30] [--seconds 60] [--json]
+
+Two libraries hold the same number of photos, copies of a drawn album's features with noise: one in
+a single album, the other in many. Searches run over all albums, in this process one after another,
+then against a real `referent serve` with many clients at once, with health and the list of albums
+asked beside them. Every figure comes from one run of this program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._replicas import grow
+from indexer.db.catalog import Catalog
+from indexer.encoding.ingest import index_album
+from indexer.features.store import FeatureStore
+from indexer.folders.albums import delete_album, ensure_album
+from indexer.settings import Settings
+from model.build import load_predictor
+from model.predictor import Predictor
+from search_api.search.engine import Engine
+from search_api.search.pipeline import collect
+from search_api.search.query import Mode, Query
+from tests.support.servers import free_port
+from training.data.album import AlbumPlan, write_album
+
+REAL, REAL_PHOTOS = "real", 200
+QUERIES = 20
+BARS = {
+    "the same photos in many albums, times one album: fast": 1.3,
+    "the same photos in many albums, times one album: exhaustive": 1.3,
+    "clients over many albums: errors": 0,
+    "clients over many albums: p95, times one album's": 3.0,
+    "health under load, worst (s)": 0.1,
+}
+
+
+def library(place: Path, photos: Path, predictor: Predictor, albums: int, each: int) -> Settings:
+    """A library of so many albums of so many photos each."""
+    settings = Settings(
+        home=place, database_url="", features_dir="", exports_dir="", model=predictor.name
+    )  # type: ignore[arg-type]
+    with Catalog.open(settings) as catalog:
+        with catalog.session() as session:
+            ensure_album(session, [photos], name=REAL)
+        index_album(settings, REAL, predictor, catalog=catalog)
+        store = FeatureStore.open(settings, catalog)
+        for number in range(albums):
+            grow(catalog, store, predictor, REAL, f"album {number:04d}", each)
+        with catalog.session() as session:
+            delete_album(session, REAL)
+    return settings
+
+
+def alone(settings: Settings, predictor: Predictor, expressions: list[str]) -> dict[str, Any]:
+    """Searches over everything, one after another: the first with all that it opens, then p50."""
+    asked = cycle(expressions)
+    begun = time.perf_counter()
+    figures: dict[str, Any] = {}
+    with Engine.open(settings, predictor) as engine:
+        modes: tuple[Mode, ...] = ("fast", "exhaustive")
+        for mode in modes:
+            taken = []
+            for number in range(QUERIES + 1):
+                query = Query(expression=next(asked), mode=mode)
+                start = time.perf_counter()
+                done = collect(engine, query)
+                if number:
+                    taken.append(time.perf_counter() - start)
+                elif mode == "fast":
+                    figures["first_s"] = round(time.perf_counter() - begun, 3)
+            figures[mode] = {"p50_s": round(float(np.median(taken)), 4),
+                             "verified": done.coverage.verified}  # fmt: skip
+    return figures
+
+
+@contextmanager
+def server(settings: Settings) -> Iterator[str]:
+    """A real one; yields its address when it is ready."""
+    port = free_port()
+    environment = {**os.environ, "REFERENT_HOME": str(settings.home),
+                   "REFERENT_MODEL": settings.model, "REFERENT_ACCESS_LOG": "false"}  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "referent.main", "serve", "--port", str(port)],
+        env=environment, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/readyz", timeout=5):
+                    break
+            except (urllib.error.URLError, OSError):
+                if process.poll() is not None:
+                    raise RuntimeError("the server did not start") from None
+                time.sleep(0.2)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def crowd(address: str, expressions: list[str], clients: int, seconds: float) -> dict[str, Any]:
+    """Many clients that search over all albums without a pause, health asked beside them."""
+    until = time.monotonic() + seconds
+    taken: list[float] = []
+    errors: list[str] = []
+    health: list[float] = []
+    listed: list[float] = []
+
+    def client(number: int) -> None:
+        asked = cycle(expressions[number:] + expressions[:number])
+        while time.monotonic() < until:
+            body = json.dumps({"expression": next(asked)}).encode()
+            request = urllib.request.Request(
+                f"{address}/v1/search", body, {"content-type": "application/json"}
+            )
+            begun = time.perf_counter()
+            try:
+                with urllib.request.urlopen(request, timeout=300) as answer:
+                    answer.read()
+                taken.append(time.perf_counter() - begun)
+            except (urllib.error.URLError, OSError) as error:
+                errors.append(str(error))
+                time.sleep(0.5)
+
+    def watch(path: str, times: list[float]) -> None:
+        while time.monotonic() < until:
+            begun = time.perf_counter()
+            with urllib.request.urlopen(f"{address}{path}", timeout=300) as answer:
+                answer.read()
+            times.append(time.perf_counter() - begun)
+            time.sleep(0.2)
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    threads.append(threading.Thread(target=watch, args=("/healthz", health)))
+    threads.append(threading.Thread(target=watch, args=("/v1/albums", listed)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    p95 = float(np.percentile(taken, 95)) if taken else None
+    return {
+        "answers": len(taken),
+        "errors": len(errors),
+        "some_errors": sorted(set(errors))[:3],
+        "p95_s": None if p95 is None else round(p95, 3),
+        "health_worst_s": round(max(health), 3),
+        "albums_p95_s": round(float(np.percentile(listed, 95)), 3),
+    }
+
+
+def main() -> int:
+    """Measure, print, and say which bars hold."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.thirty", description=__doc__)
+    options.add_argument("--albums", type=int, default=304)
+    options.add_argument("--photos", type=int, default=8)
+    options.add_argument("--clients", type=int, default=30)
+    options.add_argument("--seconds", type=float, default=60.0)
+    options.add_argument("--json", action="store_true")
+    chosen = options.parse_args()
+    predictor = load_predictor("rela-mini")
+    total = chosen.albums * chosen.photos
+    with tempfile.TemporaryDirectory(prefix="referent-thirty-") as temporary:
+        place = Path(temporary)
+        plan = AlbumPlan(REAL_PHOTOS, 7)
+        for _ in write_album(plan, place / "real", max(1, os.cpu_count() or 1)):
+            pass
+        references = json.loads((place / "real" / "grefs(unc).json").read_text())
+        texts = [s["sent"] for reference in references for s in reference["sentences"]]
+        expressions = list(dict.fromkeys(texts))[:200]
+        one = library(place / "one", place / "real", predictor, 1, total)
+        many = library(place / "many", place / "real", predictor, chosen.albums, chosen.photos)
+        figures: dict[str, Any] = {"photos": total, "albums": chosen.albums}
+        for name, settings in (("one", one), ("many", many)):
+            figures[name] = alone(settings, predictor, expressions)
+            with server(settings) as address:
+                figures[name]["crowd"] = crowd(address, expressions, chosen.clients, chosen.seconds)
+    reached = _reached(figures)
+    figures["bars"] = reached
+    print(json.dumps(figures, indent=2) if chosen.json else _table(figures))
+    return 0 if all(each["held"] for each in reached.values()) else 1
+
+
+def _reached(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    one, many = figures["one"], figures["many"]
+    values = [
+        many["fast"]["p50_s"] / one["fast"]["p50_s"],
+        many["exhaustive"]["p50_s"] / one["exhaustive"]["p50_s"],
+        many["crowd"]["errors"],
+        (many["crowd"]["p95_s"] or float("inf")) / (one["crowd"]["p95_s"] or float("inf")),
+        max(many["crowd"]["health_worst_s"], one["crowd"]["health_worst_s"]),
+    ]
+    return {
+        name: {"value": round(float(value), 3), "bar": bar, "held": bool(value <= bar)}
+        for (name, bar), value in zip(BARS.items(), values, strict=True)
+    }
+
+
+def _table(figures: dict[str, Any]) -> str:
+    lines = [f"{figures['photos']:,} photos in 1 and in {figures['albums']:,} albums"]
+    lines += [f"{name}: {json.dumps(figures[name])}" for name in ("one", "many")]
+    for name, each in figures["bars"].items():
+        lines.append(f"{name}: {each['value']} (bar {each['bar']}, "
+                     f"{'held' if each['held'] else 'MISSED'})")  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
