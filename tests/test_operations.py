@@ -14,7 +14,7 @@ from model import build, packing
 from search_api.http.limits import Slots
 from search_api.http.metrics import Metrics
 from tests.support.servers import REPOSITORY
-from workers.metrics import register_library
+from workers.metrics import register
 
 TABLE = (REPOSITORY / "docs" / "operations.md").read_text()
 
@@ -70,7 +70,8 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are(settings: Settings)
     assert len(asked) > 15
     with Catalog.open(settings) as catalog:
         served = Metrics(catalog, Slots(1, 1, 1.0))
-        register_library(catalog, lambda: {"encode": 0}, registry=served.registry)
+        served.library.queue_lengths = lambda: {"encode": 0}
+        register(served.registry)
         there = {metric.name for metric in served.registry.collect()}
     assert asked - there == set()
 

@@ -54,9 +54,11 @@ async def with_pings(events: AsyncIterator[str]) -> AsyncGenerator[str]:
                 yield text
                 coming = asyncio.ensure_future(_next(events))
     finally:
-        coming.cancel()
+        # Never cancelled: what computes in a thread goes on, and nobody may touch it meanwhile.
         with anyio.CancelScope(shield=True):
             await asyncio.wait({coming})
+        if not coming.cancelled():
+            coming.exception()  # which nobody is there to be told of
 
 
 async def _next(events: AsyncIterator[str]) -> str | None:

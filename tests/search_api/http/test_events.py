@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 from starlette.types import Message
 
@@ -55,13 +57,14 @@ def test_error_of_the_events_reaches_the_reader() -> None:
 def test_reader_that_leaves_waits_for_what_is_being_made() -> None:
     ended = []
 
+    def compute() -> None:
+        time.sleep(0.1)
+        ended.append(True)
+
     async def stubborn() -> AsyncIterator[str]:
         yield "one"
-        try:
-            await asyncio.sleep(60)
-        finally:
-            await asyncio.sleep(0.01)  # as a thread that cannot be broken off
-            ended.append(True)
+        await anyio.to_thread.run_sync(compute)
+        yield "two"
 
     async def send(message: Message) -> None:
         if message.get("body") == b": ping\n\n":

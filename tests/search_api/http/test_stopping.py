@@ -22,6 +22,7 @@ from search_api.http.app import create_app
 from search_api.http.schemas import SearchRequest
 from search_api.http.streams import EventStream
 from search_api.search import pipeline, runs
+from search_api.search.query import NOBODY
 from tests.support.library import EXPRESSION, Library, make_library
 from tests.support.servers import free_port
 from tests.support.terminal import Terminal
@@ -85,7 +86,7 @@ def test_client_that_leaves_while_photos_are_judged_ends_its_search(
 
     monkeypatch.setattr(Predictor, "judge", slowly)
     app = create_app(library.settings, host="127.0.0.1", engine=library.engine, warm_up=False)
-    stream = EventStream(app.state.server, SearchRequest(**ASKED))
+    stream = EventStream(app.state.server, SearchRequest(**ASKED), NOBODY)
     scope = {"type": "http", "asgi": {"spec_version": "2.3"}, "headers": [], "method": "POST"}
 
     async def send(message: Any) -> None:
