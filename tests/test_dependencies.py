@@ -71,7 +71,8 @@ EXTRAS = {k: {name_of(each) for each in v} for k, v in PROJECT["optional-depende
 
 
 def test_what_the_packages_import_is_declared() -> None:
-    assert undeclared(imported(PACKAGES), RUNTIME | EXTRAS["cpu"]) == {}
+    used = RUNTIME.union(*(names for extra, names in EXTRAS.items() if extra != "dev"))
+    assert undeclared(imported(PACKAGES), used) == {}
 
 
 def test_what_tests_and_benchmarks_import_is_declared() -> None:
