@@ -139,6 +139,8 @@ class Photo(Base):
     height: Mapped[int | None] = mapped_column(Integer)
     orientation: Mapped[int | None] = mapped_column(Integer)
     taken_at: Mapped[datetime | None]
+    # camera, camera-day, name, name-day (no time of day); NULL: none, or the camera's of long ago
+    taken_source: Mapped[str | None] = mapped_column(String(16))
     taken_offset_min: Mapped[int | None] = mapped_column(Integer)
     camera: Mapped[str | None] = mapped_column(String(255))
     lat: Mapped[float | None]

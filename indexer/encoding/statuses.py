@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from indexer.db.catalog import touch
@@ -19,13 +20,16 @@ from indexer.encoding.claims import (
 )
 from indexer.features.versions import Version
 from indexer.photos.exif import PhotoFacts
+from indexer.photos.name_dates import date_in_name
 
+NAME, NAME_DAY = "name", "name-day"
 _FACTS = (
     "format",
     "width",
     "height",
     "orientation",
     "taken_at",
+    "taken_source",
     "taken_offset_min",
     "camera",
     "lat",
@@ -88,7 +92,7 @@ def settle(session: Session, version: Version, wanted: Mapping[str, str]) -> Non
         return
     album = version.album_id
     _copy_facts(session, album, wanted)
-    changed = 0
+    changed = _date_by_name(session, album)
     lacking = missing_clause(wanted)
     failure = (
         select(EncodeClaim.error)
@@ -139,6 +143,28 @@ def _copy_facts(session: Session, album_id: int, wanted: Mapping[str, str]) -> N
                 .where(Photo.content_hash == content_hash, Photo.width.is_(None))
                 .values(**dict(zip(_FACTS, donor, strict=True)))
             )
+
+
+def _date_by_name(session: Session, album_id: int) -> int:
+    """Date photos that carry no date by their names; how many were dated otherwise than before."""
+    undated = session.execute(
+        select(Photo.id, Photo.path, Photo.taken_at, Photo.taken_source, Photo.taken_offset_min)
+        .where(Photo.album_id == album_id, Photo.deleted_at.is_(None), Photo.width.is_not(None))
+        .where(or_(Photo.taken_at.is_(None), Photo.taken_source.in_((NAME, NAME_DAY))))
+    ).all()
+    changed = []
+    for photo_id, path, *known in undated:
+        found = date_in_name(os.fsdecode(path.rpartition(b"/")[2]))
+        values: list[Any] = [None, None, None]
+        if found is not None:
+            source = NAME_DAY if found.day_only else NAME
+            values = [found.taken_at, source, found.offset_min]
+        if values != known:
+            columns = ("taken_at", "taken_source", "taken_offset_min")
+            changed.append({"id": photo_id, **dict(zip(columns, values, strict=True))})
+    if changed:
+        session.execute(update(Photo), changed)
+    return len(changed)
 
 
 def _serves(session: Session, version: Version) -> bool:

@@ -242,7 +242,8 @@ def _replace(session: Session, files: Sequence[StoredFile], done: Applied) -> No
     update_each(session, same, columns)
     update_each(session, back, columns, status="new", error=None, deleted_at=None)
     facts = (
-        "format width height orientation taken_at taken_offset_min camera lat lon note deleted_at"
+        "format width height orientation taken_at taken_source taken_offset_min camera lat lon "
+        "note deleted_at"
     )
     forgotten: dict[str, Any] = dict.fromkeys(facts.split()) | {"attempts": 0}
     columns = (*columns, "content_hash")

@@ -25,9 +25,13 @@ TURNS = {
 }
 _MAKE, _MODEL, _CHANGED_AT = MAKE_MODEL_TIME = 271, 272, 306
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
-# (time, its offset from UTC): when it was taken, when it was digitised, when the file was changed
-_TIMES = ((36867, 36881), (36868, 36882), (_CHANGED_AT, 36880))
-_TIME = re.compile(r"(\d{4})[:\-/.](\d{2})[:\-/.](\d{2})[ T](\d{2}):(\d{2}):(\d{2})")
+# (time, its offset from UTC, its fraction of a second): when it was taken, when it was digitised,
+# when the file was changed
+_TIMES = ((36867, 36881, 37521), (36868, 36882, 37522), (_CHANGED_AT, 36880, 37520))
+_TIME = re.compile(
+    r"(\d{4})[:\-/.](\d{2})[:\-/.](\d{2})(?:[ T]+(\d{2}):(\d{2}):(\d{2})|(?=[ T:]*$))"
+)
+CAMERA, CAMERA_DAY = "camera", "camera-day"
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})$")
 
 
@@ -45,6 +49,8 @@ class PhotoFacts:
     """EXIF orientation as stored, 1 to 8; width and height already respect it."""
     taken_at: datetime | None = None
     """Naive local time, as the camera wrote it."""
+    taken_source: str | None = None
+    """`camera`, or `camera-day` where it wrote no time of day; None where it wrote nothing."""
     taken_offset_min: int | None = None
     """Minutes that the camera's clock was ahead of UTC, where it wrote them."""
     camera: str | None = None
@@ -84,7 +90,7 @@ def facts_of(image: Image.Image) -> PhotoFacts:
     # HEIF decoders turn the picture themselves and say so; Pillow swaps a TIFF's size on opening.
     if orientation >= 5 and image.format not in ("HEIF", "TIFF"):
         width, height = height, width
-    taken_at, offset = _taken_at(exif, taken)
+    taken_at, source, offset = _taken_at(exif, taken)
     lat, lon = _place(place)
     return PhotoFacts(
         format=str(image.format),
@@ -92,6 +98,7 @@ def facts_of(image: Image.Image) -> PhotoFacts:
         height=height,
         orientation=orientation,
         taken_at=taken_at,
+        taken_source=source,
         taken_offset_min=offset,
         camera=_camera(exif),
         lat=lat,
@@ -111,16 +118,26 @@ def _text(value: object) -> str:
 
 def _taken_at(
     exif: Mapping[int, Any], taken: Mapping[int, Any]
-) -> tuple[datetime | None, int | None]:
-    for when_tag, offset_tag in _TIMES:
+) -> tuple[datetime | None, str | None, int | None]:
+    for when_tag, offset_tag, fraction_tag in _TIMES:
         source = exif if when_tag == _CHANGED_AT else taken
         match = _TIME.match(_text(source.get(when_tag)))
         if match is None:
             continue
         with suppress(ValueError):  # 0000:00:00, the 31st of February, second 60
-            when = datetime(*(int(group) for group in match.groups()))  # type: ignore[arg-type]
-            return when, _offset(taken.get(offset_tag))
-    return None, None
+            year, month, day, hour, minute, second = (int(each or 0) for each in match.groups())
+            when = datetime(year, month, day, hour, minute, second)
+            if match[4] is None:
+                return when, CAMERA_DAY, None
+            when = when.replace(microsecond=_microseconds(taken.get(fraction_tag)))
+            return when, CAMERA, _offset(taken.get(offset_tag))
+    return None, None, None
+
+
+def _microseconds(value: object) -> int:
+    """The digits behind the point of a second: "5" is half of one."""
+    digits = _text(value)
+    return int(digits[:6].ljust(6, "0")) if digits.isascii() and digits.isdigit() else 0
 
 
 def _offset(value: object) -> int | None:

@@ -503,7 +503,7 @@ def test_when_where_and_with_what_a_photo_was_taken(settings: Settings) -> None:
     )
     _, facts = decode(data, SIDE, limits_of(settings))
     assert facts.taken_at == datetime(2019, 7, 14, 21, 5, 9)
-    assert facts.taken_offset_min == -210
+    assert (facts.taken_offset_min, facts.taken_source) == (-210, "camera")
     assert facts.camera == "NIKON CORPORATION NIKON D90"
     assert facts.lat == pytest.approx(-33.86) and facts.lon == pytest.approx(151.2111, abs=1e-4)
 
