@@ -8,6 +8,7 @@ import torch
 
 from model import checkpoint
 from model.calibration import Calibration, path_beside
+from model.cards import Card, card_beside
 from model.errors import UnknownModel, WeightsError
 from model.network.config import ReLAConfig, SwinConfig
 from model.network.rela import RelaNetwork
@@ -127,6 +128,20 @@ def weights_of(name: str) -> Path:
     return path
 
 
+def card_of(name: str) -> Card | None:
+    """The card of a model whose weights lie here, without loading it; None where it has none.
+
+    Args:
+        name: as `load_predictor` takes it.
+    Raises:
+        CardError: it is damaged.
+    """
+    name = name.partition("+")[0]
+    if name.endswith(".safetensors"):
+        return card_beside(Path(name))
+    return card_beside(WEIGHTS_FOLDER / f"{name}.safetensors")
+
+
 def load_predictor(
     name: str,
     *,
@@ -174,4 +189,6 @@ def load_predictor(
     calibration = Calibration.load(beside) if beside.is_file() else Calibration()
     text = TextEncoder(network.config.text)
     name = network.config.name
-    return Predictor(network, text, calibration, device, name=name, head_dtype=dtype)
+    return Predictor(
+        network, text, calibration, device, name=name, head_dtype=dtype, card=card_beside(path)
+    )

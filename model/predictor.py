@@ -18,6 +18,7 @@ from torch import Tensor
 
 from model import exclusions, masks, packing, parallel, pixel_rule
 from model.calibration import Calibration
+from model.cards import Card
 from model.checkpoint import fingerprint
 from model.errors import ExpressionError, ModelVersionMismatch
 from model.network.config import ReLAConfig
@@ -109,6 +110,7 @@ class Predictor:
         device: "cpu" or a CUDA device.
         head_dtype: bfloat16 judges about twice as fast where the processor multiplies it, and moves
             p by a hundredth, seldom more. Either gives the same bits each time on one machine.
+        card: what the model says of itself, where its weights have a card.
     """
 
     def __init__(
@@ -119,7 +121,9 @@ class Predictor:
         device: str = "cpu",
         name: str | None = None,
         head_dtype: torch.dtype = torch.float32,
+        card: Card | None = None,
     ) -> None:
+        self.card = card
         self.device = torch.device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.text = text.to(self.device)
@@ -425,15 +429,17 @@ class Predictor:
 
         Args:
             features: one record (1,) or scalar of the masks tier.
-            judgement: of that photo alone.
+            judgement: of that photo alone; with several rows the mask is where any of them is.
             accepted: False where E is positive, which empties the mask (GRES section 4.1).
         """
         features = np.atleast_1d(features)
         self.check("masks", features)
         side = self.config.mask_side
-        if not accepted:
+        if not accepted or not len(judgement.coefficients):
             return masks.empty(width, height, (side, side))
-        return masks.from_logits(self.mask_logits(features, judgement)[0], width, height)
+        rows = range(len(judgement.coefficients))
+        each = torch.stack([self.mask_logits(features, judgement[row])[0] for row in rows])
+        return masks.from_logits(each.amax(0), width, height)
 
     @torch.inference_mode()
     def mask_logits(self, features: Records, judgement: Judgement) -> Tensor:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from referent.terminal import say
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from model.predictor import Predictor
+
+MEASURED = 400
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 
 app = typer.Typer(help="List, show and import models.", no_args_is_help=True)
 
@@ -90,6 +102,69 @@ def show_model(
             indent=2,
         )
     )
+
+
+@app.command(
+    "card", epilog="Example: `referent models card rela-photo --photos photos --others drawings`"
+)
+def show_card(
+    name: Annotated[str, typer.Argument(help="A named model or weights file.")],
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="Photos like those it was trained on: learn to tell them from --others."),
+    ] = None,
+    others: Annotated[
+        Path | None, typer.Option(help="Photos unlike those; goes with --photos.")
+    ] = None,
+) -> None:
+    """Say in words what a model can do; its card is a JSON file beside the weights."""
+    from model.build import card_of, load_predictor, weights_of
+    from model.cards import CardError, Familiar, card_path
+
+    card = card_of(name)
+    if card is None:
+        raise CardError(
+            f"{name} has no card; write one beside its weights: {card_path(weights_of(name))}"
+        )
+    if (photos is None) != (others is None):
+        raise typer.BadParameter("--photos and --others go together")
+    if photos is not None and others is not None:
+        predictor = load_predictor(name)
+        known, strange = (_vectors(predictor, folder) for folder in (photos, others))
+        familiar = Familiar.fit(known, strange, predictor.fingerprints["vectors"])
+        card = replace(card, familiar=familiar)
+        card.save(card_path(weights_of(name)))
+    typer.echo(f"{name}: {card.summary}")
+    typer.echo(f"But: {card.limits}")
+    warns = "is" if card.familiar is not None else "is not"
+    typer.echo(f"Trained on {card.trained_on}; of albums unlike those, a search {warns} warned.")
+
+
+def _vectors(predictor: Predictor, folder: Path) -> NDArray[np.float32]:
+    """Vectors (B, V, D) of photos below a folder, `MEASURED` at most, evenly picked."""
+    import numpy as np
+
+    from indexer.errors import FolderError
+    from indexer.photos.decode import load_upright
+    from indexer.settings import Settings
+    from model.errors import PhotoError
+    from model.network.preprocess import to_pixels
+
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURES)
+    if not files:
+        raise FolderError(f"{folder} holds no photos ({', '.join(sorted(PICTURES))})")
+    vectors = []
+    for file in files[:: -(-len(files) // MEASURED)]:
+        try:
+            image = load_upright(file, Settings())
+        except PhotoError as error:
+            say(f"left out: {file}: {error}", err=True)
+            continue
+        pixels = to_pixels(image, predictor.input_size)[None]
+        vectors.append(predictor.vectors_of(predictor.encode(pixels, ("vectors",))["vectors"]))
+    if not vectors:
+        raise FolderError(f"none of the photos in {folder} can be read")
+    return np.concatenate(vectors)
 
 
 @app.command(
