@@ -1,4 +1,4 @@
-"""`referent export`: a search run as COCO JSON, in gRefCOCO's form, as CSV or a contact sheet."""
+"""`referent export`: a search run for other programs, as files, tags or a gallery."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from referent.terminal import say
 
 def export(
     run: Annotated[str, typer.Argument(help="The search run's id, from `referent search --json`.")],
-    out: Annotated[Path, typer.Option(help="The file to write; a folder for grefcoco.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The file to write; a folder for grefcoco, originals, sidecars and gallery."
+        ),
+    ],
     form: Annotated[
-        str, typer.Option(help="`coco`, `grefcoco`, `csv` or `sheet`; else by the file's ending.")
+        str,
+        typer.Option(
+            help="`coco`, `grefcoco`, `csv`, `sheet`; `originals` (copies), `sidecars` (XMP tags), "
+            "`gallery` (pages without a server); else by the file's ending."
+        ),
     ] = "",
 ) -> None:
     """Write the matches of a search run for other programs."""
@@ -38,5 +47,6 @@ def export(
 
 export.epilog = (  # type: ignore[attr-defined]
     "Example: `referent export 0f0e... --out kids.json`, "
-    "`referent export 0f0e... --form grefcoco --out kids`"
+    "`referent export 0f0e... --form grefcoco --out kids`, "
+    "`referent export 0f0e... --form gallery --out kids-gallery`"
 )

@@ -162,6 +162,7 @@ def search(asked: Asked) -> None:
 search.epilog = (  # type: ignore[attr-defined]
     'Example: `referent search "kid in blue"`, '
     '`referent search "everyone except the man in white" --mode exhaustive --out found`, '
+    '`referent search "dog AND NOT person"`, '
     '`referent search "dog" --path "2024/**" -0 | xargs -0 ls`'
 )
 
@@ -271,6 +272,7 @@ def _as_json(
         "state": done.run.state,
         "coverage": done.coverage.as_json(),
         "sentence": done.coverage.sentence(),
+        "at_threshold": done.run.at_threshold,
         "timings_ms": timings,
         "notes": [note.as_json() for note in done.run.notes],
         "hits": [out(hit) for hit, _ in pairs if hit.accepted],
@@ -309,5 +311,12 @@ def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
     judge = f"by {query.verifier}, " if query.verifier else ""
     took = f"[dim]{judge}{done.run.timings['total']:,.0f} ms[/]"
     console.print(f"{escape(done.coverage.sentence())} {took}")
+    if done.coverage.verified and done.run.at_threshold:
+        console.print(f"[dim]{_at_other_thresholds(done)}[/]")
     for note in done.run.notes:
         console.print(f"[yellow]{escape(printable(note.text))}[/]")
+
+
+def _at_other_thresholds(done: Done) -> str:
+    at = done.run.at_threshold
+    return f"with --threshold 0.3: {at['0.3']:,}; with --threshold 0.9: {at['0.9']:,}"

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,11 +15,11 @@ from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog, album_named, counts_by_status, find_album
 from indexer.db.clock import clock
 from indexer.db.names import comparable
-from indexer.db.tables import Album, Root
+from indexer.db.tables import Album, Job, Root
 from indexer.errors import FolderError
 from indexer.features import versions
 from indexer.folders import own_folders
-from indexer.folders.albums import check_folder, delete_album, ensure_root
+from indexer.folders.albums import check_folder, delete_album, ensure_root, rename_album
 from indexer.settings import Settings
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 from search_api.search.album_decisions import own_calibrations
@@ -36,6 +36,8 @@ class AlbumInfo:
     model: str | None
     threshold: float | None
     roots: tuple[Path, ...]
+    unread: dict[str, int]
+    """Files of kinds that are not read, by extension, as the last scan by a job counted them."""
 
     @property
     def photos(self) -> int:
@@ -87,6 +89,25 @@ def create_album(catalog: Catalog, name: str) -> AlbumInfo:
     return album_info(catalog, album_id)
 
 
+def rename(catalog: Catalog, album_id: int, name: str) -> AlbumInfo:
+    """Give an album another name.
+
+    Raises:
+        NotFound: no such album.
+        BadQuery: the name is empty.
+        AlbumExists: another album has it.
+    """
+    tidy = comparable(name.strip())
+    if not tidy:
+        raise BadQuery("Give the album a name that is not empty.", field="name")
+    with catalog.session() as session:
+        album = session.get(Album, album_id)
+        if album is None:
+            raise NotFound(f"There is no album {album_id}.", field="album_id")
+        rename_album(session, album, tidy)
+    return album_info(catalog, album_id)
+
+
 def add_folder(
     catalog: Catalog, album_id: int, folder: Path, *, follow_links: bool = False
 ) -> AlbumInfo:
@@ -128,7 +149,7 @@ def remove_album(catalog: Catalog, settings: Settings, album_id: int, *, actor: 
 
 
 def _infos(session: Session, album_id: int | None = None) -> list[AlbumInfo]:
-    """Albums by name, all or one, in five statements however many there are."""
+    """Albums by name, all or one, in six statements however many there are."""
     albums = select(Album).order_by(Album.name)
     roots = select(Root.album_id, Root.path).order_by(Root.id)
     if album_id is not None:
@@ -138,6 +159,13 @@ def _infos(session: Session, album_id: int | None = None) -> list[AlbumInfo]:
     for of, path in session.execute(roots):
         folders.setdefault(of, []).append(Path(os.fsdecode(path)))
     by_status = counts_by_status(session, None if album_id is None else [album_id])
+    last = select(func.max(Job.id)).where(Job.kind == "index", Job.result.is_not(None))
+    scans = select(Job.album_id, Job.result).where(Job.id.in_(last.group_by(Job.album_id)))
+    unread = {
+        of: (result.get("scan") or {}).get("unread") or {}
+        for of, result in session.execute(scans)
+        if result
+    }
     serving = versions.all_serving(session, album_id)
     own = own_calibrations(session, {of: v.fingerprints["head"] for of, v in serving.items()})
     return [
@@ -149,6 +177,7 @@ def _infos(session: Session, album_id: int | None = None) -> list[AlbumInfo]:
             model=serving[album.id].model if album.id in serving else None,
             threshold=own[album.id].threshold if album.id in own else None,
             roots=tuple(folders.get(album.id, ())),
+            unread=unread.get(album.id, {}),
         )
         for album in session.scalars(albums)
     ]

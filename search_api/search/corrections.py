@@ -19,7 +19,7 @@ from indexer.db.tables import Hit, Mark, Photo, SearchRun
 from model import calibration
 from model.calibration import Calibration
 from search_api.errors import BadQuery, NotIndexed, SearchError
-from search_api.search import runs
+from search_api.search import booleans, runs
 from search_api.search.engine import Engine, View
 from search_api.search.photos import by_id
 from search_api.search.runs import Run
@@ -190,6 +190,8 @@ def fit_album(
     target: list[bool] = []
     groups: list[int] = []
     for expression in sorted({each.expression for each in marks}):
+        if not booleans.is_plain(expression):
+            continue  # its verdicts are about several decisions at once
         of_it = {each.photo_id: each.verdict for each in marks if each.expression == expression}
         judged: dict[int, float] = {}
         for part in _logits(engine, view, expression, sorted(of_it), verifier):

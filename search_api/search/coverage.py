@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from model.text import Unread
 
 
@@ -91,6 +94,32 @@ def reading_notes(unread: Unread) -> list[Note]:
             )
         )
     return found
+
+
+class Spread:
+    """How many photos would match from other thresholds on, so that nobody has to try them out."""
+
+    STEPS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+    def __init__(self) -> None:
+        self._rejected = np.zeros(len(self.STEPS), np.int64)
+
+    def count(self, rejected: ArrayLike) -> None:
+        """Take in confidences (n,) of photos that did not match."""
+        self._rejected += _at_least(rejected)
+
+    def matched_at(self, matched: ArrayLike) -> dict[str, int]:
+        """Photos that match from each step on, given the confidences of those that do.
+
+        A file with copies counts once among the matches, and for each copy otherwise.
+        """
+        numbers = self._rejected + _at_least(matched)
+        return {f"{step:g}": int(n) for step, n in zip(self.STEPS, numbers, strict=True)}
+
+
+def _at_least(confidences: ArrayLike) -> NDArray[np.int64]:
+    ordered = np.sort(np.asarray(confidences, np.float64))
+    return len(ordered) - np.searchsorted(ordered, Spread.STEPS, side="left")
 
 
 @dataclass

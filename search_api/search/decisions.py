@@ -14,6 +14,8 @@ _HEADER = struct.Struct("<BHH")
 _FORMAT = 1
 # A verifier's decision carries its mask itself, for nothing of the photo is cached for it.
 _WITH_MASK = 2
+# A question of several parts shows the things of each: one row of coefficients a part.
+_OF_PARTS = 3
 _MASK_STEP = 0.125
 # A confidence is compared and ordered on this grid: it is coarser than what the order of a sum can
 # change, so a photo is decided and ranked alike whatever batch it is judged in.
@@ -27,7 +29,8 @@ class Decision:
     Attributes:
         confidence: calibrated p(target), rounded to `CONFIDENCE_DIGITS`.
         accepted: whether it reaches the threshold of its album.
-        minimap: float32 (P²,); coefficients: float32 (C_m,): what a mask is rendered from.
+        minimap: float32 (P²,); coefficients: float32 (C_m,): what a mask is rendered from. Of a
+            question of several parts (K, C_m), and the mask is where any of them is.
         mask_logit: int8 (h, w) from `quantised`, of a verifier, which has neither of them.
     """
 
@@ -49,26 +52,32 @@ class Decision:
         return Judgement(
             no_target_logit=np.array([self.no_target_logit], np.float32),
             minimap=self.minimap[None],
-            coefficients=self.coefficients[None],
+            coefficients=np.atleast_2d(self.coefficients),
         )
 
 
 def pack(minimap: np.ndarray, coefficients: np.ndarray) -> bytes:
     """A judgement's arrays as bytes, exactly (float32, little endian)."""
+    kind = _FORMAT if coefficients.ndim == 1 else _OF_PARTS
     return (
-        _HEADER.pack(_FORMAT, minimap.size, coefficients.size)
+        _HEADER.pack(kind, minimap.size, coefficients.shape[-1])
         + np.ascontiguousarray(minimap, "<f4").tobytes()
         + np.ascontiguousarray(coefficients, "<f4").tobytes()
     )
 
 
 def unpack(blob: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Minimap (P²,) and coefficients (C_m,) out of what `pack` made."""
+    """Minimap (P²,) and coefficients, (C_m,) or (K, C_m), out of what `pack` made."""
     kind, cells, channels = _HEADER.unpack_from(blob)
-    if kind != _FORMAT or len(blob) != _HEADER.size + 4 * (cells + channels):
+    rest = len(blob) - _HEADER.size - 4 * cells
+    whole = rest == 4 * channels if kind == _FORMAT else channels and rest % (4 * channels) == 0
+    if kind not in (_FORMAT, _OF_PARTS) or rest < 0 or not whole:
         raise ValueError("a judgement in the catalog is damaged")
     numbers = np.frombuffer(blob, "<f4", offset=_HEADER.size).copy()  # torch wants it writable
-    return numbers[:cells], numbers[cells:]
+    coefficients = numbers[cells:]
+    return numbers[:cells], (
+        coefficients if kind == _FORMAT else coefficients.reshape(-1, channels)  # (K, C_m)
+    )
 
 
 def quantised(mask_logit: np.ndarray) -> np.ndarray:

@@ -32,6 +32,11 @@ from search_api.search.models import Models
 from search_api.search.verifier import Verifiers
 
 FILTERS_KEPT = 32
+# So many photos tell whether an album is like what its model was trained for, and this share of
+# strangers among them is worth a word; 2 of 100 photos like those of the training are strangers.
+COMPARED = 256
+STRANGERS = 0.5
+UNLIKE = "unlike-training"
 # A view that took t seconds to open is shown for REUSE x t, even if the album changes meanwhile:
 # while a large album is indexed, searches would otherwise do nothing but reopen it.
 FIRST_BUILD = "there is none yet"
@@ -315,7 +320,7 @@ class Engine:
             calibration=own or predictor.calibration,
             index_version_id=version.id if version else None,
             by_status=by_status,
-            notes=_rebuilt(prefilter),
+            notes=(*_rebuilt(prefilter), *_unlike(str(key[0]), predictor, snapshot)),
         )
         view.opened_at = view.used_at = time.monotonic()
         view.opening_s = view.opened_at - begun
@@ -350,6 +355,24 @@ def _rebuilt(prefilter: Prefilter) -> tuple[Note, ...]:
         return ()
     text = f"The prefilter's index was rebuilt from the feature store: {prefilter.rebuilt}."
     return (Note("prefilter-rebuilt", text),)
+
+
+def _unlike(name: str, predictor: Predictor, snapshot: Snapshot) -> tuple[Note, ...]:
+    """Say so when an album's photos do not look like those that its model was trained on."""
+    card, count = predictor.card, len(snapshot)
+    if card is None or card.familiar is None or not count:
+        return ()
+    if card.familiar.fitted_to != predictor.fingerprints["vectors"]:
+        return ()
+    rows = np.unique(np.linspace(0, count - 1, min(COMPARED, count)).astype(np.int64))
+    records, _ = snapshot.gather_readable("vectors", rows)
+    if card.familiar.share_unlike(predictor.vectors_of(records)) < STRANGERS:
+        return ()
+    text = (
+        f"{predictor.name} was trained on {card.trained_on}, and the photos of {name} look "
+        "otherwise: take its answers with a grain of salt."
+    )
+    return (Note(UNLIKE, text),)
 
 
 def _still_good(view: View) -> bool:

@@ -36,6 +36,7 @@ class PhotoInfo:
     height: int | None
     orientation: int | None
     taken_at: datetime | None
+    taken_source: str | None
     taken_offset_min: int | None
     camera: str | None
     lat: float | None
@@ -171,6 +172,7 @@ def _info(row: Photo, album: str, root: bytes, follow_links: bool) -> PhotoInfo:
         height=row.height,
         orientation=row.orientation,
         taken_at=row.taken_at,
+        taken_source=row.taken_source,
         taken_offset_min=row.taken_offset_min,
         camera=row.camera,
         lat=row.lat,

@@ -12,9 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.predictor import JUDGE_BATCH, Judgement, Words
-from search_api.errors import NotIndexed, SearchError, UnknownRun
-from search_api.search import runs, verifier
-from search_api.search.coverage import Coverage, Note, Stopwatch, photos, reading_notes
+from search_api.errors import BadQuery, NotIndexed, SearchError, UnknownRun
+from search_api.search import booleans, runs, verifier
+from search_api.search.booleans import Question
+from search_api.search.coverage import (
+    Coverage,
+    Note,
+    Spread,
+    Stopwatch,
+    photos,
+    reading_notes,
+)
 from search_api.search.decisions import CONFIDENCE_DIGITS, Decision
 from search_api.search.engine import Engine, View, candidates
 from search_api.search.fingerprints import of_views
@@ -87,7 +95,8 @@ class _Plan:
     """What is verified in one album: rows of its snapshot in the order of verification."""
 
     view: View
-    words: Words
+    words: tuple[Words, ...]
+    """Of each part of the question, as `booleans.parts` tells them."""
     rows: np.ndarray
     filtered: int
 
@@ -152,11 +161,20 @@ def search(
         ModelError: the features or the expression cannot be used.
     """
     watch = Stopwatch()
+    question = booleans.read(query.expression)
+    if query.verifier is not None and not isinstance(question, booleans.Part):
+        raise BadQuery(
+            "A verifier reads one plain expression; leave AND, OR, NOT and “no ...” out.",
+            field="verifier",
+        )
     with watch.stage("open"):
         views = engine.views(query.album, asker.albums)
-        notes = _notes(views, query)
+        notes = _notes(views, query, question)
     with watch.stage("text"):
-        words = [engine.models.words(view.predictor, query.expression) for view in views]
+        words = [
+            tuple(engine.models.words(view.predictor, part) for part in booleans.parts(question))
+            for view in views
+        ]
     verification = None
     if query.verifier is not None:
         with watch.stage("verifier"):
@@ -174,7 +192,7 @@ def search(
     with watch.stage("filter"):
         subsets = [engine.subset(view, query.filters) for view in views]
     with watch.stage("prefilter"):
-        plans = _plan(views, subsets, words, query)
+        plans = _plan(views, subsets, words, query, question)
     planned = Coverage(
         total=sum(view.total for view in views),
         filtered=sum(plan.filtered for plan in plans),
@@ -203,7 +221,9 @@ def search(
             key_id=asker.key_id,
         )
     twins = Twins(engine.catalog, views, subsets, _judges(views, verification))
-    tally = _Tally(engine, query, run_id, planned, plans, watch, notes, twins, verification)
+    tally = _Tally(
+        engine, query, question, run_id, planned, plans, watch, notes, twins, verification
+    )
     batch, later = (BATCH, LATER_BATCHES) if verification is None else (verifier.BATCH, 1)
     try:
         yield Started(run_id, planned, threshold, notes)
@@ -245,6 +265,7 @@ class _Tally:
         self,
         engine: Engine,
         query: Query,
+        question: Question,
         run_id: str,
         planned: Coverage,
         plans: Sequence[_Plan],
@@ -254,12 +275,13 @@ class _Tally:
         verification: Verification | None = None,
     ) -> None:
         self.twins, self.verification = twins, verification
-        self.engine, self.query, self.run_id = engine, query, run_id
+        self.engine, self.query, self.question, self.run_id = engine, query, question, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
         self.plans = {plan.view.album_id: plan for plan in plans}
         self.matched: list[Decision] = []
         self.rejected: list[Decision] = []
         self.verified = 0
+        self.spread = Spread()
         self.kept = 0
         self.damaged = 0
         self.stopped = False
@@ -284,6 +306,7 @@ class _Tally:
         if self.verification is not None:
             decisions = [each for plan, rows in shares for each in self._verify(plan, rows)]
             self.verified += len(decisions)
+            self.spread.count([each.confidence for each in decisions if not each.accepted])
             return self._take(decisions, keep=keep)
         with self.watch.stage("gather"):
             read = [plan.view.snapshot.gather_readable("tokens", rows) for plan, rows in shares]
@@ -295,22 +318,29 @@ class _Tally:
             tokens = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         plan = shares[0][0]
         with self.watch.stage("judge"):
-            judgement = plan.view.predictor.judge(tokens, plan.words)
+            judged = [plan.view.predictor.judge(tokens, words) for words in plan.words]
         decisions = []
         with self.watch.stage("decide"):
             end = 0
             for (plan, _), (_, rows) in zip(shares, read, strict=True):
                 start, end = end, end + len(rows)
-                decisions += self._decide(plan.view, rows, judgement[start:end])
+                here = [each[start:end] for each in judged]
+                decisions += self._decide(plan.view, rows, here, self.spread)
         self.verified += len(tokens)
         return self._take(decisions, keep=keep)
 
-    def _decide(self, view: View, rows: np.ndarray, judgement: Judgement) -> list[Decision]:
+    def _decide(
+        self, view: View, rows: np.ndarray, judged: Sequence[Judgement], spread: Spread
+    ) -> list[Decision]:
         """One album's decisions that are kept: what matches, and the nearest others."""
+        if not isinstance(self.question, booleans.Part):
+            return self._put_together(view, rows, judged, spread)
+        (judgement,) = judged
         confidence = np.round(
             view.calibration.confidence(judgement.no_target_logit), CONFIDENCE_DIGITS
         )
         accepted = confidence >= _threshold(view, self.query)
+        spread.count(confidence[~accepted])
         wanted = accepted.copy()
         if self.query.rejected:
             wanted[:] = True
@@ -326,6 +356,47 @@ class _Tally:
             )
             for i in np.flatnonzero(wanted)
         ]
+
+    def _put_together(
+        self, view: View, rows: np.ndarray, judged: Sequence[Judgement], spread: Spread
+    ) -> list[Decision]:
+        """As `_decide`, of a question of several parts or of what is absent."""
+        threshold, question = _threshold(view, self.query), self.question
+        texts = booleans.parts(question)
+        of_parts = {
+            text: np.round(view.calibration.confidence(each.no_target_logit), CONFIDENCE_DIGITS)
+            for text, each in zip(texts, judged, strict=True)
+        }
+        confidence = booleans.confidence(question, of_parts, threshold)
+        accepted = confidence >= threshold
+        spread.count(confidence[~accepted])
+        wanted = accepted if not self.query.rejected else np.ones_like(accepted)
+        there = booleans.shown(question)
+        ids = view.snapshot.photo_ids[rows]
+        # A part with halves has theirs side by side; repeated, they say the same.
+        channels = max(each.coefficients.shape[1] for each in judged)
+        decisions = []
+        for i in np.flatnonzero(wanted):
+            seen = [
+                each
+                for text, each in zip(texts, judged, strict=True)
+                if text in there and (of_parts[text][i] >= threshold or not accepted[i])
+            ]
+            minimaps = np.array([each.minimap[i] for each in seen], np.float32)
+            regions = judged[0].minimap.shape[1]
+            decisions.append(
+                Decision(
+                    photo_id=int(ids[i]),
+                    confidence=float(confidence[i]),
+                    accepted=bool(accepted[i]),
+                    no_target_logit=float(judged[0].no_target_logit[i]),
+                    minimap=minimaps.max(0) if seen else np.zeros(regions, np.float32),
+                    coefficients=np.array(
+                        [np.resize(each.coefficients[i], channels) for each in seen], np.float32
+                    ).reshape(-1, channels),  # (K, C_m)
+                )
+            )
+        return decisions
 
     def _verify(self, plan: _Plan, rows: np.ndarray) -> list[Decision]:
         """Let the verifier look at the photos themselves."""
@@ -344,7 +415,8 @@ class _Tally:
         tokens, rows = plan.view.snapshot.gather_readable("tokens", rows)
         if not len(rows):
             return []
-        return self._decide(plan.view, rows, plan.view.predictor.judge(tokens, plan.words))
+        judged = [plan.view.predictor.judge(tokens, words) for words in plan.words]
+        return self._decide(plan.view, rows, judged, Spread())
 
     def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
         """Add decisions to the run's; return the matching ones, most confident first."""
@@ -370,6 +442,12 @@ class _Tally:
             self.notes = (*self.notes, _damaged(self.damaged, "could not be judged"))
         self.matched.sort(key=lambda d: d.order)
         self.rejected = self.twins.rejected(self.rejected)
+        # What is absent at one threshold says nothing of what is at another.
+        at_threshold = (
+            {}
+            if booleans.says_not(self.question)
+            else self.spread.matched_at([d.confidence for d in self.matched])
+        )
         with self.watch.stage("keep"):
             run = runs.finish(
                 self.engine.catalog,
@@ -381,6 +459,7 @@ class _Tally:
                 matched=self.matched,
                 rejected=self.rejected,
                 kept_matched=self.kept,
+                at_threshold=at_threshold,
             )
         run = replace(run, timings=self.watch.as_json())
         return Done(run, tuple(self.matched), tuple(self.rejected))
@@ -400,33 +479,43 @@ def _threshold(view: View, query: Query) -> float:
 
 
 def _plan(
-    views: list[View], subsets: list[np.ndarray | None], words: list[Words], query: Query
+    views: list[View],
+    subsets: list[np.ndarray | None],
+    words: list[tuple[Words, ...]],
+    query: Query,
+    question: Question,
 ) -> list[_Plan]:
     """Choose what is verified, in each album, best first."""
+    narrowing = booleans.narrowing(question)
+    texts = booleans.parts(question)
+    led_by = [texts.index(text) for text in narrowing or texts[:1]]
     counts = [
         len(view.snapshot.photo_ids) if subset is None else len(subset)
         for view, subset in zip(views, subsets, strict=True)
     ]
     # A verifier takes seconds a photo, so it never looks at more than was asked for.
     small = query.candidates if query.verifier else max(query.candidates, WHOLE_SET)
-    whole = query.mode == "exhaustive" or sum(counts) <= small
+    whole = query.mode == "exhaustive" or sum(counts) <= small or narrowing is None
     ks = [min(count, HEAD_START if whole else query.candidates) for count in counts]
     ranked = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(views)
     for members in _by_network(views):
-        found = candidates(
-            [views[i] for i in members],
-            words[members[0]],
-            [ks[i] for i in members],
-            [subsets[i] for i in members],
-        )
-        for i, each in zip(members, found, strict=True):
-            ranked[i] = each
+        found = [
+            candidates(
+                [views[i] for i in members],
+                words[members[0]][part],
+                [ks[i] for i in members],
+                [subsets[i] for i in members],
+            )
+            for part in led_by
+        ]
+        for i, *each in zip(members, *found, strict=True):
+            ranked[i] = _in_turn(each)
     prints = [view.predictor.fingerprints for view in views]
     if len({(each["vectors"], each["head"]) for each in prints}) > 1:
         # Scores of different networks say nothing about each other; ranks do.
         ranked = [(rows, -np.arange(len(rows), dtype=np.float32)) for rows, _ in ranked]
     if not whole and len(views) > 1:
-        ranked = _best_of_all(ranked, query.candidates)
+        ranked = _best_of_all(ranked, query.candidates * len(led_by))
     plans = []
     for view, subset, count, read, (rows, _) in zip(
         views, subsets, counts, words, ranked, strict=True
@@ -436,6 +525,20 @@ def _plan(
             rows = np.concatenate([rows, np.setdiff1d(every, rows, assume_unique=True)])
         plans.append(_Plan(view, read, rows, count))
     return plans
+
+
+def _in_turn(
+    ranked: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and scores of several parts' candidates as one ranking, by the best rank of each row."""
+    if len(ranked) == 1:
+        return ranked[0]
+    rows = np.concatenate([rows for rows, _ in ranked])
+    ranks = np.concatenate([np.arange(len(rows)) for rows, _ in ranked])
+    order = np.argsort(ranks, kind="stable")
+    _, first = np.unique(rows[order], return_index=True)
+    kept = order[np.sort(first)]
+    return rows[kept], -ranks[kept].astype(np.float32)
 
 
 def _by_network(views: Sequence[View]) -> list[list[int]]:
@@ -483,7 +586,7 @@ def _interleaved(plans: list[_Plan], batch: int, later: int) -> Iterator[list[_S
         start += size
 
 
-def _notes(views: list[View], query: Query) -> tuple[Note, ...]:
+def _notes(views: list[View], query: Query, question: Question) -> tuple[Note, ...]:
     """What the user should know about the albums before reading the answer."""
     if not views:
         raise SearchError("There is no album yet; index a folder: referent index FOLDER")
@@ -495,7 +598,10 @@ def _notes(views: list[View], query: Query) -> tuple[Note, ...]:
             "run: referent index FOLDER",
             field="album",
         )
-    notes = reading_notes(views[0].predictor.text.unread(query.expression))
+    text = views[0].predictor.text
+    notes = [each for part in booleans.parts(question) for each in reading_notes(text.unread(part))]
+    if not isinstance(question, booleans.Part):
+        notes.append(_understood(question, query))
     notes += [note for view in views for note in view.notes]
     if waiting := sum(view.by_status.get("new", 0) for view in views):
         notes.append(
@@ -506,6 +612,16 @@ def _notes(views: list[View], query: Query) -> tuple[Note, ...]:
     if unread := sum(view.prefilter.unread for view in views):
         notes.append(_damaged(unread, "are looked at last"))
     return tuple(notes)
+
+
+def _understood(question: Question, query: Query) -> Note:
+    read = booleans.told(question)
+    text = f"Read as {read.removeprefix('(').removesuffix(')') if read[0] == '(' else read}"
+    if booleans.says_not(question):
+        text += "; NOT means that it is judged absent"
+    if booleans.narrowing(question) is None and query.mode == "fast":
+        text += ", which only a look at every photo can tell"
+    return Note("read-as", f"{text}.")
 
 
 def _damaged(count: int, so: str) -> Note:

@@ -31,8 +31,9 @@ Expression = Annotated[
         max_length=MAX_EXPRESSION_CHARS,
         pattern=r"^[^\x00]*\w[^\x00]*$",
         description="A referring expression; it may refer to zero, one or many things in a photo. "
-        "The model reads its first 20 word pieces.",
-        examples=["kid in blue", "everyone except the man in white"],
+        "The model reads its first 20 word pieces. AND, OR, NOT in capitals, brackets and quotes "
+        "put expressions together; “no people” asks for photos where people are judged absent.",
+        examples=["kid in blue", "everyone except the man in white", "dog AND NOT person"],
     ),
     AfterValidator(_expression),
 ]

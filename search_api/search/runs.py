@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from sqlalchemy import Select, delete, insert, select
@@ -23,6 +23,14 @@ from search_api.search.query import Asker
 # What a run tells beside its timings, under this name in their column.
 _BESIDE = "beside"
 _ENDED = ("done", "stopped")
+
+Order = Literal["confidence", "newest", "oldest", "name"]
+# Photos without a date come last.
+_ORDERS: dict[Order, tuple[Any, ...]] = {
+    "newest": (Photo.taken_at.is_(None), Photo.taken_at.desc(), Photo.id.desc()),
+    "oldest": (Photo.taken_at.is_(None), Photo.taken_at, Photo.id),
+    "name": (Photo.path, Photo.id),
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class Run:
     timings: dict[str, float]
     notes: tuple[Note, ...]
     threshold: float | None
+    at_threshold: dict[str, int]
     verifier: str | None
     state: str
     key_id: int | None
@@ -137,6 +146,7 @@ def finish(
     matched: Sequence[Decision],
     rejected: Sequence[Decision],
     kept_matched: int,
+    at_threshold: Mapping[str, int],
 ) -> Run:
     """Write how a run ended, and the final ranks; the run as kept.
 
@@ -144,6 +154,7 @@ def finish(
         matched: every accepted decision, best first.
         rejected: the nearest others, best first.
         kept_matched: how many of the accepted ones `add_hits` wrote already.
+        at_threshold: how many would match from other confidences on.
     Raises:
         UnknownRun: it was removed while it ran.
     """
@@ -152,7 +163,11 @@ def finish(
         if kept_matched:
             session.execute(delete(Hit).where(Hit.run_id == run_id))
         _insert(session, _rows(run_id, matched, 0) + _rows(run_id, rejected, len(matched)))
-        beside = {**row.timings[_BESIDE], "notes": [note.as_json() for note in notes]}
+        beside = {
+            **row.timings[_BESIDE],
+            "notes": [note.as_json() for note in notes],
+            "at_threshold": dict(at_threshold),
+        }
         row.state, row.coverage = state, coverage.as_json()
         row.timings = {**timings, _BESIDE: beside}
         session.flush()
@@ -194,13 +209,20 @@ def load(catalog: Catalog, run_id: str) -> Run:
 
 
 def page(
-    catalog: Catalog, run_id: str, *, after: int = -1, size: int, accepted: bool = True
+    catalog: Catalog,
+    run_id: str,
+    *,
+    after: int = -1,
+    size: int,
+    accepted: bool = True,
+    order: Order = "confidence",
 ) -> tuple[Run, Page]:
-    """A run and a page of its hits by rank; each page behind the last rank gives each once.
+    """A run and a page of its hits in an order; each page behind the last gives each once.
 
     Args:
-        after: the rank that the page begins behind.
+        after: the rank, in another order the place, that the page begins behind.
         accepted: the matching photos, or else the nearest rejected ones that were kept.
+        order: the most confident first, or by when photos were taken, or by path.
     Raises:
         UnknownRun.
         StillRunning: the ranks are not final yet.
@@ -209,12 +231,13 @@ def page(
         run = _load(session, run_id)
         if run.state not in _ENDED:
             raise StillRunning("The search is still running; page it when it has ended.")
-        rows = session.scalars(
-            _hits(run_id)
-            .where(Hit.accepted.is_(accepted), Hit.rank > after)
-            .order_by(Hit.rank)
-            .limit(size + 1)
-        ).all()
+        statement = _hits(run_id).where(Hit.accepted.is_(accepted)).limit(size + 1)
+        if order == "confidence":
+            statement = statement.where(Hit.rank > after).order_by(Hit.rank)
+        else:
+            statement = statement.join(Photo, Photo.id == Hit.photo_id).order_by(*_ORDERS[order])
+            statement = statement.offset(after + 1)
+        rows = session.scalars(statement).all()
     return run, Page(tuple(_hit(row) for row in rows[:size]), more=len(rows) > size)
 
 
@@ -346,6 +369,7 @@ def _run(row: SearchRun, album: str | None) -> Run:
         timings=timings,
         notes=notes,
         threshold=beside.get("threshold"),
+        at_threshold=beside.get("at_threshold", {}),
         verifier=beside.get("verifier"),
         state=state,
         key_id=row.key_id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_api.errors import NotFound, NotIndexed
-from search_api.search import runs
+from search_api.search import booleans, runs
 from search_api.search.engine import Engine, View
 from search_api.search.filters import Filters
 from search_api.search.photos import PhotoInfo, by_id, one_photo
@@ -83,8 +83,9 @@ def _ranked(
     wanted = _unit(home, home.snapshot.gather("vectors", row))[0]  # (V, D)
     if run_id is not None:
         run, _ = runs.one_hit(engine.catalog, run_id, photo_id)
-        sentence = engine.models.words(home.predictor, run.expression).sentence[0]
-        wanted = wanted[[int(np.argmax(wanted @ sentence))]]  # (1, D)
+        things = booleans.things_of(run.expression) or (run.expression,)
+        sentences = [engine.models.words(home.predictor, each).sentence[0] for each in things]
+        wanted = wanted[sorted({int(np.argmax(wanted @ each)) for each in sentences})]  # (n, D)
     scored: list[tuple[float, int]] = []
     for view in views:
         if view.predictor.fingerprints["vectors"] != home.predictor.fingerprints["vectors"]:

@@ -27,6 +27,7 @@ from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.photos import PhotoInfo, by_id
 from search_api.search.runs import Run
+from search_api.show import take_away
 from search_api.show.chosen import EVERY, Chosen, matches
 from search_api.show.file_names import Address, FileNames, on_this_machine
 from search_api.show.folder import SHEET_TILES, TILE_SIDE_PX
@@ -34,7 +35,7 @@ from search_api.show.images import jpeg
 from search_api.show.overlay import Tile, contact_sheet
 from search_api.show.shown import overlay, render
 
-FORMS = ("coco", "grefcoco", "csv", "sheet")
+FORMS = ("coco", "grefcoco", "csv", "sheet", *take_away.KINDS)
 CATEGORY = 1
 CSV_COLUMNS = (
     "rank", "photo", "album", "path", "expression", "confidence",
@@ -215,12 +216,15 @@ def grefcoco(
 
 
 def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
-    """Write a run in one of `FORMS` to a file (gRefCOCO: a folder); what was written, in words.
+    """Write a run in one of `FORMS` to a file, or folder; what was written, in words.
 
     Raises:
         UnknownRun, StillRunning; OSError: the place cannot be written.
     """
     run = ended_run(engine, run_id)
+    if form in take_away.KINDS:
+        number = take_away.write(take_away.files(engine, run, form), out)
+        return f"{number:,} files"
     if form == "grefcoco":
         pairs = ((run.expression, each) for each in exported(engine, run))
         return f"{grefcoco(engine, pairs, out):,} references"

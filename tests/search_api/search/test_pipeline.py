@@ -24,6 +24,7 @@ from model.calibration import Calibration
 from model.precision import HeadDtype
 from search_api.errors import NotIndexed, StillRunning, UnknownRun
 from search_api.search import pipeline, retention, runs
+from search_api.search.booleans import Part
 from search_api.search.engine import Engine
 from search_api.search.filters import Filters, GpsBox, compile_glob
 from search_api.search.photos import by_id
@@ -475,7 +476,9 @@ def test_albums_share_candidates_by_score_of_one_network_and_by_rank_of_two(
     words = SimpleNamespace(sentence=np.zeros((1, 2), np.float32))
     query = Query(expression=EXPRESSION, candidates=10)
     views = [view("v h", 9.0), view(second, 1.0)]
-    plans = pipeline._plan(views, [None, None], [words, words], query)  # type: ignore[arg-type]
+    each = [(words,), (words,)]
+    question = Part(EXPRESSION)
+    plans = pipeline._plan(views, [None, None], each, query, question)  # type: ignore[arg-type]
     assert tuple(len(plan.rows) for plan in plans) == shares
 
 
