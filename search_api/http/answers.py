@@ -43,7 +43,7 @@ def answer(server: Server, request: SearchRequest, asker: Asker = NOBODY) -> Hit
     shown = RunOut.of(run)
     shown.timings_ms["render"] = watch.as_json()["render"]
     more = len(done.matched) > request.size
-    cursor = make_cursor(f"{run.id}:hits", request.size - 1) if more else None
+    cursor = make_cursor(f"{run.id}:hits:confidence", request.size - 1) if more else None
     return HitPage(run=shown, hits=hits, rejected=rejected, next_cursor=cursor)
 
 
@@ -53,20 +53,34 @@ def query_of(request: SearchRequest) -> Query:
 
 
 def page_of(
-    server: Server, run_id: str, *, cursor: str | None, size: int, rejected: bool
+    server: Server,
+    run_id: str,
+    *,
+    cursor: str | None,
+    size: int,
+    rejected: bool,
+    order: runs.Order = "confidence",
 ) -> HitPage:
     """A page of a run's hits, with boxes."""
-    listing = f"{run_id}:{'rejected' if rejected else 'hits'}"
+    listing = f"{run_id}:{'rejected' if rejected else 'hits'}:{order}"
     after = read_cursor(cursor, listing, start=-1)
     run, page = runs.page(
-        server.engine.catalog, run_id, after=after, size=size, accepted=not rejected
+        server.engine.catalog,
+        run_id,
+        after=after,
+        size=size,
+        accepted=not rejected,
+        order=order,
     )
-    decisions = [hit.decision for hit in page.hits]
-    first = page.hits[0].rank if page.hits else 0
+    last = page.hits[-1].rank if page.more and order == "confidence" else after + size
+    ranks = {hit.decision.photo_id: hit.rank for hit in page.hits}
+    hits = hits_out(server, run, [hit.decision for hit in page.hits], 0)
+    for hit in hits:
+        hit.rank = ranks[hit.photo.id]
     return HitPage(
         run=RunOut.of(run),
-        hits=hits_out(server, run, decisions, first),
-        next_cursor=make_cursor(listing, page.hits[-1].rank) if page.more else None,
+        hits=hits,
+        next_cursor=make_cursor(listing, last) if page.more else None,
     )
 
 

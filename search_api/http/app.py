@@ -37,6 +37,7 @@ from search_api.http.routes import (
     photos,
     search,
     system,
+    timeline,
 )
 from search_api.http.routes import keys as key_routes
 from search_api.http.server_settings import MEBIBYTE, ServerSettings
@@ -128,7 +129,7 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.server = server
-    for module in (search, photos, albums, matte, jobs, exports, marks, key_routes):
+    for module in (search, photos, timeline, albums, matte, jobs, exports, marks, key_routes):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])
     app.include_router(system.router, dependencies=[Depends(known_parameters)])
     app.include_router(system.health)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.folders.printable import shown_file
+from model.cards import Card
 from search_api.search.coverage import Coverage, Note
 from search_api.search.filters import Filters, PlainText
 from search_api.search.photos import PhotoInfo
@@ -71,6 +72,12 @@ class PhotoOut(BaseModel):
     taken_at: str | None = Field(
         description="Clock time that the camera showed, without a zone: 2024-05-01T12:30:00."
     )
+    taken_source: Literal["camera", "camera-day", "name", "name-day"] | None = Field(
+        description="Whether the camera wrote it or the file's name says so; `-day`: the day alone."
+    )
+    taken_offset_min: int | None = Field(
+        description="Minutes that this clock was ahead of UTC; null where nobody wrote it."
+    )
     camera: str | None
     lat: float | None
     lon: float | None
@@ -97,6 +104,8 @@ class PhotoOut(BaseModel):
             format=photo.format,
             size_bytes=photo.size,
             taken_at=photo.taken_at.isoformat() if photo.taken_at else None,
+            taken_source=_source(photo),
+            taken_offset_min=photo.taken_offset_min,
             camera=photo.camera,
             lat=photo.lat,
             lon=photo.lon,
@@ -106,6 +115,12 @@ class PhotoOut(BaseModel):
             version=photo.version,
             server_path=shown_file(photo.file) if server_path else None,
         )
+
+
+def _source(photo: PhotoInfo) -> Literal["camera", "camera-day", "name", "name-day"] | None:
+    if photo.taken_at is None:
+        return None
+    return photo.taken_source or "camera"  # type: ignore[return-value]  # the catalog's own words
 
 
 class HitOut(BaseModel):
@@ -145,6 +160,11 @@ class RunOut(BaseModel):
     filters: dict[str, Any] = Field(description="Those that were set, as in a search.")
     state: Literal["running", "done", "stopped"]
     threshold: float | None = Field(description="Confidence from which a photo matched.")
+    at_threshold: dict[str, int] = Field(
+        description="How many photos would match from other confidences on, by steps of 0.05; "
+        "empty until the search has ended.",
+        examples=[{"0.3": 18, "0.5": 7, "0.9": 2}],
+    )
     verifier: str | None = Field(
         description="The released network that judged the photos; null: the model's own head."
     )
@@ -166,6 +186,7 @@ class RunOut(BaseModel):
             filters=run.filters.model_dump(mode="json", exclude_defaults=True),
             state=run.state,  # type: ignore[arg-type]
             threshold=run.threshold,
+            at_threshold=run.at_threshold,
             verifier=run.verifier,
             coverage=CoverageOut.of(run.coverage),
             sentence=run.coverage.sentence(),
@@ -218,6 +239,38 @@ class PhotoPage(BaseModel):
 
     photos: list[PhotoOut]
     next_cursor: str | None
+
+
+class TimelineGroup(BaseModel):
+    """Photos that follow each other under one heading."""
+
+    key: str | None = Field(
+        description="A month (2024-05), a folder, or a name's first character; null: no date."
+    )
+    photos: int
+
+
+class TimelineOut(BaseModel):
+    """An album, or all, in an order: what a page needs to lay it out before it has a photo."""
+
+    revision: str = Field(description="Another one once the photos or their features change.")
+    photos: int = Field(description="Without what cannot be read; the same bytes count once.")
+    searchable: int = Field(description="Of these, how many a search looks at.")
+    unreadable: int = Field(description="Files that could not be read and are not shown.")
+    groups: list[TimelineGroup]
+
+
+class TimelinePhotos(BaseModel):
+    """A stretch of a timeline."""
+
+    revision: str
+    photos: list[PhotoOut]
+
+
+class CopiesOut(BaseModel):
+    """Photos of the same bytes as another one."""
+
+    photos: list[PhotoOut]
 
 
 class SimilarRequest(BaseModel):
@@ -303,9 +356,34 @@ class AlbumOut(BaseModel):
     by_status: dict[str, int]
     model: str | None = Field(description="The model whose features serve its searches.")
     threshold: float | None = Field(description="Confidence from which a photo matches.")
+    unread: dict[str, int] = Field(
+        description="Files of kinds that are not read, by extension, as the last scan counted.",
+        examples=[{"mov": 12}],
+    )
     roots: list[str] | None = Field(
         default=None, description="Folders that it scans; only for admins who ask."
     )
+
+
+class FolderOut(BaseModel):
+    """A folder of an album, and whether it is there."""
+
+    id: int
+    path: str | None = Field(description="On the server; null for those who are no admins.")
+    uploads: bool = Field(description="The library's own, for what was uploaded.")
+    online: bool
+    reason: str | None = Field(description="Why it, or a disk in it, is not there.")
+    seen_at: float | None = Field(
+        description="Unix time in seconds of the last scan that found it there."
+    )
+    photos: int
+    marks: int = Field(description="Verdicts that would go with it.")
+
+
+class FolderList(BaseModel):
+    """The folders of an album."""
+
+    folders: list[FolderOut]
 
 
 class AlbumList(BaseModel):
@@ -331,7 +409,32 @@ class UploadOut(BaseModel):
     job: int | None
 
 
-class ModelOut(BaseModel):
+class CardOut(BaseModel):
+    """What a model says of itself, for people; null where its weights came without a card."""
+
+    summary: str | None = Field(default=None, description="What it finds, in a sentence.")
+    limits: str | None = Field(default=None, description="What it does badly, in a sentence.")
+    trained_on: str | None = Field(default=None, examples=["photographs", "drawings"])
+
+    @classmethod
+    def words_of(cls, card: Card | None) -> dict[str, str | None]:
+        """The fields, from the model's form."""
+        if card is None:
+            return {}
+        return {"summary": card.summary, "limits": card.limits, "trained_on": card.trained_on}
+
+
+class ServedModelOut(CardOut):
+    """The model that judges an album's photos, and what to know before searching them."""
+
+    model: str
+    threshold: float = Field(description="Confidence from which a photo matches.")
+    notes: list[NoteOut] = Field(
+        description="`unlike-training`: the photos look otherwise than those it was trained on."
+    )
+
+
+class ModelOut(CardOut):
     """A model that searches use, or could."""
 
     name: str

@@ -10,7 +10,7 @@ from fastapi import APIRouter, File, Path, Query, UploadFile
 from indexer.encoding.failed import retry_failed
 from indexer.folders.printable import shown_file
 from indexer.jobs import jobs
-from search_api.errors import BadQuery, Forbidden
+from search_api.errors import BadQuery, Forbidden, NotFound
 from search_api.http.access import whole_library
 from search_api.http.deps import ActorDep, Admin, PrincipalDep, Reader, ServerDep, Writer
 from search_api.http.named_parts import NamedPartsRoute
@@ -19,14 +19,20 @@ from search_api.http.schemas import (
     AlbumIn,
     AlbumList,
     AlbumOut,
+    CardOut,
+    FolderList,
+    FolderOut,
+    NoteOut,
     RetryIn,
     RetryOut,
     RootIn,
+    ServedModelOut,
     UploadedOut,
     UploadOut,
 )
-from search_api.search import albums, uploads
+from search_api.search import albums, folders, uploads
 from search_api.search.albums import AlbumInfo
+from search_api.search.engine import UNLIKE
 
 router = APIRouter(prefix="/albums", tags=["albums"], route_class=NamedPartsRoute)
 AlbumId = Annotated[int, Path(ge=1, le=2**53)]
@@ -44,6 +50,7 @@ def _out(info: AlbumInfo, who: PrincipalDep, roots: bool = False) -> AlbumOut:
         by_status=info.by_status,
         model=info.model,
         threshold=info.threshold,
+        unread=info.unread,
         roots=[shown_file(root) for root in info.roots] if roots else None,
     )
 
@@ -72,6 +79,75 @@ def create_album(album: AlbumIn, server: ServerDep, who: Writer) -> AlbumOut:
 def get_album(album_id: AlbumId, server: ServerDep, who: Reader, roots: Roots = False) -> AlbumOut:
     """One album."""
     return _out(albums.album_info(server.engine.catalog, album_id), who, roots)
+
+
+@router.patch(
+    "/{album_id}",
+    response_model=AlbumOut,
+    responses=documented(400, 401, 403, 404, 409, 413, 422),
+)
+def rename_album(album_id: AlbumId, album: AlbumIn, server: ServerDep, who: Writer) -> AlbumOut:
+    """Give an album another name; searches, marks and folders stay with it."""
+    return _out(albums.rename(server.engine.catalog, album_id, album.name), who)
+
+
+@router.get(
+    "/{album_id}/folders", response_model=FolderList, responses=documented(401, 403, 404, 422)
+)
+def get_folders(album_id: AlbumId, server: ServerDep, who: Reader) -> FolderList:
+    """The folders of an album: whether each is there, and how many photos lie in it."""
+    engine = server.engine
+    found = folders.list_folders(engine.catalog, engine.settings, album_id)
+    return FolderList(
+        folders=[
+            FolderOut(
+                id=each.id,
+                path=shown_file(each.path) if "admin" in who.scopes else None,
+                uploads=each.uploads,
+                online=each.offline is None,
+                reason=each.offline,
+                seen_at=each.scanned_at,
+                photos=each.photos,
+                marks=each.marks,
+            )
+            for each in found
+        ]
+    )
+
+
+@router.delete(
+    "/{album_id}/folders/{folder_id}",
+    status_code=204,
+    responses=documented(400, 401, 403, 404, 422),
+)
+def remove_folder(album_id: AlbumId, folder_id: AlbumId, server: ServerDep, who: Admin) -> None:
+    """Take a folder of the server from an album, with its photos' rows; no file is touched."""
+    engine = server.engine
+    folders.remove_folder(engine.catalog, engine.settings, album_id, folder_id)
+    engine.let_outdated_go()
+
+
+@router.get(
+    "/{album_id}/model",
+    response_model=ServedModelOut,
+    responses=documented(401, 403, 404, 409, 422, 429),
+)
+async def get_album_model(album_id: AlbumId, server: ServerDep, who: Reader) -> ServedModelOut:
+    """What the model that judges this album can do, and whether its photos are of that kind."""
+
+    def work() -> ServedModelOut:
+        view = server.engine.view(album_id)
+        if view is None:
+            raise NotFound(f"There is no album {album_id}.", field="album_id")
+        return ServedModelOut(
+            model=view.predictor.name,
+            threshold=view.calibration.threshold,
+            notes=[NoteOut.of(note) for note in view.notes if note.code == UNLIKE],
+            **CardOut.words_of(view.predictor.card),
+        )
+
+    async with server.pictures.one():
+        return await server.pictures.compute(work)
 
 
 @router.delete("/{album_id}", status_code=204, responses=documented(401, 403, 404, 422))

@@ -19,7 +19,7 @@ from search_api.http.problems import documented
 from search_api.http.schemas import AlbumName, Id
 from search_api.http.state import Server
 from search_api.search.albums import album_id_of
-from search_api.show import exports
+from search_api.show import exports, take_away
 from search_api.show.chosen import Chosen
 from search_api.show.exports import Exported, ended_run
 from search_api.show.file_names import Address
@@ -122,6 +122,34 @@ def get_grefcoco(
         return ((run.expression, each) for each in exports.exported(server.engine, run, chosen))
 
     return _grefcoco(server, pairs, "grefcoco.zip", _original(request))
+
+
+@router.get(
+    "/search/{run_id}/take-away.zip",
+    response_class=StreamingResponse,
+    responses=_as("application/zip", format="binary"),
+)
+def get_take_away(
+    run_id: RunId,
+    chosen: ChosenDep,
+    server: ServerDep,
+    who: Reader,
+    kind: Annotated[
+        take_away.Kind,
+        Query(
+            description="`originals`: the files as they are; `sidecars`: XMP that tags each with "
+            "the expression; `gallery`: pages that open without a server."
+        ),
+    ],
+) -> Download:
+    """The matches to take away; what cannot be read is named in left-out.txt."""
+    run = ended_run(server.engine, str(run_id))
+    return Download(
+        server.downloads,
+        lambda: take_away.zip_pieces(take_away.files(server.engine, run, kind, chosen)),
+        name=f"{kind}.zip",
+        media_type="application/zip",
+    )
 
 
 @router.get(

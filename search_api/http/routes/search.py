@@ -103,11 +103,16 @@ async def get_hits(
     rejected: Annotated[
         bool, Query(description="The nearest photos that did not match, instead.")
     ] = False,
+    order: Annotated[
+        runs.Order, Query(description="By time or path instead; without a date come last.")
+    ] = "confidence",
 ) -> HitPage:
     """A page of a run's hits; following `next_cursor` gives each of `matched` exactly once."""
     async with server.pictures.one():
         return await server.pictures.compute(
-            lambda: page_of(server, str(run_id), cursor=cursor, size=size, rejected=rejected)
+            lambda: page_of(
+                server, str(run_id), cursor=cursor, size=size, rejected=rejected, order=order
+            )
         )
 
 

@@ -12,12 +12,13 @@ from indexer.db import audit
 from indexer.db.audit import Actor
 from indexer.db.tables import Album, ModelVersion
 from indexer.features import versions
+from model.build import card_of
 from search_api.errors import Unauthenticated
 from search_api.http.access import whole_library
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
 from search_api.http.keys import Principal, authenticate, key_info
 from search_api.http.problems import documented
-from search_api.http.schemas import Health, ModelList, ModelOut, SessionIn, SessionOut
+from search_api.http.schemas import CardOut, Health, ModelList, ModelOut, SessionIn, SessionOut
 from search_api.http.sessions import COOKIE
 from search_api.http.state import Server
 
@@ -65,6 +66,7 @@ def list_models(server: Server, among: frozenset[int] | None = None) -> list[Mod
             calibration_revision=default.calibration.revision,
             threshold=default.calibration.threshold,
             albums=[],
+            **CardOut.words_of(default.card),
         )
     ]
     for version_id, name, fingerprints in known:
@@ -80,6 +82,7 @@ def list_models(server: Server, among: frozenset[int] | None = None) -> list[Mod
                 calibration_revision=None,
                 threshold=None,
                 albums=sorted(serving.get(version_id, [])),
+                **CardOut.words_of(card_of(name)),
             )
         )
     return models
