@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import String, insert, select, text, update
 
 from indexer.db.catalog import Catalog
 from indexer.db.tables import Base, Hit, OwnFolder, Photo, SearchRun
@@ -54,7 +54,8 @@ def test_every_numbered_table_gives_each_number_once(catalog: Catalog) -> None:
             session.execute(text("select name, sql from sqlite_master where type = 'table'")).all()
         )
     for table in Base.metadata.tables.values():
-        if table.primary_key.columns.keys() == ["id"] and table.name != "search_runs":
+        numbered = table.primary_key.columns.keys() == ["id"]
+        if numbered and not isinstance(table.c.id.type, String):
             assert "AUTOINCREMENT" in made[table.name], table.name
 
 
