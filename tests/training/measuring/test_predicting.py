@@ -127,7 +127,8 @@ def test_gres480_is_the_authors_evaluator_step_by_step(
                           no_target=sample.no_target)  # fmt: skip
     found = score(read_predictions(written), data, "gres480").figures
     for name, value in metrics.result().items():
-        assert found[name] == (value if value is None else pytest.approx(value, abs=1e-12)), name
+        # Judged alone here and together there, photos are rounded otherwise: a pixel may differ.
+        assert found[name] == (value if value is None else pytest.approx(value, abs=1e-6)), name
     # On mixed sizes the photo's own size gives another cIoU: the two protocols are two.
     assert found["ciou"] != pytest.approx(at_photo_size.result()["ciou"], abs=1e-4)
 
