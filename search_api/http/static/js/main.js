@@ -9,6 +9,7 @@ import { installExports } from "./exports.js";
 import { filters, installFilters, within } from "./filters.js";
 import { Lightbox } from "./lightbox.js";
 import { Search } from "./search.js";
+import { loadServed } from "./served.js";
 import { installSession } from "./session.js";
 import { watchServer } from "./status.js";
 import { installTheme } from "./theme.js";
@@ -147,10 +148,11 @@ async function openList(view) {
 async function loadAlbums() {
   const { albums } = await api.get("/v1/albums");
   const chosen = $("album").value;
-  $("album").replaceChildren(h("option", { value: "" }, "All albums"), ...albums.map((album) => h("option", { value: album.name }, album.name)));
+  $("album").replaceChildren(h("option", { value: "" }, "All albums"), ...albums.map((album) => h("option", { value: album.name, "data-id": album.id }, album.name)));
   $("album").value = albums.some((album) => album.name === chosen) ? chosen : "";
   const photos = albums.reduce((sum, album) => sum + album.photos, 0);
   drawExamples(photos);
+  await loadServed();
 }
 
 function drawExamples(photos) {
@@ -208,6 +210,7 @@ function onKey(event) {
 function install() {
   installTheme();
   installFilters(() => {});
+  $("album").addEventListener("change", () => loadServed().catch((error) => toast(error.message, "bad")));
   installExports();
   installVerifier();
   try {
