@@ -16,11 +16,11 @@ import { installTheme } from "./theme.js";
 import { chooseVerifier, installVerifier, loadVerifiers, verification } from "./verifier.js";
 
 const EXAMPLES = [
-  "kid in blue",
-  "the two dogs on the left",
-  "everyone except the man in white",
-  "woman with a hat",
+  "a dog",
+  "the person on the left",
+  "everyone except the one on the right",
   "red car",
+  "pizza on a table",
   "an elephant riding a bicycle",
 ];
 
