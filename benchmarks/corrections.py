@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import grefcoco_form
-from model.build import load_predictor
+from model.build import load_predictor, weights_of
 from model.predictor import Predictor
 from training.learning.session import run_recipe
 from training.measuring import photo_sets
@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{told[0]} right and {told[1]} wrong answers on {half.sum()} photos")
     start = time.monotonic()
     recipe = replace(PHOTO_HEAD, steps=chosen.steps)
-    weights = run_recipe(recipe, chosen.out / "run", folder, chosen.model)
+    weights = run_recipe(recipe, chosen.out / "run", folder, weights_of(chosen.model))
     minutes = (time.monotonic() - start) / 60
     after = load_predictor(str(weights))
     again = judge_album(after, asked, encode_album(after, asked.photos, name=asked.name))
