@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -52,6 +53,12 @@ class _CutOut:
     near: frozenset[str]
 
 
+def can_compose(photos: Sequence[Photo]) -> bool:
+    """Whether a pack has backgrounds and things to cut out, in both of its splits."""
+    makers = [_Maker([p for p in photos if p.split == split]) for split in ("train", "val")]
+    return all(maker.backgrounds and maker.cut_outs for maker in makers)
+
+
 def compose(photos: Sequence[Photo], folder: Path, count: int, seed: int = 1) -> Path:
     """Write composites of a pack's photos; what was written of the same before stays.
 
@@ -67,9 +74,15 @@ def compose(photos: Sequence[Photo], folder: Path, count: int, seed: int = 1) ->
     Raises:
         DatasetError: the pack has no backgrounds or nothing to cut out, or a photo is unreadable.
     """
-    out = folder / f"{FOLDER}-{VERSION}-{seed}-{count}" / FOLDER
+    made_of = sha256("\n".join(f"{p.folder}/{p.key}" for p in photos).encode()).hexdigest()[:8]
+    out = folder / f"{FOLDER}-{VERSION}-{seed}-{count}-{made_of}" / FOLDER
     if (out / "instances.json").is_file():
         return out
+    if not can_compose(photos):
+        raise DatasetError(
+            "composites need photos with masks in which COCO's 80 kinds are marked wherever "
+            "they occur; set the recipe's composites to 0 for a pack without"
+        )
     (out / "images").mkdir(parents=True, exist_ok=True)
     makers = {split: _Maker([p for p in photos if p.split == split]) for split in ("train", "val")}
     names = sorted({a.kind for photo in photos for a in photo.annotations})
@@ -120,11 +133,6 @@ class _Maker:
                     # Where not all is marked, anything of these may be part of what is cut out.
                     near = near if photo.known >= COCO80 else near | _CARRIERS
                     self.cut_outs.setdefault(mark.kind, []).append(_CutOut(photo, mark, near))
-        if not self.backgrounds or not self.cut_outs:
-            raise DatasetError(
-                "composites need photos with masks in which COCO's 80 kinds are marked wherever "
-                "they occur; set the recipe's composites to 0 for a pack without"
-            )
 
     def make(
         self, r: Random

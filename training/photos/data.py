@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tqdm import tqdm
 
 from model.network.config import ReLAConfig
 from model.network.preprocess import to_pixels, upright
@@ -70,7 +71,8 @@ def open_photos(
     """Read a pack; what was told and dumped of it before is used again.
 
     Args:
-        composed: composites that are made of the pack's photos and stand beside them.
+        composed: composites that are made of the pack's photos and stand beside them; none where
+            the pack has no masks to make them of.
         drawn: drawn photos that stand beside them.
     Raises:
         DatasetError: the pack cannot be read, or the dump was interrupted.
@@ -91,7 +93,9 @@ def open_photos(
     parts: dict[str, tuple[Album, Callable[[int], NDArray[np.uint8]]]] = {}
     album = read_album(photos, cache / "scenes", side)
     parts["maps"] = album, opened(album.told)
-    if composed:
+    if composed and not composites.can_compose(photos):
+        tqdm.write("no composites: they need masks of COCO's 80 kinds, marked wherever they occur")
+    elif composed:
         folder = composites.compose(photos, cache, composed)
         album = read_album(read_pack(folder), cache / "scenes", side)
         parts[folder.parent.name] = album, opened(album.told)
@@ -100,7 +104,7 @@ def open_photos(
         render(shards, "train", drawn, size, first=1, workers=1)
         rendered = open_shards(shards, drawn)
         album = drawings.draw_album(rendered, side)
-        parts[f"{drawings.FOLDER}-{drawn}"] = album, lambda at: rendered.photo(at)[0]
+        parts[f"{drawings.FOLDER}-{shards.name}-{drawn}"] = album, lambda at: rendered.photo(at)[0]
     trunk, words = trunk_with_words(config.swin.stem, text)
     dumps = []
     for name, (album, pixels) in parts.items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.errors import DatasetError
-from training.photos.composites import compose
+from training.photos.composites import can_compose, compose
 from training.photos.pack import Photo, read_pack
 from training.photos.scenes import read_album
 
@@ -97,5 +97,14 @@ def test_what_was_composed_is_used_again_and_a_seed_says_which(
 
 def test_a_pack_without_masks_is_refused_with_the_remedy(tmp_path: Path) -> None:
     photos = [p for p in _pack(tmp_path / "own") if p.split == "train"]
+    assert not can_compose(photos)
     with pytest.raises(DatasetError, match="composites to 0"):
         compose(photos, tmp_path, 4)
+
+
+def test_another_packs_composites_are_others(composed: Path) -> None:
+    photos = read_pack(composed.parent.parent.parent / "own")
+    assert can_compose(photos)
+    fewer = compose(photos[:-1], composed.parent.parent, 20)
+    assert fewer != composed
+    assert len(read_pack(fewer)) == 20

@@ -12,10 +12,12 @@ from model.network.config import ReLAConfig, SwinConfig
 from model.network.preprocess import to_pixels
 from model.network.rela import RelaNetwork
 from model.network.stem import EfficientLite, TrunkWords, stem_channels
+from model.text import TextEncoder
 from tests.support.photo_pack import write_pack
 from training.data.dump import DumpError
 from training.learning.losses import box_losses
 from training.learning.train import Trainer
+from training.photos import data as data_module
 from training.photos.batches import PhotoSampler
 from training.photos.data import PhotoData
 from training.photos.maps import dump_maps, open_maps
@@ -147,3 +149,13 @@ def test_a_box_says_where_nothing_is_and_how_wide_and_high_a_thing_is() -> None:
     beyond = cross.clone()
     beyond[0, 7, 7] = 9.0
     assert float(box_losses(beyond, box)[0]) > 0.1
+
+
+def test_a_pack_of_boxes_trains_without_composites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_module, "trunk_with_words", lambda *_: _trunk())
+    pack = write_pack(tmp_path / "own")
+    opened = data_module.open_photos(pack, CONFIG, TextEncoder("minilm"), tmp_path, composed=5)
+    assert {told.photo.folder for told in opened.album.told} == {"own"}
+    assert len(opened.dump) == len(opened.album) > 0
