@@ -9,6 +9,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from indexer.db import audit
+from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog
 from indexer.db.tables import Album, Photo, Root
 from indexer.folders import own_folders
@@ -72,7 +74,9 @@ def list_folders(catalog: Catalog, settings: Settings, album_id: int) -> list[Fo
         ]
 
 
-def remove_folder(catalog: Catalog, settings: Settings, album_id: int, folder_id: int) -> int:
+def remove_folder(
+    catalog: Catalog, settings: Settings, album_id: int, folder_id: int, *, actor: Actor
+) -> int:
     """Take a folder from an album; its files stay. Returns how many photos went.
 
     Raises:
@@ -88,7 +92,11 @@ def remove_folder(catalog: Catalog, settings: Settings, album_id: int, folder_id
             field="folder_id",
         )
     with catalog.session() as session:
-        return drop_folder(session, _album(session, album_id), folders[folder_id].path)
+        album = _album(session, album_id)
+        photos = drop_folder(session, album, folders[folder_id].path)
+        what = f"folder {folder_id} of album {album_id} ({album.name}), {photos:,} photos"
+        audit.note(session, actor, "folder dropped", what)
+    return photos
 
 
 def _album(session: Session, album_id: int) -> Album:

@@ -120,10 +120,12 @@ def get_folders(album_id: AlbumId, server: ServerDep, who: Reader) -> FolderList
     status_code=204,
     responses=documented(400, 401, 403, 404, 422),
 )
-def remove_folder(album_id: AlbumId, folder_id: AlbumId, server: ServerDep, who: Admin) -> None:
+def remove_folder(
+    album_id: AlbumId, folder_id: AlbumId, server: ServerDep, who: Admin, by: ActorDep
+) -> None:
     """Take a folder of the server from an album, with its photos' rows; no file is touched."""
     engine = server.engine
-    folders.remove_folder(engine.catalog, engine.settings, album_id, folder_id)
+    folders.remove_folder(engine.catalog, engine.settings, album_id, folder_id, actor=by)
     engine.let_outdated_go()
 
 

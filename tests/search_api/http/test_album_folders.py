@@ -88,6 +88,12 @@ def test_folder_is_taken_off_and_its_files_stay(client: TestClient, library: Lib
     assert client.delete(f"/v1/albums/{number}/folders/{folders[1]['id']}").status_code == 204
     assert client.get(f"/v1/albums/{number}").json()["photos"] == 4
     assert (library.photos.parent / "more" / "one.png").is_file()
+    (line,) = (
+        each
+        for each in client.get("/v1/audit").json()["lines"]
+        if each["action"] == "folder dropped"
+    )
+    assert f"folder {folders[1]['id']} of album {number}" in line["what"]
     assert client.delete(f"/v1/albums/{number}/folders/{folders[1]['id']}").status_code == 404
 
 
