@@ -51,6 +51,7 @@ class Batch:
         maps: a stem's maps of a dump, see `HybridBackbone.look`, instead of its pass.
         by_box: (M,) where `masks` shows the boxes of things whose masks are not known.
         maskless: (M,) where something is referred to and nobody knows where it is.
+        rests: (K, 2) pairs of one photo of which the second shows what the first leaves out.
         photo_targets: what read-outs of real photographs want.
     """
 
@@ -69,6 +70,7 @@ class Batch:
     maps: dict[str, Tensor] | None = None
     by_box: Tensor | None = None
     maskless: Tensor | None = None
+    rests: Tensor | None = None
     photo_targets: PhotoTargets | None = None
 
 

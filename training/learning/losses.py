@@ -102,6 +102,12 @@ def box_losses(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return outside, torch.stack(sides).mean(0)
 
 
+def shared(logits: Tensor, others: Tensor) -> Tensor:
+    """How much of the smaller of two masks lies in the other, softly; (K, h, h) each -> (K,)."""
+    p, q = (x.float().sigmoid().flatten(1) for x in (logits, others))
+    return (p * q).sum(1) / (torch.minimum(p.sum(1), q.sum(1)) + 1)
+
+
 def minimap_target(masks: Tensor, side: int, rule: str = "third") -> Tensor:
     """Ground truth at P x P: (M, h, h) -> (M, P²); by rule, see `LossWeights.minimap_rule`."""
     share = F.adaptive_avg_pool2d(masks[:, None], side).flatten(1)
@@ -163,6 +169,11 @@ def losses_of(
     for output in outputs[:-1]:
         for name, parts in pair_losses(config, batch, features, output, weights).items():
             found.setdefault(DEEP + name, []).extend(parts)
+    if weights.overlap and batch.rests is not None:
+        pairs = batch.rests.T  # (2, K)
+        seen = features.index_select(0, batch.photo.index_select(0, pairs[0]))
+        one, other = (mask_logits(outputs[-1].coefficients.index_select(0, k), seen) for k in pairs)
+        found["overlap"] = [part(shared(one, other))]
     if isinstance(readout, KindReadout):
         found.update(_of_photos(readout, batch, encoded, weights))
         return found

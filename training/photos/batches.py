@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from random import Random
 
@@ -169,22 +170,27 @@ class PhotoSampler:
         pairs = Pairs()
         maskless: list[bool] = []
         stuff: dict[int, tuple[int, ...]] = {}  # pair -> rows of shares that are no instances
+        rests: list[tuple[int, int]] = []
         for b, at in enumerate(drawn.mine):
             place, photo = places[at], told[at]
             hand = Hand(recipe.slips, place.seed)
-            for expression in place.own + place.false:
+            said: dict[int, int] = {}  # own expression -> its pair
+            for k, expression in enumerate(place.own + place.false):
                 referents = grammar.execute(expression.program, place.original)
                 if referents is not None:
                     text = grammar.mirror(expression.text) if place.flipped else expression.text
+                    said[k] = len(pairs)
                     pairs.add(b, hand.typed(text), expression.kind, referents)
             rng = np.random.default_rng([*place.seed, 2])
-            for expression in place.own:
+            for k, expression in enumerate(place.own):
                 rest = grammar.complement(expression, rng)
                 if rest is None or rng.random() >= recipe.complements:
                     continue
                 referents = grammar.execute(rest.program, place.original)
                 if referents is not None:
                     text = grammar.mirror(rest.text) if place.flipped else rest.text
+                    if referents and k in said:
+                        rests.append((said[k], len(pairs)))
                     pairs.add(b, text, rest.kind, referents)
             others = [
                 e
@@ -202,7 +208,8 @@ class PhotoSampler:
             maskless += [False] * (len(pairs) - len(maskless))
             self._nouns(b, photo, rng, pairs, maskless, stuff)
             self._classes(b, self.rows[drawn.photos[at]], rng, pairs, maskless)
-        return self._tensors(drawn, told, pairs, maskless, stuff)
+        batch = self._tensors(drawn, told, pairs, maskless, stuff)
+        return replace(batch, rests=torch.tensor(rests, dtype=torch.long).view(-1, 2))
 
     def _nouns(
         self,

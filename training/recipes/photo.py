@@ -15,11 +15,11 @@ PHOTO = Recipe(
     stage="decoder",
     steps=12_000,
     batch=16,
-    positives=4,
+    positives=3,
     false_ones=2,
-    crossed=3,
-    complements=0.5,
-    absent=1,
+    crossed=2,
+    complements=0.6,
+    absent=2,
     nouns=(1, 2),
     composites=2_000,
     drawings=1_500,
@@ -30,7 +30,7 @@ PHOTO = Recipe(
     warmup=150,
     ema=0.998,
     jitter=0.0,
-    losses=LossWeights(no_target=2.0, regions=1.0, dense=0.5, region_masks=0.5),
+    losses=LossWeights(no_target=2.0, regions=1.0, dense=0.5, region_masks=0.5, overlap=1.0),
 )
 
 # Then the Swin stages too, on the same maps.

@@ -32,6 +32,8 @@ class LossWeights:
     """Language-free mask of each region's instance."""
     prefilter: float = 0.0
     """Sigmoid contrast of sentence and region vectors, on features that it cannot change."""
+    overlap: float = 0.0
+    """Photographs: what masks of an expression and of what it leaves out share."""
     deep: float = 0.0
     """Factor on mask, Dice, minimap and no-target losses of the RLA layers before the last."""
     mask_everywhere: bool = False

@@ -15,7 +15,7 @@ from model.network.stem import EfficientLite, TrunkWords, stem_channels
 from model.text import TextEncoder
 from tests.support.photo_pack import write_pack
 from training.data.dump import DumpError
-from training.learning.losses import box_losses
+from training.learning.losses import box_losses, shared
 from training.learning.train import Trainer
 from training.photos import data as data_module
 from training.photos.batches import PhotoSampler
@@ -24,6 +24,7 @@ from training.photos.maps import dump_maps, open_maps
 from training.photos.pack import read_pack
 from training.photos.scenes import Album, read_album
 from training.recipes.photo import PHOTO
+from training.recipes.recipe import Recipe
 
 STEM = "efficientnet-lite0"
 CONFIG = ReLAConfig(
@@ -74,9 +75,11 @@ def _dumped(album: Album, path: Path, until: int | None = None) -> Path:
     return path
 
 
-def _sampler(data: PhotoData, rank: int = 0, world: int = 1) -> PhotoSampler:
+def _sampler(
+    data: PhotoData, rank: int = 0, world: int = 1, recipe: Recipe = RECIPE
+) -> PhotoSampler:
     rows = range(len(data.album))
-    return PhotoSampler(data.album, data.dump, rows, RECIPE, CONFIG.regions_per_side, rank, world)
+    return PhotoSampler(data.album, data.dump, rows, recipe, CONFIG.regions_per_side, rank, world)
 
 
 def test_a_dump_of_other_photos_is_refused(data: PhotoData, tmp_path: Path) -> None:
@@ -114,6 +117,32 @@ def test_what_is_there_without_a_known_mask_teaches_presence_alone(data: PhotoDa
         assert bool((batch.no_target[empty & ~batch.maskless] == 1).all())
         assert bool((batch.no_target[batch.maskless] == 0).all())
         assert bool((batch.no_target[batch.by_box] == 0).all())
+
+
+def test_what_an_expression_leaves_out_is_paired_with_it(data: PhotoData) -> None:
+    found = 0
+    for batch in map(_sampler(data, recipe=replace(RECIPE, complements=1.0)).batch, range(12)):
+        assert batch.rests is not None
+        for said, left_out in batch.rests.tolist():
+            assert batch.photo[said] == batch.photo[left_out]
+            assert not bool(batch.no_target[[said, left_out]].any())
+            found += 1
+    assert found
+
+
+def test_masks_that_should_part_are_pushed_apart(data: PhotoData, tmp_path: Path) -> None:
+    left, right = torch.full((2, 1, 8, 8), -9.0)
+    left[0, :, :4] = right[0, :, 4:] = 9.0
+    both = torch.full((1, 8, 8), 9.0)
+    assert float(shared(left, right)) < 0.01
+    assert float(shared(left, both)) > 0.9  # of the smaller one
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(RelaNetwork(CONFIG), start)
+    recipe = replace(RECIPE, complements=1.0, losses=replace(RECIPE.losses, overlap=1.0))
+    source = _sampler(data, recipe=recipe)
+    trainer = Trainer(recipe, data, tmp_path / "run", "cpu", start, source)
+    shares = [trainer.advance()["overlap"] for _ in range(4)]
+    assert any(0 < share <= 1 for share in shares)
 
 
 def test_a_run_learns_behind_the_stem_and_leaves_the_stem_as_it_is(
