@@ -20,12 +20,12 @@ class PhotoTargets:
         region_kind: (B, N) index of the kind of a region's thing, IGNORE where none is marked.
         pixel_kind: (B, h, h) the same a pixel, of masks alone.
         presence: (B, K) 1 where the photo shows the kind, 0 where not, UNKNOWN where nobody said.
-        classes: (B, 1000) what the trunk's classifier says, as probabilities.
+        classes: (B, 1000) what a stem's classifier says, as probabilities; None without a stem.
         region_masks: (B, N, h, h) the region's thing, zero where none or only its box is known.
     """
 
     region_kind: Tensor
     pixel_kind: Tensor
     presence: Tensor
-    classes: Tensor
+    classes: Tensor | None
     region_masks: Tensor

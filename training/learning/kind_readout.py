@@ -50,7 +50,7 @@ class KindReadout(nn.Module):
         return F.normalize(said.float(), dim=-1) @ names.T * self.sharpness.exp()
 
     def regions(self, encoded: Encoded, targets: PhotoTargets) -> list[tuple[Tensor, Tensor]]:
-        """F'_r -> (sum, count) of three: kind a region, kinds a photo, the trunk's classes."""
+        """F'_r -> (sum, count) of kind a region, kinds a photo, and a stem's classes if any."""
         said = self.region(encoded.regions)  # (B, N, D)
         logits = self._cosines(said, self.kinds)  # (B, N, K)
         kinds = _entropy(logits, targets.region_kind)
@@ -60,6 +60,8 @@ class KindReadout(nn.Module):
         loss = F.binary_cross_entropy_with_logits(pooled, wanted.clamp_min(0), reduction="none")
         weight = torch.where(wanted == 1, 1.0, torch.where(wanted == 0, _RARE, 0.0))
         presence = ((loss * weight).sum(), weight.sum())
+        if targets.classes is None:
+            return [kinds, presence]
         every = self._cosines(said, self.classes)  # (B, N, 1000)
         name = ((_POOLED * every).logsumexp(1) / _POOLED).log_softmax(-1)  # (B, 1000)
         taught = -(targets.classes * name).sum(-1)
@@ -67,8 +69,12 @@ class KindReadout(nn.Module):
         return [kinds, presence, (0.3 * taught.sum(), count)]
 
     def dense(self, finest: Tensor, targets: PhotoTargets) -> list[tuple[Tensor, Tensor]]:
-        """The decoder's finest scale (B, C, h, h) -> (sum, count) of the kind a pixel."""
-        shown = targets.pixel_kind.flatten()
+        """The decoder's finest scale (B, C, h, h) -> (sum, count) of the kind a pixel.
+
+        Where masks are finer than that, every so many of their cells are asked.
+        """
+        every = targets.pixel_kind.shape[-1] // finest.shape[-1]
+        shown = targets.pixel_kind[:, ::every, ::every].flatten()
         at = torch.nonzero(shown != IGNORE)[:, 0]
         at = at[:: max(1, len(at) // _PIXELS)]  # neighbours say much the same
         rows = finest.permute(0, 2, 3, 1).flatten(0, 2)[at]

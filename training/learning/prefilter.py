@@ -69,7 +69,7 @@ def _pyramid(
     network: RelaNetwork, source: Source, photos: list[int], device: str
 ) -> dict[str, Tensor]:
     """The image encoder's levels: from pixels, or from what a frozen stem saw of them."""
-    if isinstance(source, PhotoSampler):
+    if isinstance(source, PhotoSampler) and source.dump is not None:
         assert isinstance(network.backbone, HybridBackbone)
         return network.backbone.refine({n: x.to(device) for n, x in source.maps(photos).items()})
     pixels = np.stack([source.pixels(photo) for photo in photos])

@@ -200,7 +200,16 @@ def run_recipe(
 
 
 def photo_start(recipe: Recipe, data: PhotoData, folder: Path) -> Path:
-    """Write what a network on a pretrained stem begins with into a run's folder."""
+    """Write what a network on a pretrained stem begins with into a run's folder.
+
+    Raises:
+        WeightsError: the network has no such stem.
+    """
+    if data.dump is None:
+        raise WeightsError(
+            f"{recipe.config.name} has no published stem to begin with; name a Mask2Former folder, "
+            "Swin weights or weights of ours with --start (photo-all begins from random ones, too)"
+        )
     path = folder / "start.safetensors"
     donor = weights_of(DONOR)
     text = TextEncoder(recipe.config.text)

@@ -21,7 +21,7 @@ class Step(nn.Module):
     """Network and read-out as one module: what one training step runs, and what DDP wraps.
 
     Args:
-        stage: "head" leaves Swin, decoder and region queries as they are.
+        stage: "head" leaves Swin, decoder and region queries as they are, "decoder" Swin alone.
         readout: of real photographs; drawings have one of their own.
     """
 
@@ -54,8 +54,11 @@ class Step(nn.Module):
             backbone = self.network.backbone
             assert isinstance(backbone, HybridBackbone)
             return self.network.decode(backbone.refine(batch.maps))
-        with torch.set_grad_enabled(self.stage == "all" and torch.is_grad_enabled()):
-            return self.network.decode(self.network.pyramid(batch.pixels))
+        learning = torch.is_grad_enabled()
+        with torch.set_grad_enabled(self.stage == "all" and learning):
+            pyramid = self.network.pyramid(batch.pixels)
+        with torch.set_grad_enabled(self.stage != "head" and learning):
+            return self.network.decode(pyramid)
 
     def judge(
         self, batch: Batch, encoded: Encoded, features: Tensor, mask: Tensor, every_layer: bool

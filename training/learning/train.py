@@ -154,8 +154,8 @@ class Trainer:
         if isinstance(net.backbone, HybridBackbone):
             net.backbone.stem.requires_grad_(False)
             net.backbone.words.requires_grad_(False)
-            if self.recipe.stage == "decoder":
-                net.backbone.requires_grad_(False)
+        if self.recipe.stage == "decoder":
+            net.backbone.requires_grad_(False)
         if self.recipe.stage == "head":
             for part in (net.backbone, net.pixel_decoder, net.ria):
                 part.requires_grad_(False)

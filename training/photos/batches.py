@@ -1,4 +1,5 @@
-"""Batches of real photographs: maps of the frozen trunk, expressions, truth as far as it is known.
+"""Batches of real photographs: pixels or maps of a frozen stem, expressions, truth as far as it is
+known.
 
 Every draw belongs to a photo's place in the batch, as in `training.data.batches`.
 
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data.batches import Batch, Draw, Hand, Pairs, Place, pick
+from training.data.batches import Batch, Draw, Hand, Pairs, Place, jittered, no_pixels, pick
 from training.data.photo_targets import UNKNOWN, PhotoTargets
 from training.data.region_targets import IGNORE, no_targets
 from training.errors import DatasetError
@@ -30,9 +31,9 @@ from training.language.programs import Program
 from training.language.slips import finish
 from training.photos import composites, drawings
 from training.photos.absent import absent
+from training.photos.data import PhotoData
 from training.photos.kinds import COCO80
-from training.photos.maps import MapDump
-from training.photos.scenes import Album, Told
+from training.photos.scenes import Told
 from training.photos.trunk import class_names
 from training.recipes.recipe import Recipe
 from training.scene import PERSONS
@@ -71,31 +72,30 @@ def kinds_of(photo: Told) -> set[str]:
 
 
 class PhotoSampler:
-    """Draws batches from told photos and the maps that the trunk made of them.
+    """Draws batches from told photos, by their pixels or the maps that a stem made of them.
 
     Args:
-        album: photos; only `rows` of it are drawn.
-        dump: maps of all photos of the album, in its order.
+        data: only `rows` of its album are drawn.
         rows: places in the album that may be trained on.
     """
 
     def __init__(
         self,
-        album: Album,
-        dump: MapDump,
+        data: PhotoData,
         rows: Sequence[int],
         recipe: Recipe,
         regions_per_side: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        if len(dump) != len(album):
+        album, dump = data.album, data.dump
+        if dump is not None and len(dump) != len(album):
             raise DatasetError(f"the dump holds {len(dump)} photos, the album {len(album)}")
-        self.album, self.dump, self.recipe = album, dump, recipe
+        self.data, self.album, self.dump, self.recipe = data, album, dump, recipe
         self.rows = tuple(rows)
         self.side = regions_per_side
         self.rank, self.world = rank, world
-        self.with_pixels = False
+        self.with_pixels = dump is None
         told = [album.told[row] for row in self.rows]
         self.vocabulary = Vocabulary(told)
         rarity = self.vocabulary.rarity
@@ -117,17 +117,31 @@ class PhotoSampler:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """One photo, (S, S, 3)."""
+        return self.data.pixels(self.rows[index])
+
     def maps(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """The trunk's maps of some photos, as `HybridBackbone.look` gives them, float32."""
+        """A stem's maps of some photos, as `HybridBackbone.look` gives them, float32; {} without
+        a stem."""
+        kept = {} if self.dump is None else self.dump.maps
         rows = [self.rows[index] for index in indices]
         return {
             name: torch.from_numpy(np.stack([values[row] for row in rows])).float()
-            for name, values in self.dump.maps.items()
+            for name, values in kept.items()
         }
 
-    def pixels(self, index: int) -> NDArray[np.uint8]:
-        """Photos are seen through the trunk's maps alone."""
-        raise DatasetError("photos are trained on through their dumped maps")
+    def _seen(self, drawn: Draw) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """What the network is shown of the photos: pixels, or maps in their stead."""
+        flips = [drawn.flips[at] for at in drawn.mine]
+        photos = [drawn.photos[at] for at in drawn.mine]
+        if self.dump is None:
+            images = [self.pixels(photo) for photo in photos]
+            turned = [x[:, ::-1] if flip else x for x, flip in zip(images, flips, strict=True)]
+            return jittered(turned, drawn, self.recipe), None
+        flip = torch.tensor(flips)[:, None, None, None]
+        maps = {n: torch.where(flip, x.flip(-1), x) for n, x in self.maps(photos).items()}
+        return no_pixels(drawn), maps
 
     @cached_property
     def names(self) -> list[tuple[str, ...]]:
@@ -243,7 +257,9 @@ class PhotoSampler:
     def _classes(
         self, b: int, row: int, rng: np.random.Generator, pairs: Pairs, maskless: list[bool]
     ) -> None:
-        """What the trunk is sure to see, by its own name, and something that it surely does not."""
+        """What a stem is sure to see, by its own name, and something that it surely does not."""
+        if self.dump is None:
+            return
         r = Random(int(rng.integers(1 << 62)))
         largest, mean = self.dump.logits[row].astype(np.float32)
         share = np.exp(mean - mean.max())
@@ -289,11 +305,10 @@ class PhotoSampler:
         there = torch.tensor([bool(r) or m in stuff for m, r in enumerate(pairs.referents)])
         rows = [self.rows[drawn.photos[at]] for at in drawn.mine]
         flips = torch.tensor([drawn.flips[at] for at in drawn.mine])
-        maps = self.maps([drawn.photos[at] for at in drawn.mine])
-        maps = {n: torch.where(flips[:, None, None, None], x.flip(-1), x) for n, x in maps.items()}
+        pixels, maps = self._seen(drawn)
         mine = [told[at] for at in drawn.mine]
         return Batch(
-            pixels=torch.empty(len(mine), 0),
+            pixels=pixels,
             texts=list(pairs.texts),
             photo=torch.tensor(pairs.photo),
             text=torch.tensor(pairs.text),
@@ -350,8 +365,11 @@ class PhotoSampler:
                 front = (masks / size[own, None].sqrt()).argmax(0)
                 sure = masks.gather(0, front[None])[0] > 0.6
                 pixel_kind[b] = torch.where(sure, numbers[own][front], IGNORE)
-        mean = torch.from_numpy(np.stack([self.dump.logits[row][1] for row in rows])).float()
-        return PhotoTargets(region_kind, pixel_kind, presence, mean.softmax(-1), region_masks)
+        classes = None
+        if self.dump is not None:
+            mean = torch.from_numpy(np.stack([self.dump.logits[row][1] for row in rows])).float()
+            classes = mean.softmax(-1)
+        return PhotoTargets(region_kind, pixel_kind, presence, classes, region_masks)
 
 
 def _kinds_by_row(photo: Told) -> list[str]:

@@ -1,10 +1,12 @@
-"""A pack of photographs made ready to train on: told, and looked at by the trunk, once."""
+"""A pack of photographs made ready to train on: told, and looked at by a frozen trunk, once."""
 
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +26,22 @@ from training.photos.scenes import Album, Told, read_album
 from training.photos.trunk import trunk_with_words
 
 CACHE = Path("runs/photos")
+Pixels = Callable[[int], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class PhotoData:
-    """Photos that may be trained on, with what the frozen trunk sees of them.
+    """Photos that may be trained on.
 
     Attributes:
         album: all photos of the pack.
-        dump: the trunk's maps of them.
+        pixels: a photo's (S, S, 3) by its place in the album.
+        dump: a frozen stem's maps of them; None for networks without one, which see the pixels.
     """
 
     album: Album
-    dump: MapDump
+    pixels: Pixels
+    dump: MapDump | None
 
     def rows(self, split: Split) -> list[int]:
         """Places of the photos of a split."""
@@ -78,11 +83,9 @@ def open_photos(
         DatasetError: the pack cannot be read, or the dump was interrupted.
         TrunkError: the trunk's weights are not installed.
     """
-    if not config.swin.stem:
-        raise DatasetError(f"{config.name} has no pretrained stem to look at photographs with")
     size, side = config.input_size, config.mask_side
 
-    def opened(told: Sequence[Told]) -> Callable[[int], NDArray[np.uint8]]:
+    def opened(told: Sequence[Told]) -> Pixels:
         def pixels(at: int) -> NDArray[np.uint8]:
             with Image.open(told[at].photo.path) as image:
                 return to_pixels(upright(image), size)
@@ -90,7 +93,7 @@ def open_photos(
         return pixels
 
     photos = read_pack(pack)
-    parts: dict[str, tuple[Album, Callable[[int], NDArray[np.uint8]]]] = {}
+    parts: dict[str, tuple[Album, Pixels]] = {}
     album = read_album(photos, cache / "scenes", side)
     parts["maps"] = album, opened(album.told)
     if composed and not composites.can_compose(photos):
@@ -105,6 +108,10 @@ def open_photos(
         rendered = open_shards(shards, drawn)
         album = drawings.draw_album(rendered, side)
         parts[f"{drawings.FOLDER}-{shards.name}-{drawn}"] = album, lambda at: rendered.photo(at)[0]
+    told = tuple(t for album, _ in parts.values() for t in album.told)
+    joined = _joined([(len(album), pixels) for album, pixels in parts.values()])
+    if not config.swin.stem:
+        return PhotoData(Album(told, side), joined, None)
     trunk, words = trunk_with_words(config.swin.stem, text)
     dumps = []
     for name, (album, pixels) in parts.items():
@@ -115,5 +122,15 @@ def open_photos(
         ):
             raise DatasetError("looking at the photos was interrupted; the same command goes on")
         dumps.append(open_maps(path))
-    told = tuple(t for album, _ in parts.values() for t in album.told)
-    return PhotoData(Album(told, side), join(dumps))
+    return PhotoData(Album(told, side), joined, join(dumps))
+
+
+def _joined(parts: Sequence[tuple[int, Pixels]]) -> Pixels:
+    """Pixels of several albums, one after the other."""
+    ends = list(accumulate(length for length, _ in parts))
+
+    def pixels(at: int) -> NDArray[np.uint8]:
+        which = bisect_right(ends, at)
+        return parts[which][1](at - (ends[which - 1] if which else 0))
+
+    return pixels

@@ -20,5 +20,5 @@ def source_of(
     if isinstance(data, PhotoData):
         side = config.regions_per_side
         rows = data.rows("train")
-        return PhotoSampler(data.album, data.dump, rows, recipe, side, rank, world)
+        return PhotoSampler(data, rows, recipe, side, rank, world)
     return sources.source_of(data, recipe, config, text, rank, world)

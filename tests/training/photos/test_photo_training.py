@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import checkpoint
+from model.errors import WeightsError
 from model.network.config import ReLAConfig, SwinConfig
 from model.network.preprocess import to_pixels
 from model.network.rela import RelaNetwork
@@ -16,6 +18,7 @@ from model.text import TextEncoder
 from tests.support.photo_pack import write_pack
 from training.data.dump import DumpError
 from training.learning.losses import box_losses, shared
+from training.learning.session import photo_start
 from training.learning.train import Trainer
 from training.photos import data as data_module
 from training.photos.batches import PhotoSampler
@@ -44,7 +47,8 @@ RECIPE = replace(
 def data(tmp_path_factory: pytest.TempPathFactory) -> PhotoData:
     folder = tmp_path_factory.mktemp("photos")
     album = read_album(read_pack(write_pack(folder / "own")), folder / "cache", CONFIG.mask_side)
-    return PhotoData(album, open_maps(_dumped(album, folder / "maps")))
+    maps = open_maps(_dumped(album, folder / "maps"))
+    return PhotoData(album, lambda at: _pixels(album, at), maps)
 
 
 def _pixels(album: Album, at: int) -> NDArray[np.uint8]:
@@ -79,7 +83,7 @@ def _sampler(
     data: PhotoData, rank: int = 0, world: int = 1, recipe: Recipe = RECIPE
 ) -> PhotoSampler:
     rows = range(len(data.album))
-    return PhotoSampler(data.album, data.dump, rows, recipe, CONFIG.regions_per_side, rank, world)
+    return PhotoSampler(data, rows, recipe, CONFIG.regions_per_side, rank, world)
 
 
 def test_a_dump_of_other_photos_is_refused(data: PhotoData, tmp_path: Path) -> None:
@@ -103,6 +107,7 @@ def test_a_mirrored_photo_has_mirrored_maps_and_masks(data: PhotoData) -> None:
     sampler = _sampler(data)
     batch = next(b for b in map(sampler.batch, range(30)) if bool(b.flipped.any()))
     assert batch.maps is not None
+    assert data.dump is not None
     at = int(torch.nonzero(batch.flipped)[0])
     kept = torch.from_numpy(np.array(data.dump.maps["res3"][int(batch.origin[at])])).float()
     assert torch.equal(batch.maps["res3"][at], kept.flip(-1))
@@ -163,6 +168,41 @@ def test_a_run_learns_behind_the_stem_and_leaves_the_stem_as_it_is(
     assert not torch.equal(before["head.minimap.weight"], after["head.minimap.weight"])
 
 
+@pytest.mark.parametrize("stage", ["decoder", "all"])
+def test_a_network_without_a_stem_learns_from_the_pixels(
+    data: PhotoData, tmp_path: Path, stage: Literal["decoder", "all"]
+) -> None:
+    swin = SwinConfig(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), window_size=4)
+    config = replace(CONFIG, name="pixels-test", swin=swin, mask_stride=4)
+    recipe = replace(RECIPE, model=config, stage=stage)
+    photos = [told.photo for told in data.album.told]
+    album = read_album(photos, tmp_path / "scenes", config.mask_side)
+    seen = PhotoData(album, data.pixels, None)
+    source = _sampler(seen, recipe=recipe)
+    batch = next(b for b in map(source.batch, range(30)) if bool(b.flipped.any()))
+    at = int(torch.nonzero(batch.flipped)[0])
+    kept = torch.from_numpy(data.pixels(int(batch.origin[at])).copy()).permute(2, 0, 1).float()
+    assert torch.equal(batch.pixels[at], kept.flip(-1))
+    assert "class" not in batch.kinds  # a stem's own knowledge
+    torch.manual_seed(1)
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(RelaNetwork(config), start)
+    trainer = Trainer(recipe, seen, tmp_path / "run", "cpu", start, source)
+    before = {n: v.clone() for n, v in trainer.module.network.state_dict().items()}
+    losses = [trainer.advance() for _ in range(2)]
+    assert all(np.isfinite(list(each.values())).all() for each in losses)
+    after = trainer.module.network.state_dict()
+    changed = {n for n in before if not torch.equal(before[n], after[n])}
+    assert any(n.startswith("pixel_decoder.") for n in changed)
+    assert any(n.startswith("backbone.") for n in changed) == (stage == "all")
+
+
+def test_a_stemless_network_says_what_it_can_begin_with(data: PhotoData, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, model="rela-tiny")
+    with pytest.raises(WeightsError, match=r"rela-tiny has no published stem.*--start"):
+        photo_start(recipe, PhotoData(data.album, data.pixels, None), tmp_path)
+
+
 def test_a_box_says_where_nothing_is_and_how_wide_and_high_a_thing_is() -> None:
     box = torch.zeros(1, 8, 8)
     box[0, 2:6, 1:5] = 1.0
@@ -187,4 +227,8 @@ def test_a_pack_of_boxes_trains_without_composites(
     pack = write_pack(tmp_path / "own")
     opened = data_module.open_photos(pack, CONFIG, TextEncoder("minilm"), tmp_path, composed=5)
     assert {told.photo.folder for told in opened.album.told} == {"own"}
+    assert opened.dump is not None
     assert len(opened.dump) == len(opened.album) > 0
+    assert np.array_equal(opened.pixels(1), _pixels(opened.album, 1))
+    tiny = replace(CONFIG, swin=replace(CONFIG.swin, stem=""), mask_stride=4)
+    assert data_module.open_photos(pack, tiny, TextEncoder("minilm"), tmp_path).dump is None
