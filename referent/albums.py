@@ -58,7 +58,6 @@ def albums(
 
     Changes of folders and globs take effect with the next `referent index`.
     """
-    from indexer.db import audit
     from indexer.db.catalog import Catalog
     from indexer.features.versions import all_serving
     from indexer.folders import own_folders
@@ -87,8 +86,6 @@ def albums(
                 )
             with catalog.session() as session:
                 photos = delete_album(session, name)
-                by = audit.at_the_command_line()
-                audit.note(session, by, "album deleted", f"album {name}, {photos:,} photos")
             own_folders.sweep(catalog, settings)
             say(
                 f"forgot the album {name!r} ({photos} photos); {taken}"
@@ -119,9 +116,6 @@ def albums(
                     everything=everything,
                     rename=rename,
                 )
-                for folder in drop or ():
-                    what = f"{folder} from album {name}"
-                    audit.note(session, audit.at_the_command_line(), "folder dropped", what)
         with catalog.reading() as session:
             summaries = list_albums(session, name)
             serving = all_serving(session)

@@ -1,4 +1,4 @@
-"""Who deleted what, let whom in and changed which key: lines that nothing but their age removes."""
+"""Who changed which album or key, took what away and let whom in: lines that only age removes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from indexer.db.tables import AuditLine
 Action = Literal[
     "sign-in", "sign-in refused", "sign-out",
     "key made", "key rotated", "key revoked",
-    "album deleted", "folder dropped", "search deleted",
+    "album made", "album renamed", "album changed", "album deleted",
+    "folder added", "folder moved", "folder dropped",
+    "search deleted", "mark replaced", "mark taken back",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Make albums, and give and take their folders."""
+"""Make albums, and give and take their folders; each change leaves a line in the audit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import delete, distinct, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
-from indexer.db import catalog
+from indexer.db import audit, catalog
+from indexer.db.audit import Actor
 from indexer.db.catalog import album_named, count_by_status
 from indexer.db.names import comparable, comparable_path
 from indexer.db.tables import Album, Mark, OwnFolder, Photo, Root, revision_step
@@ -49,6 +50,7 @@ def ensure_album(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     everything: bool | None = None,
+    by: Actor | None = None,
 ) -> Album:
     """The album of these folders: found by name, or made; folders and globs are added to it.
 
@@ -61,6 +63,7 @@ def ensure_album(
         include, exclude: globs as in `indexer.folders.globs.Globs`, added to those the album has.
         everything: whether to take also what systems and programs keep for themselves; None leaves
             it as it is.
+        by: who does it, here and in the functions below; None is whoever types a command.
     Raises:
         FolderError: a folder does not exist, is no folder or cannot be listed.
         UnknownAlbum: no folder is given and no album has this name.
@@ -70,12 +73,13 @@ def ensure_album(
     if album is None:
         if not places:
             return album_named(session, name or "")
-        album = _new_album(session, name or _free_name(session, places[0]))
+        album = make_album(session, name or _free_name(session, places[0]), by=by)
     for place in places:
-        ensure_root(session, album.id, place, follow_links=True)
-    _add_globs(album, include, exclude)
+        ensure_folder(session, album, place, follow_links=True, by=by)
+    settings = _with_globs(album, include, exclude)
     if everything is not None:
-        album.settings = {**album.settings, "everything": everything}
+        settings["everything"] = everything
+    _keep_settings(session, album, settings, by)
     session.flush()
     return album
 
@@ -91,21 +95,44 @@ def find_album(session: Session, places: Sequence[bytes], name: str | None) -> A
     return None if owner is None else session.get(Album, owner)
 
 
+def make_album(session: Session, name: str, *, by: Actor | None = None) -> Album:
+    """A new album; that its name is free is the caller's to know."""
+    album = Album(name=comparable(name), settings={})
+    session.add(album)
+    session.flush()
+    _note(session, by, "album made", album)
+    return album
+
+
+def ensure_folder(
+    session: Session, album: Album, place: bytes, *, follow_links: bool, by: Actor | None = None
+) -> None:
+    """Give an album a folder of this machine; one that it has takes ``follow_links`` over."""
+    known = _root_of(session, album.id, place)
+    root = ensure_root(session, album.id, place, follow_links=follow_links)
+    if known is None:
+        _note(session, by, "folder added", album, root)
+
+
 def ensure_root(session: Session, album_id: int, place: bytes, *, follow_links: bool) -> Root:
     """The album's root of a folder, whichever links it was named by; made if need be.
 
     Args:
         follow_links: whether links in it may lead out of it, from now on.
     """
-    for root in session.scalars(select(Root).where(Root.album_id == album_id).order_by(Root.id)):
-        if _is_same(root.path, place):
-            if root.follow_links != follow_links:
-                root.follow_links = follow_links
-            return root
-    root = Root(album_id=album_id, path=place, mounts=[], follow_links=follow_links)
-    session.add(root)
-    session.flush()
+    root = _root_of(session, album_id, place)
+    if root is None:
+        root = Root(album_id=album_id, path=place, mounts=[], follow_links=follow_links)
+        session.add(root)
+        session.flush()
+    elif root.follow_links != follow_links:
+        root.follow_links = follow_links
     return root
+
+
+def _root_of(session: Session, album_id: int, place: bytes) -> Root | None:
+    roots = session.scalars(select(Root).where(Root.album_id == album_id).order_by(Root.id))
+    return next((root for root in roots.all() if _is_same(root.path, place)), None)
 
 
 def check_folder(folder: Path | bytes) -> bytes:
@@ -154,7 +181,9 @@ def as_on_disk(place: bytes) -> bytes:
     return found
 
 
-def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
+def drop_folder(
+    session: Session, album: Album, folder: Path | bytes, *, by: Actor | None = None
+) -> int:
     """Take a folder from an album, and its photos' rows with it; files are never touched.
 
     Marks go over to the same photos in other folders of the album, where there are any.
@@ -167,6 +196,7 @@ def drop_folder(session: Session, album: Album, folder: Path | bytes) -> int:
     root = _root_at(session, album, folder)
     photos = session.scalar(select(func.count()).select_from(Photo).where(Photo.root_id == root.id))
     carry_from(session, root)
+    _note(session, by, "folder dropped", album, root, f", {photos or 0:,} photos")
     session.delete(root)
     album.revision += revision_step()
     return photos or 0
@@ -194,7 +224,14 @@ def what_goes_with(session: Session, name: str, folder: Path | bytes) -> tuple[i
     )
 
 
-def folder_moved(session: Session, album: Album, old: Path | bytes, new: Path | bytes) -> int:
+def folder_moved(
+    session: Session,
+    album: Album,
+    old: Path | bytes,
+    new: Path | bytes,
+    *,
+    by: Actor | None = None,
+) -> int:
     """Note that an album's folder lies elsewhere now: its photos keep their rows and marks.
 
     Returns:
@@ -204,21 +241,21 @@ def folder_moved(session: Session, album: Album, old: Path | bytes, new: Path | 
     """
     root = _root_at(session, album, old)
     moved = move_root(session, root, check_folder(new))
+    _note(session, by, "folder moved", album, root, f", {moved:,} photos")
     album.revision += revision_step()
     return moved
 
 
 def _root_at(session: Session, album: Album, folder: Path | bytes) -> Root:
     place = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - bytes; it may be gone
-    roots = session.scalars(select(Root).where(Root.album_id == album.id)).all()
-    for root in roots:
-        if _is_same(root.path, place):
-            return root
-    names = ", ".join(_shown(root.path) for root in roots)
+    if (root := _root_of(session, album.id, place)) is not None:
+        return root
+    paths = session.scalars(select(Root.path).where(Root.album_id == album.id).order_by(Root.id))
+    names = ", ".join(map(_shown, paths))
     raise FolderError(f"{_shown(place)} is no folder of the album {album.name!r} ({names})")
 
 
-def rename_album(session: Session, album: Album, name: str) -> None:
+def rename_album(session: Session, album: Album, name: str, *, by: Actor | None = None) -> None:
     """Give an album another name.
 
     Raises:
@@ -227,7 +264,9 @@ def rename_album(session: Session, album: Album, name: str) -> None:
     taken = catalog.find_album(session, name)
     if taken is not None and taken.id != album.id:
         raise AlbumExists(f"another album is named {name!r}: choose another name")
-    album.name = comparable(name)
+    before, album.name = album.name, comparable(name)
+    if album.name != before:
+        _note(session, by, "album renamed", album, more=f", {before} until then")
 
 
 def change_album(
@@ -242,6 +281,7 @@ def change_album(
     drop_globs: Sequence[str] = (),
     everything: bool | None = None,
     rename: str | None = None,
+    by: Actor | None = None,
 ) -> str:
     """Add, move and drop folders and globs, rename; all or nothing.
 
@@ -254,18 +294,20 @@ def change_album(
     """
     album = album_named(session, name)
     for old, new in moved:
-        folder_moved(session, album, old, new)
+        folder_moved(session, album, old, new, by=by)
     for folder in drop:
-        drop_folder(session, album, folder)
+        drop_folder(session, album, folder, by=by)
     for glob in drop_globs:
-        _drop_glob(album, glob)
-    ensure_album(session, add, name=name, include=include, exclude=exclude, everything=everything)
+        _keep_settings(session, album, _without_glob(album, glob), by)
+    ensure_album(
+        session, add, name=name, include=include, exclude=exclude, everything=everything, by=by
+    )
     if rename is not None:
-        rename_album(session, album, rename)
+        rename_album(session, album, rename, by=by)
     return album.name
 
 
-def delete_album(session: Session, name: str) -> int:
+def delete_album(session: Session, name: str, *, by: Actor | None = None) -> int:
     """Forget an album with its rows, jobs and searches, and leave what the library made for it
     (uploads, cut-outs, exports) to `own_folders.sweep`, which the caller runs after the commit.
 
@@ -284,6 +326,7 @@ def delete_album(session: Session, name: str) -> int:
         .select_from(Photo)
         .where(Photo.album_id == album.id, Photo.deleted_at.is_(None))
     )
+    _note(session, by, "album deleted", album, more=f", {photos or 0:,} photos")
     session.execute(delete(Album).where(Album.id == album.id))
     return photos or 0
 
@@ -358,11 +401,19 @@ def _is_same(path: bytes, place: bytes) -> bool:
     return any(comparable_path(one) == comparable_path(other) for one, other in paths)
 
 
-def _new_album(session: Session, name: str) -> Album:
-    album = Album(name=comparable(name), settings={})
-    session.add(album)
-    session.flush()
-    return album
+def _note(
+    session: Session,
+    by: Actor | None,
+    action: audit.Action,
+    album: Album,
+    root: Root | None = None,
+    more: str = "",
+) -> None:
+    """Write a line of the audit, which admins read over HTTP: a folder's name, never its path."""
+    what = f"album {album.id} ({album.name}){more}"
+    if root is not None:
+        what = f"folder {root.id} (…/{_shown(root.path.rpartition(b'/')[2])}) of {what}"
+    audit.note(session, by or audit.at_the_command_line(), action, what)
 
 
 def _free_name(session: Session, place: bytes) -> str:
@@ -374,16 +425,15 @@ def _free_name(session: Session, place: bytes) -> str:
     return name
 
 
-def _add_globs(album: Album, include: Sequence[str], exclude: Sequence[str]) -> None:
+def _with_globs(album: Album, include: Sequence[str], exclude: Sequence[str]) -> dict[str, Any]:
     settings: dict[str, Any] = dict(album.settings)
     for key, globs in (("include", include), ("exclude", exclude)):
         if globs:
             settings[key] = list(dict.fromkeys([*settings.get(key, ()), *globs]))
-    if settings != album.settings:
-        album.settings = settings
+    return settings
 
 
-def _drop_glob(album: Album, glob: str) -> None:
+def _without_glob(album: Album, glob: str) -> dict[str, Any]:
     settings: dict[str, Any] = dict(album.settings)
     kept = {key: list(settings.get(key, ())) for key in ("include", "exclude")}
     wanted = comparable(glob)
@@ -392,7 +442,16 @@ def _drop_glob(album: Album, glob: str) -> None:
         raise UnknownGlob(f"{glob!r} is no glob of the album {album.name!r} (globs: {known})")
     for key, globs in kept.items():
         settings[key] = [each for each in globs if comparable(each) != wanted]
-    album.settings = settings
+    return settings
+
+
+def _keep_settings(
+    session: Session, album: Album, settings: dict[str, Any], by: Actor | None
+) -> None:
+    if settings != album.settings:
+        album.settings = settings
+        told = "; ".join(f"{key}: {value}" for key, value in sorted(settings.items()))
+        _note(session, by, "album changed", album, more=f", {told}")
 
 
 def _shown(path: bytes) -> str:

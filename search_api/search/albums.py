@@ -10,16 +10,20 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from indexer.db import audit
 from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog, album_named, counts_by_status, find_album
-from indexer.db.clock import clock
 from indexer.db.names import comparable
 from indexer.db.tables import Album, Job, Root
 from indexer.errors import FolderError
 from indexer.features import versions
 from indexer.folders import own_folders
-from indexer.folders.albums import check_folder, delete_album, ensure_root, rename_album
+from indexer.folders.albums import (
+    check_folder,
+    delete_album,
+    ensure_folder,
+    make_album,
+    rename_album,
+)
 from indexer.settings import Settings
 from search_api.errors import AlreadyExists, BadQuery, NotFound
 from search_api.search.album_decisions import own_calibrations
@@ -66,7 +70,7 @@ def album_info(catalog: Catalog, album_id: int) -> AlbumInfo:
     return found[0]
 
 
-def create_album(catalog: Catalog, name: str) -> AlbumInfo:
+def create_album(catalog: Catalog, name: str, *, actor: Actor) -> AlbumInfo:
     """Make an empty album.
 
     Raises:
@@ -80,16 +84,13 @@ def create_album(catalog: Catalog, name: str) -> AlbumInfo:
         with catalog.session() as session:
             if find_album(session, tidy) is not None:
                 raise AlreadyExists(f"An album is named {tidy!r} already.", field="name")
-            album = Album(name=tidy, created_at=float(session.scalar(select(clock())) or 0))
-            session.add(album)
-            session.flush()
-            album_id = album.id
+            album_id = make_album(session, tidy, by=actor).id
     except IntegrityError as error:
         raise AlreadyExists(f"An album is named {tidy!r} already.", field="name") from error
     return album_info(catalog, album_id)
 
 
-def rename(catalog: Catalog, album_id: int, name: str) -> AlbumInfo:
+def rename(catalog: Catalog, album_id: int, name: str, *, actor: Actor) -> AlbumInfo:
     """Give an album another name.
 
     Raises:
@@ -104,12 +105,12 @@ def rename(catalog: Catalog, album_id: int, name: str) -> AlbumInfo:
         album = session.get(Album, album_id)
         if album is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        rename_album(session, album, tidy)
+        rename_album(session, album, tidy, by=actor)
     return album_info(catalog, album_id)
 
 
 def add_folder(
-    catalog: Catalog, album_id: int, folder: Path, *, follow_links: bool = False
+    catalog: Catalog, album_id: int, folder: Path, *, actor: Actor, follow_links: bool = False
 ) -> AlbumInfo:
     """Let an album scan a folder of this machine.
 
@@ -124,9 +125,10 @@ def add_folder(
         raise FolderError(f"{folder} is not an absolute path")
     place = check_folder(folder)
     with catalog.session() as session:
-        if session.get(Album, album_id) is None:
+        album = session.get(Album, album_id)
+        if album is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        ensure_root(session, album_id, place, follow_links=follow_links)
+        ensure_folder(session, album, place, follow_links=follow_links, by=actor)
     return album_info(catalog, album_id)
 
 
@@ -142,9 +144,7 @@ def remove_album(catalog: Catalog, settings: Settings, album_id: int, *, actor: 
         album = session.get(Album, album_id)
         if album is None:
             raise NotFound(f"There is no album {album_id}.", field="album_id")
-        photos = delete_album(session, album.name)
-        what = f"album {album_id} ({album.name}), {photos:,} photos"
-        audit.note(session, actor, "album deleted", what)
+        delete_album(session, album.name, by=actor)
     own_folders.sweep(catalog, settings)
 
 

@@ -12,7 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
 
+from indexer.db import audit
+from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.tables import Hit, Mark, Photo, SearchRun
@@ -49,9 +52,18 @@ class MarkView:
     created_at: float
 
 
-def mark(catalog: Catalog, run_id: str, photo_id: int, verdict: Verdict) -> MarkView:
+def mark(
+    catalog: Catalog,
+    run_id: str,
+    photo_id: int,
+    verdict: Verdict,
+    *,
+    by: Actor | None = None,
+) -> MarkView:
     """Keep a verdict on a decision of a run; an earlier one on it is replaced.
 
+    Args:
+        by: whose verdict it is, for the audit; None is whoever types a command.
     Raises:
         UnknownRun, UnknownPhoto: the run kept no decision about the photo.
         BadQuery: a match cannot be missed, a rejected photo can be nothing else.
@@ -62,9 +74,9 @@ def mark(catalog: Catalog, run_id: str, photo_id: int, verdict: Verdict) -> Mark
         kind = "a match" if hit.decision.accepted else "a rejected photo"
         raise BadQuery(f"{kind} can be marked as {' or '.join(allowed)}", field="verdict")
     with catalog.session() as session:
-        session.execute(
-            delete(Mark).where(Mark.photo_id == photo_id, Mark.expression == run.expression)
-        )
+        before = _taken_back(session, photo_id, run.expression)
+        if before not in (None, verdict):
+            _note(session, by, "mark replaced", f"{before} by {verdict}", photo_id, run.expression)
         session.execute(
             insert(Mark).values(
                 photo_id=photo_id,
@@ -76,7 +88,7 @@ def mark(catalog: Catalog, run_id: str, photo_id: int, verdict: Verdict) -> Mark
     return next(each for each in marks_of(catalog, run) if each.photo_id == photo_id)
 
 
-def unmark(catalog: Catalog, run_id: str, photo_id: int) -> None:
+def unmark(catalog: Catalog, run_id: str, photo_id: int, *, by: Actor | None = None) -> None:
     """Take a verdict back; without one, nothing changes.
 
     Raises:
@@ -84,9 +96,9 @@ def unmark(catalog: Catalog, run_id: str, photo_id: int) -> None:
     """
     run = runs.load(catalog, run_id)
     with catalog.session() as session:
-        session.execute(
-            delete(Mark).where(Mark.photo_id == photo_id, Mark.expression == run.expression)
-        )
+        before = _taken_back(session, photo_id, run.expression)
+        if before is not None:
+            _note(session, by, "mark taken back", before, photo_id, run.expression)
 
 
 def marks_of(catalog: Catalog, run: Run) -> list[MarkView]:
@@ -267,6 +279,24 @@ def _fit(
 def _log_loss(confidence: NDArray[np.float64], target: NDArray[np.bool_]) -> float:
     sure = np.clip(confidence, 1e-6, 1 - 1e-6)
     return float(-np.mean(np.where(target, np.log(sure), np.log(1 - sure))))
+
+
+def _taken_back(session: Session, photo_id: int, expression: str) -> str | None:
+    """Remove a verdict; returns what it was."""
+    gone = delete(Mark).where(Mark.photo_id == photo_id, Mark.expression == expression)
+    return session.scalar(gone.returning(Mark.verdict))
+
+
+def _note(
+    session: Session,
+    by: Actor | None,
+    action: audit.Action,
+    what: str,
+    photo_id: int,
+    expression: str,
+) -> None:
+    about = f"{what}, on photo {photo_id} for {expression!r}"
+    audit.note(session, by or audit.at_the_command_line(), action, about)
 
 
 def _view(row: Mark) -> MarkView:

@@ -9,7 +9,6 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from indexer.db import audit
 from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog
 from indexer.db.tables import Album, Photo, Root
@@ -93,10 +92,7 @@ def remove_folder(
         )
     with catalog.session() as session:
         album = _album(session, album_id)
-        photos = drop_folder(session, album, folders[folder_id].path)
-        what = f"folder {folder_id} of album {album_id} ({album.name}), {photos:,} photos"
-        audit.note(session, actor, "folder dropped", what)
-    return photos
+        return drop_folder(session, album, folders[folder_id].path, by=actor)
 
 
 def _album(session: Session, album_id: int) -> Album:

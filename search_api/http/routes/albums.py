@@ -69,10 +69,10 @@ def get_albums(server: ServerDep, who: Reader, roots: Roots = False) -> AlbumLis
     status_code=201,
     responses=documented(400, 401, 403, 409, 413, 422),
 )
-def create_album(album: AlbumIn, server: ServerDep, who: Writer) -> AlbumOut:
+def create_album(album: AlbumIn, server: ServerDep, who: Writer, by: ActorDep) -> AlbumOut:
     """Make an empty album; upload photos to it, or let an admin add a folder."""
     whole_library(who)
-    return _out(albums.create_album(server.engine.catalog, album.name), who)
+    return _out(albums.create_album(server.engine.catalog, album.name, actor=by), who)
 
 
 @router.get("/{album_id}", response_model=AlbumOut, responses=documented(401, 403, 404, 422))
@@ -86,9 +86,11 @@ def get_album(album_id: AlbumId, server: ServerDep, who: Reader, roots: Roots = 
     response_model=AlbumOut,
     responses=documented(400, 401, 403, 404, 409, 413, 422),
 )
-def rename_album(album_id: AlbumId, album: AlbumIn, server: ServerDep, who: Writer) -> AlbumOut:
+def rename_album(
+    album_id: AlbumId, album: AlbumIn, server: ServerDep, who: Writer, by: ActorDep
+) -> AlbumOut:
     """Give an album another name; searches, marks and folders stay with it."""
-    return _out(albums.rename(server.engine.catalog, album_id, album.name), who)
+    return _out(albums.rename(server.engine.catalog, album_id, album.name, actor=by), who)
 
 
 @router.get(
@@ -222,7 +224,9 @@ async def upload(
     response_model=AlbumOut,
     responses=documented(400, 401, 403, 404, 413, 422),
 )
-def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> AlbumOut:
+def add_root(
+    album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin, by: ActorDep
+) -> AlbumOut:
     """Let an album scan a folder of the server; only where REFERENT_ALLOW_SERVER_FOLDERS is set."""
     if not server.limits.allow_server_folders:
         raise Forbidden(
@@ -232,6 +236,7 @@ def add_root(album_id: AlbumId, root: RootIn, server: ServerDep, who: Admin) -> 
         server.engine.catalog,
         album_id,
         FilePath(root.path),
+        actor=by,
         follow_links=server.limits.follow_links,
     )
     _index(server, album_id)

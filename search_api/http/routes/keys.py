@@ -153,7 +153,7 @@ def get_audit(
     cursor: Annotated[Cursor, Query()] = None,
     size: Annotated[PageSize, Query()] = 24,
 ) -> AuditPage:
-    """Who deleted what, signed in and changed keys, newest first."""
+    """Who changed albums and keys, took what away and signed in, newest first."""
     before = read_cursor(cursor, "audit", start=MAX_POSITION)
     found = audit.lines(server.engine.catalog, before=before, limit=size + 1)
     more = len(found) > size

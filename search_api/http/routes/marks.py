@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from search_api.http.deps import Reader, ServerDep, Writer
+from search_api.http.deps import ActorDep, Reader, ServerDep, Writer
 from search_api.http.problems import documented
 from search_api.search import corrections, runs
 from search_api.search.corrections import MarkView
@@ -68,11 +68,16 @@ def get_marks(run_id: RunId, server: ServerDep, who: Reader) -> MarkList:
 
 @router.put("/search/{run_id}/hits/{photo_id}/mark", response_model=MarkOut, responses=_ABOUT_HIT)
 def put_mark(
-    run_id: RunId, photo_id: PhotoId, verdict: MarkIn, server: ServerDep, who: Writer
+    run_id: RunId,
+    photo_id: PhotoId,
+    verdict: MarkIn,
+    server: ServerDep,
+    who: Writer,
+    by: ActorDep,
 ) -> MarkOut:
     """Mark a decision; an earlier verdict is replaced."""
     catalog = server.engine.catalog
-    return MarkOut.of(corrections.mark(catalog, str(run_id), photo_id, verdict.verdict))
+    return MarkOut.of(corrections.mark(catalog, str(run_id), photo_id, verdict.verdict, by=by))
 
 
 @router.delete(
@@ -80,6 +85,8 @@ def put_mark(
     status_code=204,
     responses=documented(401, 403, 404, 422),
 )
-def delete_mark(run_id: RunId, photo_id: PhotoId, server: ServerDep, who: Writer) -> None:
+def delete_mark(
+    run_id: RunId, photo_id: PhotoId, server: ServerDep, who: Writer, by: ActorDep
+) -> None:
     """Take a verdict back."""
-    corrections.unmark(server.engine.catalog, str(run_id), photo_id)
+    corrections.unmark(server.engine.catalog, str(run_id), photo_id, by=by)

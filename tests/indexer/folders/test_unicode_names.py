@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog, album_named
 from indexer.db.tables import Album, Photo, Root
 from indexer.errors import AlbumExists, UnknownAlbum, UnknownGlob
@@ -21,6 +22,7 @@ from tests.support.library import paint
 
 COMPOSED = unicodedata.normalize("NFC", "Été 2023")
 DECOMPOSED = unicodedata.normalize("NFD", "Été 2023")
+ME = Actor("me")
 FORMS = [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)]
 
 
@@ -53,10 +55,10 @@ def test_an_album_and_its_folder_are_found_by_either_form(
 def test_no_two_albums_have_one_name_in_two_forms(
     catalog: Catalog, first: str, second: str
 ) -> None:
-    create_album(catalog, first)
+    create_album(catalog, first, actor=ME)
     with pytest.raises(AlreadyExists):
-        create_album(catalog, second)
-    other = create_album(catalog, "other")
+        create_album(catalog, second, actor=ME)
+    other = create_album(catalog, "other", actor=ME)
     with catalog.session() as session, pytest.raises(AlbumExists):
         rename_album(session, session.get_one(Album, other.id), second)
     with catalog.session() as session:  # as an earlier version kept it

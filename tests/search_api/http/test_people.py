@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from indexer.db import audit
 from indexer.db.clock import clock
 from indexer.db.tables import ApiKey, Root
+from indexer.folders.albums import change_album
 from indexer.jobs import jobs
 from search_api.errors import BadQuery
 from search_api.http.app import create_app
@@ -249,11 +250,12 @@ def test_audit_tells_who_signed_in_changed_keys_and_deleted_what(
     album = client.post("/v1/albums", json={"name": "gone"}).json()["id"]
     client.delete(f"/v1/albums/{album}", headers={"x-request-id": "deletion-1"})
     client.delete("/v1/session")
-    page = client.get("/v1/audit?size=4", headers=admin).json()
+    page = client.get("/v1/audit?size=5", headers=admin).json()
     told = [(line["action"], line["who"], line["key_id"]) for line in page["lines"]]
     assert told == [
         ("sign-out", "ann", ann),
         ("album deleted", "ann", ann),
+        ("album made", "ann", ann),
         ("sign-in", "ann", ann),
         ("sign-in refused", "nobody", None),
     ]
@@ -265,6 +267,60 @@ def test_audit_tells_who_signed_in_changed_keys_and_deleted_what(
     assert key not in json.dumps([vars(line) for line in audit.lines(library.engine.catalog)])
     assert client.get("/v1/audit", headers=of(create_key(library.engine.catalog, "w", ["write"]))
                       ).status_code == 403  # fmt: skip
+
+
+def told(client: TestClient, headers: dict[str, str], count: int) -> list[tuple[str, str, str]]:
+    """The newest lines of the audit, oldest first."""
+    lines = client.get(f"/v1/audit?size={count}", headers=headers).json()["lines"]
+    return [(line["action"], line["what"], line["who"]) for line in reversed(lines)]
+
+
+def test_audit_tells_every_change_of_an_album(
+    client: TestClient, library: Library, admin: dict[str, str], tmp_path: Path
+) -> None:
+    album = client.post("/v1/albums", json={"name": "old"}, headers=admin).json()["id"]
+    client.patch(f"/v1/albums/{album}", json={"name": "new"}, headers=admin)
+    client.patch(f"/v1/albums/{album}", json={"name": "new"}, headers=admin)  # as it was
+    for name in ("2023", "2024"):
+        paint(tmp_path / name / "a.png", 3)
+    with library.engine.catalog.session() as session:
+        change_album(session, "new", add=[tmp_path / "2023"], exclude=["raw"])
+        change_album(session, "new", add=[tmp_path / "2023"], exclude=["raw"])  # again
+        change_album(session, "new", moved=[(tmp_path / "2023", tmp_path / "2024")])
+        change_album(session, "new", drop=[tmp_path / "2024"], rename="last")
+    client.delete(f"/v1/albums/{album}", headers=admin)
+    account = audit.at_the_command_line().name
+    lines = told(client, admin, 8)
+    folder = lines[2][1].split()[1]
+    assert lines == [
+        ("album made", f"album {album} (old)", "admin"),
+        ("album renamed", f"album {album} (new), old until then", "admin"),
+        ("folder added", f"folder {folder} (…/2023) of album {album} (new)", account),
+        ("album changed", f"album {album} (new), exclude: ['raw']", account),
+        ("folder moved", f"folder {folder} (…/2024) of album {album} (new), 0 photos", account),
+        ("folder dropped", f"folder {folder} (…/2024) of album {album} (new), 0 photos", account),
+        ("album renamed", f"album {album} (last), new until then", account),
+        ("album deleted", f"album {album} (last), 0 photos", "admin"),
+    ]
+
+
+def test_audit_tells_whose_verdict_was_lost(
+    client: TestClient, library: Library, admin: dict[str, str]
+) -> None:
+    asked = {"expression": EXPRESSION, "threshold": 0.0}
+    found = client.post("/v1/search", json=asked, headers=admin).json()
+    photo = found["hits"][0]["photo"]["id"]
+    mark = f"/v1/search/{found['run']['id']}/hits/{photo}/mark"
+    for verdict in ("right", "right", "wrong"):
+        assert client.put(mark, json={"verdict": verdict}, headers=admin).status_code == 200
+    for _ in range(2):
+        client.delete(mark, headers=admin)
+    about = f"on photo {photo} for {EXPRESSION!r}"
+    assert told(client, admin, 2) == [
+        ("mark replaced", f"right by wrong, {about}", "admin"),
+        ("mark taken back", f"wrong, {about}", "admin"),
+    ]
+    assert "mark" not in str(told(client, admin, 3)[0])
 
 
 def test_each_request_has_a_number_and_a_line(
