@@ -37,7 +37,8 @@ from indexer.settings import Settings
 from model.build import load_predictor
 from model.predictor import Predictor
 from search_api.search.engine import Engine, View
-from search_api.search.pipeline import Done, Found, collect, search
+from search_api.search.events import Done, Found
+from search_api.search.pipeline import collect, search
 from search_api.search.query import DEFAULT_CANDIDATES, MAX_CANDIDATES, Query
 from search_api.show.shown import show
 

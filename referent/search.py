@@ -15,7 +15,7 @@ from referent.terminal import say, write_paths
 if TYPE_CHECKING:
     from search_api.search.decisions import Decision
     from search_api.search.engine import Engine
-    from search_api.search.pipeline import Done
+    from search_api.search.events import Done
     from search_api.search.query import Query
     from search_api.show.shown import ShownHit
 
@@ -209,13 +209,14 @@ def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
     """Search to the end, with a line of progress on stderr."""
     from referent.progress import ProgressLine
     from search_api.search import pipeline
+    from search_api.search.events import Done, Progress
 
     with ProgressLine("search", quiet=quiet) as line:
         line.count("reading the index", 0, None)
         for event in pipeline.search(engine, query, streaming=False):
-            if isinstance(event, pipeline.Done):
+            if isinstance(event, Done):
                 return event
-            if isinstance(event, pipeline.Progress):
+            if isinstance(event, Progress):
                 at = event.coverage
                 line.count("verifying", at.verified, at.prefiltered, f"{at.matched:,} match")
     raise AssertionError("a search ends with Done")

@@ -12,6 +12,7 @@ from indexer.jobs.failures import note_failure
 from model.replacing import clear_parts
 from search_api.search import pipeline, runs
 from search_api.search.engine import Engine
+from search_api.search.events import Done, Progress
 from search_api.search.query import Query
 from search_api.show import manifest, matte
 from search_api.show.archive import folder_of_job
@@ -115,9 +116,9 @@ def _run_of(turn: Turn, engine: Engine) -> str | None:
     query = Query.model_validate({**parameters["query"], "mode": "exhaustive"})
     events = pipeline.search(engine, query, streaming=False)
     for event in events:
-        if isinstance(event, pipeline.Done):
+        if isinstance(event, Done):
             return event.run_id
-        if isinstance(event, pipeline.Progress):
+        if isinstance(event, Progress):
             at = event.coverage
             turn.report(message=f"verified {at.verified:,} of {at.prefiltered:,} photos")
         if turn.should_stop():

@@ -20,7 +20,7 @@ from indexer.encoding import claims, statuses
 from indexer.encoding.commits import Tally
 from indexer.encoding.encode import Encoder, Ingest
 from indexer.errors import IndexerError
-from indexer.features import prefilter, versions
+from indexer.features import vector_builds, versions
 from indexer.features.maintenance import collect, compact
 from indexer.features.snapshot import open_snapshot
 from indexer.features.store import FeatureStore
@@ -270,8 +270,8 @@ def _build_prefilter(
 ) -> None:
     with open_snapshot(catalog, store, version.album_id, predictor.fingerprints) as snapshot:
         try:
-            if len(snapshot) and prefilter.needs_build(store.folder, snapshot):
-                prefilter.build(store.folder, snapshot, predictor)
+            if len(snapshot) and vector_builds.needs_build(store.folder, snapshot):
+                vector_builds.build(store.folder, snapshot, predictor)
         except (OSError, IndexerError) as error:  # searches score such photos from memory
             log.warning("the prefilter's FAISS file was not built: %s", error)
 

@@ -13,49 +13,26 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
-import faiss as _faiss
 import numpy as np
 
 from indexer.errors import DamagedSegment
 from indexer.features import vector_file
-from indexer.features.codes import Codes, dot, fold
+from indexer.features.codes import Codes
+from indexer.features.scored_file import FileScores, ScoredFile
 from indexer.features.snapshot import Snapshot
+from indexer.features.vector_builds import HasVectors, build, needs_build
 from indexer.features.vector_file import Manifest, VectorFileDamaged
 from indexer.settings import Settings
 
-# FAISS's own type stubs know neither its keyword arguments nor its NumPy wrappers.
-faiss: Any = _faiss
 log = logging.getLogger(__name__)
 
-# The file is rebuilt when more photos than this, and than this share, are not covered by it.
-UNCOVERED_ROWS = 2000
-UNCOVERED_SHARE = 0.2
-# FAISS's own list search keeps a heap; beyond so many results our scan of the lists is quicker.
-HEAP_RESULTS_MAX = 20_000
-LISTS_MIN = 64
-# Photos' best vectors scatter over more lists than their share of the album.
-LISTS_A_SHARE = 8
 # So many photos are ranked again, or so many times as many as are wanted: whole small albums.
 RERANKED_MIN = 1000
 DEPTH = 5
 
-_FileScores = dict[str, np.ndarray]
-"""File name → scores (rows,) of a flat file's rows for one query."""
 Reranker = Callable[[np.ndarray], np.ndarray]
 """Vectors records (B,) → scores (B,)."""
-
-
-class HasVectors(Protocol):
-    """What the prefilter needs of a predictor."""
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Tier → fingerprint."""
-
-    def vectors_of(self, records: np.ndarray) -> np.ndarray:
-        """Return float32 (B, V, D) of records (B,)."""
 
 
 class Prefilter:
@@ -102,7 +79,7 @@ class Prefilter:
     @property
     def kind(self) -> str:
         """``flat`` or ``ivf``, chosen by size; ``none`` while nothing is indexed."""
-        return self._manifest.kind if self._manifest else "none"
+        return self._file.manifest.kind if self._file else "none"
 
     @property
     def covered(self) -> int:
@@ -136,7 +113,7 @@ class Prefilter:
         return _best(self._scores(query, k, k, among), k, among)
 
     def _likely(
-        self, query: np.ndarray, k: int, among: np.ndarray | None, known: _FileScores
+        self, query: np.ndarray, k: int, among: np.ndarray | None, known: FileScores
     ) -> _Likely:
         """The photos whose records are to be scored, so that the k best of them can be told."""
         count = len(self._row_of) if among is None else len(among)
@@ -183,23 +160,20 @@ class Prefilter:
         """Map the file, and encode what it does not cover; what was there stays until then."""
         path = vector_file.manifest_path(self._folder, self._fingerprint)
         stamp = _stamp(path)
-        manifest: Manifest | None = None
-        index: Any = None
+        file: ScoredFile | None = None
         for _ in range(3):  # another process may swap the file between manifest and index
             try:
                 found = vector_file.read_manifest(path)
-                index = vector_file.read_index(path.parent / found.file, found)
-                manifest = found
+                file = ScoredFile(found, vector_file.read_index(path.parent / found.file, found))
                 break
             except VectorFileDamaged:
                 continue
+        manifest = file.manifest if file else None
         row_of, extra, unread = self._locate(manifest)
         codes = self._encode(extra)
-        self._stamp, self._manifest, self._index = stamp, manifest, index
+        self._stamp, self._file = stamp, file
         self._base_rows = manifest.rows if manifest else 0
         self._row_of, self._extra, self.unread = row_of, codes, unread
-        if manifest is not None:
-            self._table = _table(index)
 
     def _locate(self, manifest: Manifest | None) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
         """Map photos (N,) to rows, -1 where there are none to be read, and count those.
@@ -273,7 +247,7 @@ class Prefilter:
         k: int,
         depth: int,
         among: np.ndarray | None,
-        known: _FileScores | None = None,
+        known: FileScores | None = None,
     ) -> np.ndarray:
         """Score the photos (N,) or (len(among),); -inf where lists were left out.
 
@@ -286,7 +260,9 @@ class Prefilter:
         with self._lock:
             row_of = self._row_of if among is None else self._row_of[among]
             extra = self._extra_scores(query)
-            scores = self._file_scores(query, k, depth, row_of, {} if known is None else known)
+            scores = np.zeros(0, np.float32)
+            if self._file is not None:
+                scores = self._file.scores(query, k, depth, row_of, {} if known is None else known)
         rows = np.concatenate([scores, extra])
         if not len(rows):
             return np.full(len(row_of), -np.inf, np.float32)
@@ -298,72 +274,6 @@ class Prefilter:
         out = np.empty(len(self._extra.codes), np.float32)
         self._extra.scores(query, out)
         return out.reshape(-1, self._extra.vectors).max(1)  # (rows, V) -> (rows,)
-
-    def _file_scores(
-        self, query: np.ndarray, k: int, depth: int, row_of: np.ndarray, known: _FileScores
-    ) -> np.ndarray:
-        """Score the file's rows (rows,); -inf for rows in lists that were not looked at."""
-        manifest = self._manifest
-        if manifest is None:
-            return np.zeros(0, np.float32)
-        if manifest.kind == "flat":
-            if (scored := known.get(manifest.file)) is not None:
-                return scored
-            flat = np.empty(manifest.rows * manifest.vectors, np.float32)
-            codes = faiss.rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
-            codes = codes.reshape(-1, manifest.dimensions)  # (rows * V, D)
-            Codes(codes, *self._table, manifest.vectors).scores(query, flat)
-            known[manifest.file] = flat.reshape(manifest.rows, manifest.vectors).max(1)
-            return known[manifest.file]
-        wanted = np.zeros(manifest.rows, bool)
-        inside = row_of[(row_of >= 0) & (row_of < manifest.rows)]
-        wanted[inside] = True
-        share = depth / max(len(inside), 1)
-        lists = int(
-            min(self._index.nlist, max(LISTS_MIN, self._index.nlist * LISTS_A_SHARE * share))
-        )
-        while True:
-            scores = self._list_scores(query, depth, lists, wanted)
-            found = int(np.isfinite(scores).sum())
-            if found >= min(k, int(wanted.sum())) or lists >= self._index.nlist:
-                return scores
-            lists = min(self._index.nlist, lists * 4)
-
-    def _list_scores(
-        self, query: np.ndarray, depth: int, lists: int, wanted: np.ndarray
-    ) -> np.ndarray:
-        """Score the wanted rows (rows,) by the inverted lists nearest to the query."""
-        manifest = self._manifest
-        assert manifest is not None
-        results = 4 * depth + 64
-        if results <= HEAP_RESULTS_MAX and lists < self._index.nlist:
-            bits = np.packbits(np.repeat(wanted, manifest.vectors), bitorder="little")
-            selector = None if wanted.all() else faiss.IDSelectorBitmap(bits)
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=lists)
-            values, ids = self._index.search(query[None], results, params=parameters)
-            scores = np.full(manifest.rows, -np.inf, np.float32)
-            hit = ids[0] >= 0
-            np.maximum.at(scores, ids[0][hit] // manifest.vectors, values[0][hit])
-            return scores
-        if lists < self._index.nlist:
-            _, nearest = self._index.quantizer.search(query[None], lists)
-            chosen = [int(each) for each in nearest[0] if each >= 0]
-        else:
-            chosen = list(range(self._index.nlist))
-        flat = np.full(manifest.rows * manifest.vectors, -np.inf, np.float32)
-        stored = self._index.invlists
-        weights, constant = fold(query, *self._table)
-        for number in chosen:
-            size = stored.list_size(number)
-            if not size:
-                continue
-            codes = faiss.rev_swig_ptr(stored.get_codes(number), size * manifest.dimensions)
-            out = np.empty(size, np.float32)
-            dot(codes.reshape(size, manifest.dimensions), weights, constant, out)
-            flat[faiss.rev_swig_ptr(stored.get_ids(number), size)] = out
-        scores = flat.reshape(manifest.rows, manifest.vectors).max(1)
-        scores[~wanted] = -np.inf
-        return scores
 
 
 @dataclass(frozen=True)
@@ -394,7 +304,7 @@ def search_together(
         searches: prefilters of one model's vectors, with k and among of each.
     """
     query = np.ascontiguousarray(query, np.float32)
-    known: _FileScores = {}
+    known: FileScores = {}
     likely = [prefilter._likely(query, k, among, known) for prefilter, k, among in searches]
     records = [block for each in likely for block in each.records]
     scores = rerank(np.concatenate(records)) if records else np.zeros(0, np.float32)
@@ -420,71 +330,9 @@ def _best(scores: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndar
     return indices.astype(np.int64), scores[at].astype(np.float32)
 
 
-def _table(index: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return each dimension's least value and code step, (D,) float32 each."""
-    trained = faiss.vector_to_array(index.sq.trained)
-    low, difference = trained[: index.d], trained[index.d :]
-    return low.copy(), difference / np.float32(255.0)
-
-
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino
-
-
-def needs_build(folder: Path, snapshot: Snapshot) -> str | None:
-    """Return why the FAISS file has to be built; None where it is good enough."""
-    path = vector_file.manifest_path(folder, snapshot.fingerprints["vectors"])
-    segments = np.unique(snapshot.places("vectors").segment)
-    if not len(segments[segments >= 0]):
-        return None
-    try:
-        manifest = vector_file.read_manifest(path)
-        vector_file.read_index(path.parent / manifest.file, manifest)
-    except VectorFileDamaged as error:
-        return str(error)
-    paths = snapshot.segment_paths(int(each) for each in segments if each >= 0)
-    known = [number for number, name in paths.items() if name in manifest.segments]
-    outside = int((~np.isin(snapshot.places("vectors").segment, known)).sum())
-    if outside > UNCOVERED_ROWS and outside > UNCOVERED_SHARE * len(snapshot):
-        return f"{outside:,} of {len(snapshot):,} photos are not in it"
-    return None
-
-
-def build(
-    folder: Path,
-    snapshot: Snapshot,
-    predictor: HasVectors,
-    *,
-    flat_rows_max: int = vector_file.FLAT_ROWS_MAX,
-) -> Manifest | None:
-    """Build the FAISS file over every live segment of the model's vectors and swap it in.
-
-    Returns:
-        what it covers; None where there are no vectors yet.
-    Raises:
-        OSError: it cannot be written; the old one stays.
-    """
-    fingerprint = predictor.fingerprints["vectors"]
-    segments = snapshot.live_segments(fingerprint)
-    usable = []
-    for path, rows in segments:
-        try:
-            snapshot.store.rows(path)
-        except DamagedSegment as error:
-            log.warning("%s", error)
-        else:
-            usable.append((path, rows))
-    if not sum(rows for _, rows in usable):
-        return None
-    return vector_file.build(
-        folder,
-        fingerprint,
-        usable,
-        snapshot.store.rows,
-        predictor.vectors_of,
-        flat_rows_max=flat_rows_max,
-    )

@@ -23,7 +23,7 @@ from search_api.http.sessions import Sessions
 from search_api.http.trust import Trust
 from search_api.search import retention
 from search_api.search.engine import Engine
-from search_api.search.pipeline import Done
+from search_api.search.events import Done
 from search_api.search.timeline import Timelines
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,9 @@ from search_api.http.events import EventResponse, event
 from search_api.http.problems import documented_events, status_of, told_to_client
 from search_api.http.schemas import CoverageOut, HitOut, NoteOut, RunOut, SearchRequest
 from search_api.http.state import Server
+from search_api.search.events import Done, Event, Found, Progress, Started
 from search_api.search.photos import by_id
-from search_api.search.pipeline import Done, Event, Found, Progress, Started, search
+from search_api.search.pipeline import search
 from search_api.search.query import Asker
 from search_api.show.shown import ShownHit
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.encoding import commits, ingest
-from indexer.features import prefilter
+from indexer.features import vector_builds
 from indexer.settings import Settings
 from tests.support.fake_predictor import FakePredictor
 
@@ -29,7 +29,7 @@ def main() -> None:
     """Commit every few photos, merge and build FAISS's file each time: every step often."""
     commits.COMMIT_PHOTOS = 4
     ingest.COMPACT_SEGMENTS = 4
-    prefilter.UNCOVERED_ROWS, prefilter.UNCOVERED_SHARE = 0, 0.0
+    vector_builds.UNCOVERED_ROWS, vector_builds.UNCOVERED_SHARE = 0, 0.0
     settings = Settings(home=Path(sys.argv[1]), encode_batch=2, decode_workers=1)
     began: dict[str, float] = {}
 

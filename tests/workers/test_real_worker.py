@@ -58,7 +58,8 @@ def searched_without_swin(library: Library) -> int:
     """Search exhaustively here; returns the photos verified, and fails if Swin ran once."""
     from model.build import load_predictor
     from search_api.search.engine import Engine
-    from search_api.search.pipeline import Done, search
+    from search_api.search.events import Done
+    from search_api.search.pipeline import search
     from search_api.search.query import Query
 
     predictor = load_predictor(library.settings.model)

@@ -13,7 +13,7 @@ from indexer.db.catalog import Catalog
 from indexer.db.owner import new_owner
 from indexer.db.tables import Album, Photo, Root
 from indexer.errors import DamagedSegment
-from indexer.features import prefilter, vector_file
+from indexer.features import prefilter, scored_file, vector_builds, vector_file
 from indexer.features.codes import dot
 from indexer.features.prefilter import Prefilter
 from indexer.features.snapshot import open_snapshot
@@ -186,7 +186,7 @@ def test_open_readers_notice_a_swapped_file(library: Library) -> None:
     query = library.query()
     before = reader.search(query, 20)
     library.add(50)
-    assert prefilter.build(
+    assert vector_builds.build(
         library.settings.features_dir,
         open_snapshot(library.catalog, library.store, 1, library.predictor.fingerprints),
         library.predictor,
@@ -324,7 +324,7 @@ def test_file_that_is_swapped_while_a_segment_is_lost_is_taken_up_without_its_ph
     library.add(100)
     (outside,) = {
         path for path, _ in found._snapshot.live_segments(library.predictor.fingerprints["vectors"])
-    } - set(found._manifest.segments if found._manifest else ())
+    } - set(found._file.manifest.segments if found._file else ())
     late = library.open()
     assert (late.covered, late.unread) == (300, 0)
     library.store.forget(outside)
@@ -343,7 +343,7 @@ def test_file_that_is_swapped_while_a_segment_is_lost_is_taken_up_without_its_ph
 def test_few_lists_are_looked_at_and_the_best_are_in_them(
     library: Library, monkeypatch: pytest.MonkeyPatch, reranked: bool
 ) -> None:
-    monkeypatch.setattr(prefilter, "LISTS_MIN", 16)
+    monkeypatch.setattr(scored_file, "LISTS_MIN", 16)
     monkeypatch.setattr(prefilter, "RERANKED_MIN", 40)
     library.add(2900)
     library.open(flat_rows_max=1000)

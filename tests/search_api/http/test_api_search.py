@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 from indexer.jobs import jobs
 from search_api.http.app import create_app
 from search_api.http.server_settings import ServerSettings
-from search_api.search import pipeline
+from search_api.search import planning
+from search_api.search.tally import Tally
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.rle import from_rle
 
@@ -85,7 +86,7 @@ def test_pages_give_every_match_once(client: TestClient, library: Library) -> No
 def test_stream_tells_of_hits_as_they_are_verified(
     client: TestClient, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 4)
+    monkeypatch.setattr(planning, "BATCH", 4)
     body = {"expression": EXPRESSION, "mode": "exhaustive", "threshold": library.threshold()}
     answer = client.post("/v1/search", json=body, headers={"accept": "text/event-stream"})
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -335,14 +336,14 @@ def test_searches_beyond_the_limit_are_told_when_to_come_back(
 ) -> None:
     client, _, _ = own
     started, go_on = threading.Event(), threading.Event()
-    judge = pipeline._Tally.judge
+    judge = Tally.judge
 
     def slow(self: object, *args: object, **kwargs: object) -> object:
         started.set()
         assert go_on.wait(30)
         return judge(self, *args, **kwargs)
 
-    monkeypatch.setattr(pipeline._Tally, "judge", slow)
+    monkeypatch.setattr(Tally, "judge", slow)
     first: list[int] = []
     body = {"expression": "dog"}
     worker = threading.Thread(

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from model.predictor import Predictor
 from search_api.errors import Unauthenticated
 from search_api.http.keys import authenticate, create_key
-from search_api.search import pipeline
+from search_api.search import planning
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.page import Visit, chromium, let_match, matched, search, serving
 
@@ -146,7 +146,7 @@ def test_nothing_among_the_likeliest_photos_offers_to_look_at_all_of_them(
         body = route.request.post_data_json
         route.continue_(post_data=json.dumps({**body, "candidates": 2}))
 
-    monkeypatch.setattr(pipeline, "WHOLE_SET", 2)
+    monkeypatch.setattr(planning, "WHOLE_SET", 2)
     page.route("**/v1/search", few)
     search(page, album="none")
     expect(page.locator("#empty")).to_contain_text("Only the likeliest 2 of 4 photos were verified")
@@ -184,7 +184,7 @@ def test_stop_button_ends_the_search_and_keeps_what_was_found(
 
 def stop_early(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """Search the album of many photos and stop once ten or so were found."""
-    monkeypatch.setattr(pipeline, "BATCH", 1)
+    monkeypatch.setattr(planning, "BATCH", 1)
     judge = Predictor.judge
 
     def slowly(*values: Any, **named: Any) -> Any:

@@ -21,7 +21,7 @@ from search_api.http import readiness
 from search_api.http.app import create_app
 from search_api.http.schemas import SearchRequest
 from search_api.http.streams import EventStream
-from search_api.search import pipeline, runs
+from search_api.search import planning, runs
 from search_api.search.query import NOBODY
 from tests.support.library import EXPRESSION, Library, make_library
 from tests.support.servers import free_port
@@ -60,7 +60,7 @@ class AfterOneBatch:
 def test_search_that_a_stop_cuts_off_is_a_503_and_its_run_is_kept_as_stopped(
     client: TestClient, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 2)
+    monkeypatch.setattr(planning, "BATCH", 2)
     server: Any = client.app.state.server  # type: ignore[attr-defined]
     server.stopping = AfterOneBatch()
     answer = client.post("/v1/search", json=ASKED)
@@ -76,7 +76,7 @@ def test_search_that_a_stop_cuts_off_is_a_503_and_its_run_is_kept_as_stopped(
 def test_client_that_leaves_while_photos_are_judged_ends_its_search(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 1)
+    monkeypatch.setattr(planning, "BATCH", 1)
     judging, judge = threading.Event(), Predictor.judge
 
     def slowly(*values: Any, **named: Any) -> Any:
@@ -105,7 +105,7 @@ def test_client_that_leaves_while_photos_are_judged_ends_its_search(
 def test_stream_that_a_stop_cuts_off_ends_with_what_was_verified(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 2)
+    monkeypatch.setattr(planning, "BATCH", 2)
     client.app.state.server.stopping = AfterOneBatch()  # type: ignore[attr-defined]
     events = client.post("/v1/search", json=ASKED, headers={"accept": "text/event-stream"}).text
     assert "event: done" in events

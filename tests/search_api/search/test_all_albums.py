@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from indexer.features import prefilter
+from indexer.features import prefilter, vector_builds
 from indexer.features.codes import Codes
 from model.predictor import Predictor
-from search_api.search import pipeline
+from search_api.search import planning
 from search_api.search.engine import candidates
 from search_api.search.pipeline import collect
 from search_api.search.query import Query
@@ -75,14 +75,14 @@ def test_photo_in_a_common_batch_gets_the_answer_that_it_gets_alone(
     assert len(alone) == ALBUMS * PHOTOS
     together = collect(library.engine, asked())
     assert dict(together.matched_pairs()) == alone
-    monkeypatch.setattr(pipeline, "BATCH", 4)
+    monkeypatch.setattr(planning, "BATCH", 4)
     assert dict(collect(library.engine, asked()).matched_pairs()) == alone
 
 
 def test_batches_are_full_whatever_the_albums_sizes(
     library: Library, calls: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 4)
+    monkeypatch.setattr(planning, "BATCH", 4)
     collect(library.engine, asked())
     total = ALBUMS * PHOTOS
     assert sum(calls["judge"]) == total
@@ -91,7 +91,9 @@ def test_batches_are_full_whatever_the_albums_sizes(
 
 def test_albums_of_one_model_map_its_vectors_once(library: Library) -> None:
     views = library.engine.views(None)
-    indexes = {id(view.prefilter._index) for view in views if view.prefilter._index is not None}
+    indexes = {
+        id(view.prefilter._file._index) for view in views if view.prefilter._file is not None
+    }
     assert len(indexes) <= 1
 
 
@@ -103,7 +105,7 @@ def test_large_albums_of_one_model_have_its_vectors_scored_once(
     monkeypatch.setattr(prefilter, "DEPTH", 1)
     # As a compaction does: until then a new album's vectors lie beside the file.
     first = library.engine.views(None)[0]
-    prefilter.build(library.settings.features_dir, first.snapshot, first.predictor)
+    vector_builds.build(library.settings.features_dir, first.snapshot, first.predictor)
     library.engine.let_go(0.0)
     views = library.engine.views(None)
     words = library.engine.models.words(first.predictor, EXPRESSION)

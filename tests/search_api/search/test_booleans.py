@@ -11,8 +11,9 @@ import pytest
 from search_api.errors import BadQuery
 from search_api.search import booleans, runs
 from search_api.search.booleans import Joined, Not, Part, read
+from search_api.search.events import Done
 from search_api.search.photos import one_photo
-from search_api.search.pipeline import Done, collect
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show.shown import render
 from tests.support.library import EXPRESSION, Library, make_library

@@ -16,7 +16,8 @@ from search_api.errors import BadQuery
 from search_api.http.app import create_app
 from search_api.search import album_decisions, corrections, runs
 from search_api.search.corrections import TooFewMarks
-from search_api.search.pipeline import Done, collect
+from search_api.search.events import Done
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show import exports, marked
 from tests.support.library import EXPRESSION, Library, make_library

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from search_api.http.app import create_app
 from search_api.search import pipeline
 from search_api.search.engine import Engine
-from search_api.search.pipeline import Done
+from search_api.search.events import Done
 from search_api.search.query import Query
 from tests.support.library import EXPRESSION, Library, make_library
 from workers.models import Models

@@ -23,12 +23,13 @@ from indexer.features.store import FeatureStore
 from model.calibration import Calibration
 from model.precision import HeadDtype
 from search_api.errors import NotIndexed, StillRunning, UnknownRun
-from search_api.search import pipeline, retention, runs
+from search_api.search import planning, retention, runs
 from search_api.search.booleans import Part
 from search_api.search.engine import Engine
+from search_api.search.events import Done, Found, Progress, Started
 from search_api.search.filters import Filters, GpsBox, compile_glob
 from search_api.search.photos import by_id
-from search_api.search.pipeline import Done, Found, Progress, Started, collect, search
+from search_api.search.pipeline import collect, search
 from search_api.search.query import Query
 from search_api.search.similar import similar
 from search_api.show.shown import polygons, render, show
@@ -88,7 +89,7 @@ def test_small_filtered_set_is_verified_whole_in_fast_mode(library: Library) -> 
 def test_fast_mode_verifies_only_candidates_and_finds_nothing_else_than_exhaustive(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+    monkeypatch.setattr(planning, "WHOLE_SET", 0)
     everything = ask(library, mode="exhaustive")
     for candidates in (1, 5, 17):
         fast = ask(library, candidates=candidates)
@@ -152,7 +153,7 @@ def test_photo_is_decided_alike_in_every_batch_and_order(
 ) -> None:
     config = replace(TINY, rla_layers=3, word_heads=2, pooling="attention")
     library = make_library(tmp_path, config=config, head_dtype=head_dtype)
-    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+    monkeypatch.setattr(planning, "WHOLE_SET", 0)
     everything = ask(library, mode="exhaustive", threshold=0.0)
     decided = dict(everything.matched_pairs())
     assert len(decided) == 24
@@ -163,8 +164,8 @@ def test_photo_is_decided_alike_in_every_batch_and_order(
         (7, 99, {"candidates": 11}),
         (50, 99, {"candidates": 4, "filters": {"formats": ["png"]}}),
     ):
-        monkeypatch.setattr(pipeline, "BATCH", batch)
-        monkeypatch.setattr(pipeline, "HEAD_START", start)
+        monkeypatch.setattr(planning, "BATCH", batch)
+        monkeypatch.setattr(planning, "HEAD_START", start)
         found = ask(library, threshold=0.0, **values)
         assert found.coverage.verified == found.coverage.matched > 0
         assert {d.photo_id: d.no_target_logit for d in found.matched}.items() <= logits.items()
@@ -184,12 +185,12 @@ def test_decision_never_depends_on_filters_or_batches(
     everything = ask(library, mode="exhaustive")
     photos = by_id(library.engine.catalog, range(1, 25))
     expected = [pair for pair in everything.matched_pairs() if passes(photos[pair[0]], filters)]
-    whole, batch = pipeline.WHOLE_SET, pipeline.BATCH
-    pipeline.WHOLE_SET, pipeline.BATCH = 0, 5
+    whole, batch = planning.WHOLE_SET, planning.BATCH
+    planning.WHOLE_SET, planning.BATCH = 0, 5
     try:
         found = ask(library, mode=mode, filters=filters.model_dump(), candidates=candidates)
     finally:
-        pipeline.WHOLE_SET, pipeline.BATCH = whole, batch
+        planning.WHOLE_SET, planning.BATCH = whole, batch
     assert found.coverage.filtered == sum(passes(photo, filters) for photo in photos.values())
     if mode == "exhaustive":
         assert list(found.matched_pairs()) == expected
@@ -306,7 +307,7 @@ def test_hit_shows_where_the_referent_is_in_upright_pixels(library: Library) -> 
 def test_events_tell_of_the_run_first_then_hits_and_progress_then_the_end(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 5)
+    monkeypatch.setattr(planning, "BATCH", 5)
     query = Query(expression=EXPRESSION, mode="exhaustive", threshold=library.threshold())
     events = list(search(library.engine, query))
     assert isinstance(events[0], Started)
@@ -320,7 +321,7 @@ def test_events_tell_of_the_run_first_then_hits_and_progress_then_the_end(
 def test_mask_of_a_streamed_hit_can_be_asked_for_before_the_end(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 5)
+    monkeypatch.setattr(planning, "BATCH", 5)
     stream = search(library.engine, Query(expression=EXPRESSION, threshold=0.0))
     found = next(event for event in stream if isinstance(event, Found))
     _, hit = runs.one_hit(library.engine.catalog, found.run_id, found.decision.photo_id)
@@ -336,7 +337,7 @@ def test_mask_of_a_streamed_hit_can_be_asked_for_before_the_end(
 def test_search_stops_at_its_time_limit_after_one_batch_and_says_so(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 8)
+    monkeypatch.setattr(planning, "BATCH", 8)
     query = Query(expression=EXPRESSION, threshold=1.0)
     done = collect(library.engine, query, time_limit_s=0.0)
     assert done.run.state == "stopped"
@@ -350,7 +351,7 @@ def test_nothing_found_says_how_many_photos_were_verified(
 ) -> None:
     whole = ask(library, threshold=1.0)
     assert whole.coverage.sentence() == "Nothing in 24 photos matches; every one was verified."
-    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+    monkeypatch.setattr(planning, "WHOLE_SET", 0)
     some = ask(library, threshold=1.0, candidates=5)
     assert "5 of 24 photos were verified" in some.coverage.sentence()
 
@@ -458,7 +459,7 @@ def test_expression_is_tidied_and_empty_ones_are_refused() -> None:
 def test_albums_share_candidates_by_score_of_one_network_and_by_rank_of_two(
     second: str, shares: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+    monkeypatch.setattr(planning, "WHOLE_SET", 0)
 
     def view(network: str, best: float) -> SimpleNamespace:
         def ranked(sentence: object, k: int, among: None) -> tuple[np.ndarray, np.ndarray]:
@@ -478,14 +479,14 @@ def test_albums_share_candidates_by_score_of_one_network_and_by_rank_of_two(
     views = [view("v h", 9.0), view(second, 1.0)]
     each = [(words,), (words,)]
     question = Part(EXPRESSION)
-    plans = pipeline._plan(views, [None, None], each, query, question)  # type: ignore[arg-type]
+    plans = planning.plan(views, [None, None], each, query, question)  # type: ignore[arg-type]
     assert tuple(len(plan.rows) for plan in plans) == shares
 
 
 def test_rough_judgement_chooses_what_a_fast_search_verifies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+    monkeypatch.setattr(planning, "WHOLE_SET", 0)
     library = make_library(tmp_path, 12)
     with library.engine as engine:
         view = engine.views("small")[0]

@@ -11,9 +11,10 @@ import pytest
 from indexer.encoding.ingest import index_album
 from indexer.folders.albums import ensure_album, list_albums
 from model.build import load_predictor
-from search_api.search import albums, pipeline, runs
+from search_api.search import albums, planning, runs
+from search_api.search.events import Done
 from search_api.search.photos import by_id
-from search_api.search.pipeline import Done, collect
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show.shown import show
 from tests.support.library import EXPRESSION, Library, make_library
@@ -93,7 +94,7 @@ def test_a_file_in_albums_of_two_models_is_one_match_of_the_first_that_finds_it(
         assert everywhere.rejected == ()  # the first network's are shown by the second
         masks = runs.load(library.engine.catalog, everywhere.run_id).fingerprints
         assert all(hit.mask for hit in show(library.engine, everywhere.matched, masks))
-        monkeypatch.setattr(pipeline, "WHOLE_SET", 0)
+        monkeypatch.setattr(planning, "WHOLE_SET", 0)
         for few in (1, 3, 7):
             some = named(run(candidates=few))
             assert some and some.items() <= shown.items()

@@ -21,8 +21,9 @@ from model.official.verifier import OfficialVerifier
 from search_api.http.app import create_app
 from search_api.search import runs
 from search_api.search.decisions import Decision, pack_decision, quantised, unpack_decision
+from search_api.search.events import Done, Found, Progress, Started
 from search_api.search.photos import one_photo
-from search_api.search.pipeline import Done, Found, Progress, Started, collect, search
+from search_api.search.pipeline import collect, search
 from search_api.search.query import Query
 from search_api.search.verifier import device_of
 from search_api.show.shown import render, show

@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from indexer.jobs import jobs
 from search_api.http.app import create_app
 from search_api.search import runs
-from search_api.search.pipeline import Done, collect
+from search_api.search.events import Done
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show import exports
 from tests.support.library import EXPRESSION, Library, make_library

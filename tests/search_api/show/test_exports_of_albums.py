@@ -19,8 +19,9 @@ from indexer.folders.albums import ensure_album
 from model.build import load_predictor
 from search_api.http.app import create_app
 from search_api.search import runs
+from search_api.search.events import Done
 from search_api.search.photos import by_id
-from search_api.search.pipeline import Done, collect
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show import exports
 from search_api.show.exports import CSV_COLUMNS

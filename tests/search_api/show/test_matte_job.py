@@ -23,8 +23,9 @@ from indexer.jobs import jobs
 from indexer.jobs.failures import failures_of
 from search_api.http.app import create_app
 from search_api.search import runs
+from search_api.search.events import Done
 from search_api.search.photos import PhotoInfo, list_photos
-from search_api.search.pipeline import Done, collect
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show import matte
 from search_api.show.archive import zip_of

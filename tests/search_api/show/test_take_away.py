@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from search_api.search.pipeline import Done, collect
+from search_api.search.events import Done
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show import exports, take_away
 from tests.support.library import EXPRESSION, Library, make_library

@@ -15,7 +15,8 @@ from model.calibration import Calibration
 from model.importing import import_checkpoint
 from model.official.verifier import OfficialVerifier, load_verifier
 from search_api.search import album_decisions, corrections, runs
-from search_api.search.pipeline import Done, collect
+from search_api.search.events import Done
+from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from tests.support.library import EXPRESSION, Library, make_library
 from tests.support.official_trace import HERE, built, case_config, official_weights

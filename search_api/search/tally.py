@@ -1,0 +1,167 @@
+"""The decisions of one run so far, kept as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from search_api.search import booleans, runs
+from search_api.search.booleans import Question
+from search_api.search.coverage import Coverage, Note, Spread, Stopwatch, photos
+from search_api.search.deciding import decide
+from search_api.search.decisions import Decision
+from search_api.search.engine import Engine
+from search_api.search.events import Done
+from search_api.search.notes import damaged
+from search_api.search.photos import by_id
+from search_api.search.planning import Plan, Share
+from search_api.search.query import Query
+from search_api.search.twins import Twins
+from search_api.search.verifier import Verification
+
+
+class Tally:
+    """The decisions of one run so far."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        query: Query,
+        question: Question,
+        run_id: str,
+        planned: Coverage,
+        plans: Sequence[Plan],
+        watch: Stopwatch,
+        notes: tuple[Note, ...],
+        twins: Twins,
+        verification: Verification | None = None,
+    ) -> None:
+        self.twins, self.verification = twins, verification
+        self.engine, self.query, self.question, self.run_id = engine, query, question, run_id
+        self.planned, self.watch, self.notes = planned, watch, notes
+        self.plans = {plan.view.album_id: plan for plan in plans}
+        self.matched: list[Decision] = []
+        self.rejected: list[Decision] = []
+        self.verified = 0
+        self.spread = Spread()
+        self.kept = 0
+        self.damaged = 0
+        self.stopped = False
+        self.finished = False
+
+    @property
+    def coverage(self) -> Coverage:
+        """How far the run looked until now."""
+        return Coverage(
+            self.planned.total,
+            self.planned.filtered,
+            self.planned.prefiltered,
+            self.verified,
+            len(self.matched),
+        )
+
+    def stop(self, text: str) -> None:
+        """End the run before its plan; the note says why."""
+        self.stopped = True
+        self.notes = (*self.notes, Note("stopped", text))
+
+    def judge(self, shares: Sequence[Share], *, keep: bool) -> list[Decision]:
+        """Judge some photos of one network and return the matching ones, most confident first."""
+        if self.verification is not None:
+            decisions = [each for plan, rows in shares for each in self._verify(plan, rows)]
+            self.verified += len(decisions)
+            self.spread.count([each.confidence for each in decisions if not each.accepted])
+            return self._take(decisions, keep=keep)
+        with self.watch.stage("gather"):
+            read = [plan.view.snapshot.gather_readable("tokens", rows) for plan, rows in shares]
+            blocks = [tokens for tokens, rows in read if len(rows)]
+            asked, whole = (sum(len(rows) for _, rows in each) for each in (shares, read))
+            self.damaged += asked - whole
+            if not blocks:
+                return []
+            tokens = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        plan = shares[0][0]
+        with self.watch.stage("judge"):
+            judged = [plan.view.predictor.judge(tokens, words) for words in plan.words]
+        decisions = []
+        with self.watch.stage("decide"):
+            end = 0
+            for (plan, _), (_, rows) in zip(shares, read, strict=True):
+                start, end = end, end + len(rows)
+                here = [each[start:end] for each in judged]
+                decisions += decide(plan.view, rows, here, self.query, self.question, self.spread)
+        self.verified += len(tokens)
+        return self._take(decisions, keep=keep)
+
+    def _verify(self, plan: Plan, rows: np.ndarray) -> list[Decision]:
+        """Let the verifier look at the photos themselves."""
+        assert self.verification is not None
+        ids = [int(each) for each in plan.view.snapshot.photo_ids[rows]]
+        with self.watch.stage("verify"):
+            found = by_id(self.engine.catalog, ids)
+            return self.verification.judge([found[each] for each in ids if each in found])
+
+    def _decide_now(self, album_id: int, photo_ids: Sequence[int]) -> list[Decision]:
+        """Decide about copies of matches, before their turn and beside what the coverage counts."""
+        plan = self.plans[album_id]
+        rows = plan.view.rows_of(np.array(photo_ids))
+        if self.verification is not None:
+            return self._verify(plan, rows)
+        tokens, rows = plan.view.snapshot.gather_readable("tokens", rows)
+        if not len(rows):
+            return []
+        judged = [plan.view.predictor.judge(tokens, words) for words in plan.words]
+        return decide(plan.view, rows, judged, self.query, self.question, Spread())
+
+    def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
+        """Add decisions to the run's; return the matching ones, most confident first."""
+        found = self.twins.matched((d for d in decisions if d.accepted), self._decide_now)
+        found.sort(key=lambda d: d.order)
+        self.rejected += [d for d in decisions if not d.accepted]
+        self.rejected.sort(key=lambda d: d.order)
+        del self.rejected[self.query.rejected :]
+        first = len(self.matched)
+        self.matched += found
+        if keep and found:
+            with self.watch.stage("keep"):
+                runs.add_hits(self.engine.catalog, self.run_id, found, first, self.coverage)
+            self.kept += len(found)
+        return found
+
+    def finish(self, state: str) -> Done:
+        """Rank what was found and keep the run.
+
+        Raises:
+            UnknownRun: it was removed while it ran.
+        """
+        self.finished = True
+        if self.verification is not None and (missed := self.verification.unreadable):
+            text = f"{photos(missed)} could be neither read nor verified."
+            self.notes = (*self.notes, Note("unreadable", text))
+        if self.damaged:
+            self.notes = (*self.notes, damaged(self.damaged, "could not be judged"))
+        self.matched.sort(key=lambda d: d.order)
+        self.rejected = self.twins.rejected(self.rejected)
+        # What is absent at one threshold says nothing of what is at another.
+        at_threshold = (
+            {}
+            if booleans.says_not(self.question)
+            else self.spread.matched_at([d.confidence for d in self.matched])
+        )
+        with self.watch.stage("keep"):
+            run = runs.finish(
+                self.engine.catalog,
+                self.run_id,
+                state=state,
+                coverage=self.coverage,
+                timings=self.watch.as_json(),
+                notes=self.notes,
+                matched=self.matched,
+                rejected=self.rejected,
+                kept_matched=self.kept,
+                at_threshold=at_threshold,
+            )
+        run = replace(run, timings=self.watch.as_json())
+        return Done(run, tuple(self.matched), tuple(self.rejected))
