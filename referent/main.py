@@ -25,6 +25,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("albums", "referent.albums", "albums"),
     ("failed", "referent.failed", "failed"),
     ("serve", "referent.serve", "serve"),
+    ("mcp", "referent.mcp", "mcp"),
     ("keys", "referent.keys", "app"),
     ("backup", "referent.backup", "backup"),
     ("restore", "referent.backup", "restore"),

