@@ -35,6 +35,7 @@ from search_api.http.routes import (
     marks,
     matte,
     photos,
+    places,
     search,
     system,
     timeline,
@@ -129,7 +130,18 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.server = server
-    for module in (search, photos, timeline, albums, matte, jobs, exports, marks, key_routes):
+    for module in (
+        search,
+        photos,
+        timeline,
+        places,
+        albums,
+        matte,
+        jobs,
+        exports,
+        marks,
+        key_routes,
+    ):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])
     app.include_router(system.router, dependencies=[Depends(known_parameters)])
     app.include_router(system.health)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from indexer.folders.printable import shown_file
 from model.cards import Card
 from search_api.search.coverage import Coverage, Note
-from search_api.search.filters import Filters, PlainText
+from search_api.search.filters import Filters, GpsBox, PlainText
 from search_api.search.photos import PhotoInfo
 from search_api.search.query import Query
 from search_api.search.runs import Run
@@ -265,6 +265,27 @@ class TimelinePhotos(BaseModel):
 
     revision: str
     photos: list[PhotoOut]
+
+
+class ClusterOut(BaseModel):
+    """Photos that were taken near each other, as a map of this size tells them apart."""
+
+    model_config = ConfigDict(from_attributes=True)
+    photos: int
+    lon: float = Field(description="Their mean, in degrees.")
+    lat: float
+    box: GpsBox = Field(description="Around them; a search takes it as `filters.gps`.")
+    photo_id: int = Field(description="The newest of them.")
+
+
+class PlacesOut(BaseModel):
+    """Where an album's photos, or all, were taken."""
+
+    model_config = ConfigDict(from_attributes=True)
+    photos: int = Field(description="Of the albums; the same bytes count once.")
+    located: int = Field(description="Of these, how many have a position.")
+    bounds: GpsBox | None = Field(description="Around every position; null where there is none.")
+    clusters: list[ClusterOut] = Field(description="Within the box that was asked for.")
 
 
 class CopiesOut(BaseModel):

@@ -24,6 +24,7 @@ from search_api.http.trust import Trust
 from search_api.search import retention
 from search_api.search.engine import Engine
 from search_api.search.events import Done
+from search_api.search.places import Places
 from search_api.search.timeline import Timelines
 
 log = logging.getLogger(__name__)
@@ -57,11 +58,13 @@ class Server:
     decoder: Decoder = field(init=False)
     hide: PathHider = field(init=False)
     timelines: Timelines = field(init=False)
+    places: Places = field(init=False)
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.engine.catalog)
         self.hide = PathHider(self.engine.settings, self.engine.catalog)
         self.timelines = Timelines(self.engine.catalog)
+        self.places = Places(self.engine.catalog, self.timelines)
         self.thumbnails = ByteCache(self.limits.thumbnail_cache_mib * MEBIBYTE)
         self.open()
 
