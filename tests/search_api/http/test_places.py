@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import select, update
 from indexer.db.tables import Photo
 from search_api.http.app import create_app
 from search_api.http.keys import create_key
-from tests.support.library import Library, make_library
+from tests.support.library import Library, make_library, paint
 
 PARIS, ROUEN, FIJI, SAMOA = (2.35, 48.86), (1.1, 49.44), (178.4, -18.1), (-171.8, -13.8)
 TAKEN = [PARIS, PARIS, ROUEN, FIJI, SAMOA]
@@ -87,8 +88,11 @@ def test_what_cannot_be_a_box_is_named(client: TestClient) -> None:
     assert client.get("/v1/places", params={"album": "nowhere"}).status_code == 404
 
 
-def test_a_key_for_another_album_sees_no_place(client: TestClient, library: Library) -> None:
-    library.add_album(library.photos / "2020", "other")
+def test_a_key_for_another_album_sees_no_place(
+    client: TestClient, library: Library, tmp_path: Path
+) -> None:
+    paint(tmp_path / "other" / "new.jpg", 999)
+    library.add_album(tmp_path / "other", "other")
     key = create_key(library.engine.catalog, "guest", ["read"], albums=["other"])
     seen = client.get("/v1/places", headers={"x-api-key": key}).raise_for_status().json()
-    assert seen["located"] == 0
+    assert (seen["photos"], seen["located"], seen["bounds"]) == (1, 0, None)
