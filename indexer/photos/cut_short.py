@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ImageFile
 
 from indexer.errors import PhotoUnreadable
-from indexer.photos import tiff
+from indexer.photos import jpeg2000, tiff
 from model.errors import PhotoError
 
 NOTE = "The file is cut short or damaged: what could be decoded of it is shown."
@@ -43,7 +43,7 @@ def read(
     except PhotoUnreadable as error:
         reason = error
     try:
-        found = (_ended if data.startswith(_JPEG) else _leniently)(data, decode)
+        found = _part_of(data, decode)
         if not is_blank(np.asarray(picture_of(found))):
             return found, True
     except PhotoError:
@@ -52,6 +52,18 @@ def read(
     if whole > len(data):
         raise PhotoUnreadable(f"is cut short: {len(data):,} of its {whole:,} bytes are there")
     raise reason
+
+
+def _part_of(data: bytes, decode: Callable[[bytes], T]) -> T:
+    """What can be decoded of a file of which all cannot."""
+    if data.startswith(_JPEG):
+        return _ended(data, decode)
+    with _lenient:
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            return decode(jpeg2000.filled(data) if jpeg2000.is_jpeg2000(data) else data)
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _ended(data: bytes, decode: Callable[[bytes], T]) -> T:
@@ -66,25 +78,16 @@ def _ended(data: bytes, decode: Callable[[bytes], T]) -> T:
         return decode(data[: max(begun, 0)] + _JPEG_END)
 
 
-def _leniently(data: bytes, decode: Callable[[bytes], T]) -> T:
-    with _lenient:
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        try:
-            return decode(data)
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = False
-
-
 def _length(data: bytes) -> int:
     """How many bytes a file says that it has; 0 where it does not say."""
     if tiff.is_tiff(data):
         return tiff.length(data)
     if data.startswith(b"RIFF"):
         return int.from_bytes(data[4:8], "little") + 8
-    if data[4:8] != b"ftyp":
+    if data[4:8] not in (b"ftyp", b"jP  "):
         return 0
     at = 0
-    while at + 16 <= len(data):  # ISO's boxes: HEIC, AVIF
+    while at + 16 <= len(data):  # ISO's boxes: HEIC, AVIF, JPEG 2000
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")

@@ -256,6 +256,9 @@ def _shrunk(image: Image.Image, across: int, down: int) -> Image.Image:
 
 def _load(image: Image.Image) -> None:
     """Decode a picture; of an animation the first frame that shows anything, if one does soon."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.load(image)
+        return
     image.load()
     if image.format not in _ANIMATED or not getattr(image, "is_animated", False):
         return

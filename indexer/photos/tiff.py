@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from indexer.errors import PhotoRefused, PhotoUnreadable
 from indexer.photos.exif import MAKE_MODEL_TIME, ORIENTATION, TURNS
@@ -51,6 +51,21 @@ def is_misread(image: Image.Image) -> bool:
     tags = image.tag_v2
     raw_planes = tags.get(_PLANAR) == 2 and tags.get(_COMPRESSION, 1) == 1
     return raw_planes and max(tags.get(_BITS, (1,))) == 16 and len(tags[_BITS]) > 1
+
+
+def load(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Decode a TIFF's pixels; of one that is cut short those strips and tiles that are there.
+
+    Raises:
+        OSError: as Pillow does with one that is cut short, unless it is to load such files
+            (`PIL.ImageFile.LOAD_TRUNCATED_IMAGES`), which it does with all formats but this.
+    """
+    try:
+        image.load()
+    except OSError:
+        if image.tile or not ImageFile.LOAD_TRUNCATED_IMAGES:
+            raise
+        image.load()  # libtiff has decoded until its error; what is missing is black
 
 
 def samples(image: TiffImagePlugin.TiffImageFile) -> NDArray | None:
@@ -104,6 +119,8 @@ def read(data: bytes, most_bytes: int, check: Callable[[int, int], None]) -> Ima
         raise PhotoRefused(
             f"is {what}, more than {most_bytes / 2**20:.0f} MiB of them (REFERENT_MAX_PIXELS_MP)"
         )
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        _leave_out(page, len(data))
     try:
         values = page.asarray(maxworkers=1)
     except Exception as error:
@@ -114,6 +131,12 @@ def read(data: bytes, most_bytes: int, check: Callable[[int, int], None]) -> Ima
         ) from error
     image = Image.fromarray(_picture(page, values))
     return _dressed(image, page)
+
+
+def _leave_out(page: Any, size: int) -> None:
+    """Have a page's strips and tiles left black that end behind a file's so many bytes."""
+    parts = zip(page.dataoffsets, page.databytecounts, strict=True)
+    page.databytecounts = tuple(count if at + count <= size else 0 for at, count in parts)
 
 
 def _picture(page: Any, values: NDArray) -> NDArray[np.uint8]:

@@ -32,10 +32,18 @@ def pillow(format: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def strips(**options: Any) -> bytes:
+def strips(kind: type = np.uint8, **options: Any) -> bytes:
     """A TIFF that begins with its directory, as cameras and Photoshop write it."""
     file = io.BytesIO()
-    tifffile.imwrite(file, noisy(), photometric="rgb", rowsperstrip=16, **options)
+    tifffile.imwrite(file, noisy().astype(kind), photometric="rgb", rowsperstrip=16, **options)
+    return file.getvalue()
+
+
+def one_strip() -> bytes:
+    """A TIFF whose only strip is compressed: nothing of it can be decoded without its end."""
+    file = io.BytesIO()
+    values = noisy()
+    tifffile.imwrite(file, values, photometric="rgb", rowsperstrip=len(values), compression="zlib")
     return file.getvalue()
 
 
@@ -45,6 +53,14 @@ SHOWN = {
     "PPM": pillow("PPM"),
     "TIFF": pillow("TIFF"),
     "TIFF in strips": strips(),
+    "TIFF in compressed strips": strips(compression="zlib"),
+    "TIFF in compressed tiles": strips(tile=(48, 48), compression="zlib"),
+    "TIFF of floats in compressed strips": strips(np.float32, compression="zlib"),
+    "TIFF of floats in strips": strips(np.float32),
+    "JPEG 2000": pillow("JPEG2000"),
+    "JPEG 2000, lossy, in layers": pillow("JPEG2000", irreversible=True, quality_layers=[20, 4]),
+    "JPEG 2000 in tiles": pillow("JPEG2000", tile_size=(64, 64)),
+    "JPEG 2000, bare": pillow("JPEG2000", no_jp2=True),
     "PNG": pillow("PNG"),
     "JPEG": pillow("JPEG"),
 }
@@ -54,8 +70,7 @@ FAILED = {
     "HEIC": pillow("HEIF"),
     "AVIF": pillow("AVIF", speed=9),
     "TIFF, directory last": pillow("TIFF", compression="tiff_lzw"),
-    "TIFF in compressed strips": strips(compression="zlib"),
-    "TIFF in compressed tiles": strips(tile=(64, 64), compression="zlib"),
+    "TIFF in one compressed strip": one_strip(),
 }
 
 
