@@ -18,8 +18,9 @@ from sqlalchemy import func, select, update
 from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
 from indexer.db.owner import new_owner
-from indexer.db.tables import FeatureRow, JobSlot, Segment
+from indexer.db.tables import FeatureRow, JobSlot, Photo, Segment
 from indexer.encoding import claims, ingest
+from indexer.encoding.commits import Tally
 from indexer.errors import CatalogUnreachable, JobParametersInvalid
 from indexer.features import versions
 from indexer.folders import scan
@@ -30,7 +31,7 @@ from model.errors import ReferentError, UnknownModel
 from tests.support import albums
 from tests.support.fake_predictor import FakePredictor
 from tests.support.servers import OwnRedis, wait_until
-from workers import kinds
+from workers import indexing, kinds
 from workers.inprocess import InProcessRunner, run_job
 from workers.models import Models
 from workers.turn import Outcome, Turn
@@ -77,6 +78,47 @@ def test_album_is_indexed_by_a_job_and_the_report_names_what_failed(
     failed = failures_of(catalog, job)
     assert [Path(one.path or "").name for one in failed] == ["broken.jpg"]
     assert "image" in failed[0].reason
+
+
+class Growing(list[tuple[int, str, str]]):
+    """A worker's failures, to which another thread adds one while they are read."""
+
+    late: tuple[int, str, str] | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, str, str]]:
+        yield from self[:]
+        if self.late is not None:
+            self.append(self.late)
+            self.late = None
+
+
+def test_failures_that_come_while_others_are_noted_are_in_the_report_too(
+    catalog: Catalog,
+    quick: Callable[[], Settings],
+    models: Models,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    album = albums.album(catalog, "family", albums.folder_of(tmp_path / "photos", 2))
+    scan.scan_album(catalog, "family")
+    with catalog.reading() as session:
+        first, second = session.scalars(select(Photo.id).order_by(Photo.id))
+
+    def noting(turn: Turn) -> Outcome:
+        tally = Tally(failures=Growing([(first, "first", "is broken")]))
+        tally.failures.late = (second, "second", "is broken, too")  # type: ignore[attr-defined]
+        indexing._note_failures(turn, tally)
+        assert [photo for photo, _, _ in tally.failures] == [second]
+        indexing._note_failures(turn, tally)
+        indexing._note_failures(turn, tally)
+        assert tally.failures == []
+        return Outcome("done")
+
+    do("index", noting, monkeypatch)
+    job = jobs.create(catalog, "index", album_id=album).id
+    assert run_job(quick(), catalog, job, models).state == "done"
+    noted = [(one.photo_id, one.reason, one.attempts) for one in failures_of(catalog, job)]
+    assert noted == [(first, "is broken", 1), (second, "is broken, too", 1)]
 
 
 def test_runner_takes_a_job_when_it_is_woken_and_new_photos_when_it_runs_again(
