@@ -416,6 +416,93 @@ def test_back_closes_what_lies_over_the_page(page: Page) -> None:
     expect(page.locator("#cutouts")).to_be_hidden()
 
 
+def test_drawers_tab_has_an_address_that_back_closes_and_a_link_opens(page: Page) -> None:
+    search(page)
+    list_of, length = page.url, "history.length"
+    drawer, jobs = page.locator("#drawer"), page.locator("#tab-jobs")
+    page.click("#open-library")
+    expect(page).to_have_url(f"{list_of}&tab=albums")
+    entries = page.evaluate(length)
+    jobs.click()
+    expect(page).to_have_url(f"{list_of}&tab=jobs")
+    assert page.evaluate(length) == entries
+    page.go_back()
+    expect(drawer).to_be_hidden()
+    expect(page).to_have_url(list_of)
+    expect(page.locator("#grid .tile")).to_have_count(matched(page))
+    page.go_forward()
+    expect(jobs).to_have_attribute("aria-selected", "true")
+    expect(drawer).to_be_visible()
+    page.reload()
+    expect(drawer).to_be_visible()
+    expect(page.locator(".start-job")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(list_of)
+    link = f"{list_of}&tab=models"
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.locator("#tab-models")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(list_of)
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+
+
+def test_tab_that_is_none_opens_no_drawer(page: Page, address: str) -> None:
+    page.goto(f"{address}/?tab=none")
+    expect(page.locator("#album option")).to_have_count(4)
+    expect(page.locator("#drawer")).to_be_hidden()
+
+
+def test_selection_is_kept_over_back_and_reload(page: Page) -> None:
+    search(page, album="many")
+    scroll_until(page, MANY)
+    page.locator("#grid .tile").last.locator(".open").focus()
+    page.keyboard.press("x")
+    page.evaluate("scrollTo(0, 0)")
+    page.locator("#grid .pick").first.dispatch_event("click")
+    label = page.locator("#cut-label")
+    expect(label).to_have_text("Cut out 2 selected")
+    search(page, "the green circle")
+    expect(page.locator("#grid .chosen")).to_have_count(0)
+    page.go_back()
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+    expect(label).to_have_text("Cut out 2 selected")
+    expect(page.locator("#grid .tile").first).to_have_class(re.compile("chosen"))
+    page.reload()
+    expect(label).to_have_text("Cut out 2 selected")
+    page.locator("#grid .pick").first.dispatch_event("click")
+    page.wait_for_function("() => history.state.chosen.length === 1")
+    page.reload()
+    expect(label).to_have_text("Cut out 1 selected")
+
+
+def test_photos_that_were_nearly_found_are_shown_again_after_back(page: Page) -> None:
+    search(page, album="none")
+    page.get_by_role("button", name="Show the 4 nearest rejected photos").click()
+    expect(page.locator("#near-grid .tile")).to_have_count(4)
+    search(page)
+    expect(page.locator("#near")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#near-grid .tile")).to_have_count(4)
+
+
+def test_going_from_an_open_photo_to_that_of_another_list_opens_it(page: Page) -> None:
+    search(page)
+    page.locator("#grid .open").first.click()
+    box = page.locator("#lightbox")
+    path, link = box.get_attribute("aria-label") or "", page.url
+    box.get_by_role("button", name="More like this photo").click()
+    expect(page.locator("#live")).to_contain_text("nothing was verified")
+    page.locator("#grid .open").last.click()
+    expect(box).to_be_visible()
+    page.evaluate("history.go(-2)")
+    expect(box).to_have_attribute("aria-label", path)
+    expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+    page.wait_for_timeout(300)  # a close that is taken for somebody's wish goes back a moment later
+    expect(box).to_be_visible()
+    expect(page).to_have_url(link)
+
+
 def test_more_like_this_has_an_address_that_opens_again(page: Page) -> None:
     search(page)
     page.locator("#grid .tile").first.hover()

@@ -1,7 +1,14 @@
 // What the page shows, as its address; and where on it one was, in the browser's history.
 
-// A search run, or photos like one (those of `in`, a run's match; `same`: duplicates); the photo that is open.
-const NAMES = ["run", "like", "in", "same", "album", "photo"];
+import { $, all } from "./dom.js";
+
+// A search run, or photos like one (those of `in`, a run's match; `same`: duplicates).
+const LIST = ["run", "like", "in", "same", "album"];
+// The photo that is open above them, or the drawer's tab: what the dialog that lies there shows.
+const ABOVE = { photo: "lightbox", tab: "drawer" };
+const NAMES = [...LIST, ...Object.keys(ABOVE)];
+// How a dialog is closed whose address was left.
+const MOVED = "moved";
 const SETTLED_MS = 150;
 
 let told = () => ({});
@@ -14,10 +21,16 @@ export function installAddress({ where, moved }) {
   told = where;
   history.scrollRestoration = "manual"; // the photos come later than the browser would scroll
   addEventListener("popstate", () => { clearTimeout(timer); left = false; moved(); });
-  for (const name of ["scroll", "change", "click"]) {
+  for (const name of ["scroll", "change", "click", "keyup"]) {
     addEventListener(name, () => { clearTimeout(timer); timer = setTimeout(keep, SETTLED_MS); }, { passive: true });
   }
   addEventListener("pagehide", keep);
+  for (const [name, dialog] of Object.entries(ABOVE)) {
+    $(dialog).addEventListener("close", () => {
+      if ($(dialog).returnValue !== MOVED) lower(name);
+      $(dialog).returnValue = "";
+    });
+  }
 }
 
 /** The view that the address names. */
@@ -26,8 +39,14 @@ export function shown() {
   return Object.fromEntries(NAMES.map((name) => [name, asked.get(name)]));
 }
 
-/** A view without its open photo, as a text that is the same for the same list of photos. */
-export const listOf = (view) => addressOf({ ...view, photo: null });
+/** A view without what lies above its list, as a text that is the same for the same list of photos. */
+export const listOf = (view) => addressOf(Object.fromEntries(LIST.map((name) => [name, view[name]])));
+
+/** Close every dialog that a view does not name. */
+export function lowerTo(view) {
+  const stays = (dialog) => Object.entries(ABOVE).some(([name, id]) => dialog.id === id && view[name]);
+  for (const dialog of all("dialog[open]:not(#sign-in)")) if (!stays(dialog)) dialog.close(MOVED);
+}
 
 /** What is shown makes way for a view whose address comes later: the place here is kept as it was. */
 export function leave() {
@@ -44,16 +63,32 @@ export function go(view, state = {}) {
   history.pushState(state, "", addressOf(view));
 }
 
-/** Say that the view here is another one. */
-export const turn = (view) => history.replaceState(history.state, "", addressOf(view));
+/** Show something above the list: it has its own address, so Back closes it. */
+export function raise(name, value) {
+  const view = { ...shown(), [name]: value };
+  if (shown()[name]) turn(view);
+  else go(view, { above: true });
+}
+
+/** What lay above the list was closed by hand: its address goes, and nothing is left to go back to. */
+function lower(name) {
+  const view = shown();
+  if (!view[name]) return;
+  if (history.state?.above) history.back();
+  else turn({ ...view, [name]: null });
+}
+
+const turn = (view) => history.replaceState(history.state, "", addressOf(view));
 
 /** Keep nothing while `work` puts a view together: its places are not yet those that one chose. */
 export async function whileOpening(work) {
   held += 1;
+  left = false;
   try {
     await work();
   } finally {
     held -= 1;
+    keep(); // what one chose meanwhile
   }
 }
 

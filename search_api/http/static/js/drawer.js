@@ -1,5 +1,6 @@
 // The drawer at the side: albums, jobs, models, history and, for admins, keys, one tab each.
 
+import { raise } from "./address.js";
 import { $, h } from "./dom.js";
 import { albumsPanel } from "./albums.js";
 import { historyPanel } from "./history.js";
@@ -46,15 +47,23 @@ export function installDrawer(callbacks) {
   $("drawer").addEventListener("close", () => { leave?.(); leave = null; });
 }
 
-/** Open the drawer at a tab. */
+/** Open the drawer at a tab, which has an address. */
 export function openDrawer(wanted) {
+  raise("tab", wanted);
+  showTab(wanted);
+}
+
+/** Show a tab, as its address names it; nothing where there is none of the name for whoever is signed in. */
+export function showTab(wanted) {
+  const tab = shown().find(([name]) => name === wanted);
+  if (!tab) return;
   leave?.();
   for (const [name] of TABS) {
     $(`tab-${name}`).hidden = !shown().some(([each]) => each === name);
     $(`tab-${name}`).setAttribute("aria-selected", String(name === wanted));
     $(`tab-${name}`).tabIndex = name === wanted ? 0 : -1;
   }
-  const [, label, make] = TABS.find(([name]) => name === wanted);
+  const [, label, make] = tab;
   $("panel").setAttribute("aria-labelledby", `tab-${wanted}`);
   $("drawer-title").textContent = label;
   $("panel").replaceChildren();

@@ -65,11 +65,6 @@ export class Lightbox {
     this.turnTo(item);
   }
 
-  /** Go, as when its search makes way for another: a verdict given here is one on this search. */
-  close() {
-    if (this.dialog.open) this.dialog.close();
-  }
-
   step(by) {
     const next = this.items[this.items.indexOf(this.item) + by];
     if (next) this.turnTo(next);

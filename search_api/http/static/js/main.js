@@ -1,10 +1,10 @@
 // Puts the page together: the form, what is in the address, keys.
 
-import { go, installAddress, leave, listOf, shown, turn, whileOpening } from "./address.js";
+import { go, installAddress, leave, listOf, lowerTo, raise, shown, whileOpening } from "./address.js";
 import * as api from "./api.js";
 import { Cutouts } from "./cutouts.js";
 import { $, all, h, isTyping, toast } from "./dom.js";
-import { installDrawer, openDrawer } from "./drawer.js";
+import { installDrawer, openDrawer, showTab } from "./drawer.js";
 import { installExports } from "./exports.js";
 import { filters, installFilters, within } from "./filters.js";
 import { Lightbox } from "./lightbox.js";
@@ -29,15 +29,15 @@ const cutouts = new Cutouts();
 const lightbox = new Lightbox({
   cut: (item) => cutouts.open(search.run, { photos: [item.photo.id], number: 1, sample: item }),
   similar: (item, options) => moreLike(item, options),
-  turned: (item) => openedPhoto(item),
-  closed: (item) => closedPhoto(item),
+  turned: ({ photo }) => raise("photo", photo.id),
+  closed: (item) => search.grid.focus(item),
 });
 const search = new Search({
   open: (item, items) => lightbox.open(item, items, search),
   similar: (item) => moreLike(item, { region: item.confidence !== undefined && item.accepted }),
   changed: remember,
   marked: () => lightbox.drawMarks(),
-  left: () => { leave(); opened = null; lightbox.close(); },
+  left: () => { leave(); opened = null; lowerTo({}); },
 });
 
 function leaveField() {
@@ -89,40 +89,32 @@ function remember(runId) {
   document.title = `${search.request.expression} · Referent`;
 }
 
-/** A photo has its own address above that of its list, so Back closes it. */
-function openedPhoto({ photo }) {
-  const view = shown();
-  if (view.photo) turn({ ...view, photo: photo.id });
-  else go({ ...view, photo: photo.id }, { above: true });
-}
-
-function closedPhoto(item) {
-  search.grid.focus(item);
-  const view = shown();
-  if (!view.photo) return;
-  if (history.state?.above) history.back();
-  else turn({ ...view, photo: null });
-}
-
-/** Show what the address names, where one was in it; of the list that is shown already, open or close a photo. */
+/** Show what the address names, as one left it; of the list that is shown already, only what lies above it. */
 async function openAddress() {
   const view = shown();
-  const { scroll = 0, minimum = null } = history.state ?? {};
+  const { scroll = 0, minimum = null, chosen = [], near = false } = history.state ?? {};
   const list = listOf(view);
-  if (!view.photo) lightbox.close();
-  if (opened !== list) {
-    for (const dialog of all("dialog[open]:not(#sign-in)")) dialog.close();
+  if (opened === list) lowerTo(view);
+  else {
+    lowerTo({});
     await whileOpening(async () => {
       const coming = openList(view);
       opened = list;
       await coming;
       if (opened !== list) return;
+      search.selection.choose(chosen);
       search.setMinimum(minimum);
+      if (near) search.showNearest();
       await search.reach(scroll).catch((error) => toast(error.message, "bad"));
     });
   }
-  if (opened === list && view.photo) await openPhoto(Number(view.photo));
+  if (opened !== list) return;
+  if (view.tab) showTab(view.tab);
+  if (view.photo) await openPhoto(Number(view.photo));
 }
+
+/** Where one is in the list, which a history entry keeps beside its address. */
+const where = () => ({ scroll: Math.round(scrollY), minimum: search.minimum, chosen: [...search.selection.photos], near: search.askedForNear });
 
 async function openPhoto(photoId) {
   const item = await search.find(photoId).catch((error) => toast(error.message, "bad"));
@@ -248,7 +240,7 @@ function install() {
   });
   $("open-keys").addEventListener("click", () => $("keys").showModal());
   addEventListener("keydown", onKey);
-  installAddress({ where: () => ({ scroll: Math.round(scrollY), minimum: search.minimum }), moved: openAddress });
+  installAddress({ where, moved: openAddress });
   installSession(() => {
     loadAlbums().catch((error) => toast(error.message, "bad"));
     loadVerifiers().catch((error) => toast(error.message, "bad"));

@@ -331,8 +331,15 @@ export class Search {
   /** Whether hits are yet to be fetched that `chosen` counts. They come best first: below the slider is none. */
   get uncounted() {
     if (!this.hasMore || !this.hits.length) return false;
+    if (this.selection.size) return this.lack(this.selection.photos);
     if (this.minimum !== null && this.minimum > this.threshold) return this.hits.at(-1).confidence >= this.minimum;
-    return this.marks.wrong.some((photoId) => !this.hits.some((hit) => hit.photo.id === photoId));
+    return this.lack(this.marks.wrong);
+  }
+
+  /** Whether some photos are not among the hits that were fetched. */
+  lack(photoIds) {
+    const here = new Set(this.hits.map((hit) => hit.photo.id));
+    return [...photoIds].some((photoId) => !here.has(photoId));
   }
 
   /** Fetch what `chosen` counts, so that the page says the number that the buttons mean. */

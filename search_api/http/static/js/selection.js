@@ -26,9 +26,14 @@ export class Selection {
     this.changed();
   }
 
-  clear() {
-    this.photos.clear();
+  /** Choose these photos and no others. */
+  choose(photoIds) {
+    this.photos = new Set(photoIds);
     this.last = null;
     this.changed();
+  }
+
+  clear() {
+    this.choose([]);
   }
 }
