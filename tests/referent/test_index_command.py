@@ -290,3 +290,20 @@ def test_an_album_of_another_model_is_served_on_and_told_how_to_change(
     assert change in told
     assert change in command("albums")[1]
     assert change not in command("index", folder, "--model", "rela-mini")[1]
+
+
+def test_command_counts_what_it_leaves_out_and_a_switch_takes_it(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "nas", 2)
+    folder_of(folder / "@Recycle", 3, first=10)
+    (folder / "film.mov").write_bytes(b"no photo")
+    _, out, err = command("index", folder, "--album", "nas")
+    said = " ".join((out + err).split())
+    assert "left out: what systems and other programs keep for themselves" in said
+    assert "1 files of kinds that are not read: 1 mov" in said
+    assert json.loads(command("index", "--album", "nas", "--json")[1])["albums"][0]["total"] == 2
+    for switch, photos in (("--everything", 5), ("--usual", 2)):
+        assert command("albums", "nas", switch)[0] == 0
+        (report,) = json.loads(command("index", "--album", "nas", "--json")[1])["albums"]
+        assert report["total"] == photos, switch

@@ -66,6 +66,7 @@ def test_album_is_indexed_by_a_job_and_the_report_names_what_failed(
 ) -> None:
     folder = albums.folder_of(tmp_path / "photos", 20)
     (folder / "broken.jpg").write_bytes(b"no image")
+    (folder / "film.mov").write_bytes(b"no photo")
     album = albums.album(catalog, "family", folder)
     job = jobs.create(catalog, "index", album_id=album).id
     seen: list[jobs.JobView] = []
@@ -74,6 +75,7 @@ def test_album_is_indexed_by_a_job_and_the_report_names_what_failed(
     assert (done.done, done.total, done.failed) == (20, 21, 1)
     assert done.result is not None
     assert done.result["indexed"] == 20
+    assert done.message == "1 files of kinds that are not read: 1 mov"
     assert seen[-1] == done
     failed = failures_of(catalog, job)
     assert [Path(one.path or "").name for one in failed] == ["broken.jpg"]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from indexer.jobs import jobs
+from model.predictor import Predictor
 from search_api.http.app import create_app
 from search_api.http.server_settings import ServerSettings
 from search_api.search import planning
@@ -99,6 +101,31 @@ def test_stream_tells_of_hits_as_they_are_verified(
     assert {hit["photo"]["id"] for hit in hits} == set(done["order"])
     assert done["run"]["coverage"]["matched"] == len(hits)
     assert all(0 <= hit["confidence"] <= 1 and hit["rank"] is None for hit in hits)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_search_that_is_removed_while_it_runs_ends_with_that_reason(
+    client: TestClient, library: Library, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    judge = Predictor.judge
+
+    def removed_meanwhile(*values: Any, **named: Any) -> Any:
+        run = client.get("/v1/history").json()["runs"][0]
+        if run["state"] == "running":
+            assert client.delete(f"/v1/search/{run['id']}").status_code == 204
+        return judge(*values, **named)
+
+    monkeypatch.setattr(Predictor, "judge", removed_meanwhile)
+    body = {"expression": EXPRESSION, "mode": "exhaustive", "threshold": 0.0}
+    answer = client.post("/v1/search", json=body, headers={"accept": accept})
+    if accept == "application/json":
+        assert answer.status_code == 404
+        problem = answer.json()
+    else:
+        name, problem = events_of(answer.text)[-1]
+        assert name == "problem"
+    assert problem["status"] == 404
+    assert "removed while it ran" in problem["detail"]
 
 
 def test_stream_of_an_impossible_search_is_a_problem_document(client: TestClient) -> None:

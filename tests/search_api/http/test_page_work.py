@@ -228,6 +228,39 @@ def test_failed_photos_are_named_and_tried_again(page: Page, library: Library) -
     expect(dialog.locator("#cutouts-job .big")).to_have_text("1 cut-out ready")
 
 
+def test_failed_photos_of_an_album_are_listed_filtered_and_tried_again(
+    page: Page, library: Library, tmp_path: Path
+) -> None:
+    folder = tmp_path / "half"
+    paint(folder / "good.png", 300)
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"no picture")
+    (folder / "empty.jpg").touch()
+    library.add_album(folder, "half")
+    page.click("#open-library")
+    card = page.locator(".card-item", has=page.get_by_role("heading", name="half"))
+    card.get_by_text("4 photos that failed").click()
+    lines = card.locator(".refused li", has=page.get_by_role("button"))
+    expect(lines).to_have_count(4)
+    expect(lines.filter(has_text="empty.jpg")).to_contain_text("is empty")
+    paint(folder / "empty.jpg", 301)
+    paint(folder / "0.jpg", 302)
+    card.get_by_role("button", name="Retry empty.jpg").click()
+    expect(lines).to_have_count(3)
+    card.get_by_label("Filter the failed photos of half by reason").fill("known image format")
+    card.get_by_role("button", name="Retry all of these").click()
+    expect(page.locator("#tab-jobs")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#panel")).to_contain_text("2 failed")
+    expect(page.locator("#panel .card-item").first).to_contain_text("done")
+    page.click("#tab-albums")
+    expect(card).to_contain_text("3 photos searchable · 2 failed")
+
+
+def test_what_of_an_expression_was_not_read_is_said(page: Page) -> None:
+    search(page, "красная dog")
+    expect(page.locator("#notes")).to_contain_text("“красная”")
+
+
 def test_run_is_exported_in_four_forms(page: Page) -> None:
     search(page)
     menu = page.locator("#exports")

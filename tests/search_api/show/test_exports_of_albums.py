@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from indexer.encoding.ingest import index_album
 from indexer.folders.albums import ensure_album
+from indexer.jobs.failures import failures_of
 from model.build import load_predictor
 from search_api.http.app import create_app
 from search_api.search import runs
@@ -28,6 +29,8 @@ from search_api.show.exports import CSV_COLUMNS
 from search_api.show.file_names import FileNames
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.tiny_model import write_tiny_model
+from workers.inprocess import run_job
+from workers.models import Models
 
 FORMULA = '=HYPERLINK("http:evil","a").png'
 
@@ -76,6 +79,21 @@ def test_matches_of_an_album_of_another_model_have_their_masks(
     assert document["without_mask"] == []
     run = runs.load(library.engine.catalog, done.run_id)
     assert all(each.mask is not None for each in exports.exported(library.engine, run))
+
+
+def test_matches_of_albums_of_two_models_are_cut_out_together(
+    library: Library, done: Done, client: TestClient
+) -> None:
+    job = client.post("/v1/matte", json={"run": done.run_id, "mask_only": True}).json()["id"]
+    models = Models("cpu", engine=library.engine)
+    ended = run_job(library.settings, library.engine.catalog, job, models)
+    models.close()
+    assert (ended.state, ended.done + ended.failed) == ("done", len(done.matched))
+    reasons = {each.reason for each in failures_of(library.engine.catalog, job)}
+    assert reasons <= {"the mask is empty at the photo's size"}  # the networks are random
+    for photo in by_id(library.engine.catalog, [each.photo_id for each in done.matched]):
+        drawn = client.get(f"/v1/search/{done.run_id}/hits/{photo}/overlay.jpg")
+        assert drawn.status_code == 200, drawn.text
 
 
 def test_pycocotools_finds_every_file_of_albums_with_equal_names(
