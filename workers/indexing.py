@@ -177,7 +177,7 @@ def report_progress(turn: Turn, album_id: int, wanted: dict[str, str], old: int 
     """
     with turn.catalog.reading() as session:
         by_status = count_by_status(session, album_id)
-        waiting, failed = claims.remaining(session, album_id, wanted)
+        waiting, failed = claims.remaining_photos(session, album_id, wanted)
     total = sum(number for status, number in by_status.items() if status != "missing")
     turn.report(done=max(0, total - waiting - failed - old), total=total, failed=failed)
 

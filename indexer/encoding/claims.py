@@ -336,11 +336,32 @@ def remaining(
     session: Session, album_id: int, fingerprints: Mapping[str, str], away: Away = NOWHERE
 ) -> tuple[int, int]:
     """Count contents that lack features: (claimed by nobody or by living workers, failed)."""
+    contents = func.distinct(Photo.content_hash)
+    return _remaining(session, album_id, fingerprints, away, contents)
+
+
+def remaining_photos(
+    session: Session, album_id: int, fingerprints: Mapping[str, str]
+) -> tuple[int, int]:
+    """The same of photos, each for itself; those that no scan could read have failed."""
+    waiting, failed = _remaining(session, album_id, fingerprints, NOWHERE, Photo.id)
+    unread = and_(
+        Photo.album_id == album_id,
+        Photo.deleted_at.is_(None),
+        Photo.content_hash.is_(None),
+        Photo.status == "failed",
+    )
+    return waiting, failed + (session.scalar(select(func.count(Photo.id)).where(unread)) or 0)
+
+
+def _remaining(
+    session: Session, album_id: int, fingerprints: Mapping[str, str], away: Away, what: Any
+) -> tuple[int, int]:
     key = claim_key(fingerprints)
     claims = and_(EncodeClaim.fingerprint == key, EncodeClaim.content_hash == Photo.content_hash)
-    failed = func.count(func.distinct(Photo.content_hash)).filter(EncodeClaim.error.is_not(None))
+    failed = func.count(what).filter(EncodeClaim.error.is_not(None))
     row = session.execute(
-        select(func.count(func.distinct(Photo.content_hash)), failed)
+        select(func.count(what), failed)
         .select_from(Photo)
         .outerjoin(EncodeClaim, claims)
         .where(waiting_clause(album_id, away), missing_clause(fingerprints))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -80,6 +81,28 @@ def test_album_is_indexed_by_a_job_and_the_report_names_what_failed(
     failed = failures_of(catalog, job)
     assert [Path(one.path or "").name for one in failed] == ["broken.jpg"]
     assert "image" in failed[0].reason
+
+
+def test_job_counts_every_failed_photo_also_equal_ones_and_those_no_scan_could_read(
+    catalog: Catalog,
+    quick: Callable[[], Settings],
+    models: Models,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REFERENT_MAX_FILE_MIB", "1")
+    folder = albums.folder_of(tmp_path / "photos", 3)
+    shutil.copy(folder / "0000.jpg", folder / "copy.jpg")
+    for name in ("broken.jpg", "equal.jpg"):
+        (folder / name).write_bytes(b"no image")
+    with (folder / "huge.jpg").open("wb") as file:
+        file.truncate(2**21)
+    job = jobs.create(catalog, "index", album_id=albums.album(catalog, "family", folder)).id
+    done = run_job(quick(), catalog, job, models)
+    assert done.result is not None
+    assert (done.done, done.total, done.failed) == (4, 7, 3)
+    assert (done.result["indexed"], done.result["failed"]) == (4, 3)
+    assert len(failures_of(catalog, job)) == 3
 
 
 class Growing(list[tuple[int, str, str]]):

@@ -90,7 +90,7 @@ def test_matches_of_albums_of_two_models_are_cut_out_together(
     models.close()
     assert (ended.state, ended.done + ended.failed) == ("done", len(done.matched))
     reasons = {each.reason for each in failures_of(library.engine.catalog, job)}
-    assert reasons <= {"the mask is empty at the photo's size"}  # the networks are random
+    assert reasons <= {"failed: the mask is empty at the photo's size"}  # random networks
     for photo in by_id(library.engine.catalog, [each.photo_id for each in done.matched]):
         drawn = client.get(f"/v1/search/{done.run_id}/hits/{photo}/overlay.jpg")
         assert drawn.status_code == 200, drawn.text
