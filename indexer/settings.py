@@ -129,6 +129,13 @@ class Settings(BaseSettings):
     job_width: int = Field(
         default=8, ge=1, le=1024, description="How many workers may share one indexing job."
     )
+    judge_workers: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="How many workers of the queue `judge` may share one exhaustive search of "
+        "more than some thousand photos; 0 leaves searches to the process that is asked.",
+    )
     job_lease_s: float = Field(
         default=60.0,
         ge=4,

@@ -211,9 +211,14 @@ def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
     from search_api.search import pipeline
     from search_api.search.events import Done, Progress
 
+    helpers = None
+    if engine.settings.judge_workers:
+        from workers.judging import Workers
+
+        helpers = Workers(engine.settings)
     with ProgressLine("search", quiet=quiet) as line:
         line.count("reading the index", 0, None)
-        for event in pipeline.search(engine, query, streaming=False):
+        for event in pipeline.search(engine, query, streaming=False, helpers=helpers):
             if isinstance(event, Done):
                 return event
             if isinstance(event, Progress):

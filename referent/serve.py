@@ -53,6 +53,10 @@ def serve(
         settings, host=host, wake=jobs_here.wake, lifespan=jobs_here.running if jobs else None
     )
     server: Server = app.state.server
+    if settings.judge_workers:
+        from workers.judging import Workers
+
+        server.helpers = Workers(settings)
     shown = f"[{host}]" if ":" in host else host
     typer.echo(
         f"Referent: http://{shown}:{port}{server.limits.root_path}/  (Ctrl-C ends it)", err=True

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def worker(
     queues: Annotated[
         str,
-        typer.Option(help="Kinds of work to take: encode (network, GPU), matte (CPU), or both."),
+        typer.Option(
+            help="Kinds of work to take: encode (network, GPU), matte (CPU), judge (parts of "
+            "searches, see REFERENT_JUDGE_WORKERS)."
+        ),
     ] = "encode,matte",
     beat: Annotated[
         bool, typer.Option("--beat", help="Be the sweeper instead: wake what was forgotten.")
@@ -72,14 +75,15 @@ def check_queues(text: str) -> list[str]:
     Raises:
         WorkerError: one of them does not exist.
     """
-    from indexer.jobs.jobs import QUEUES
+    from workers.celery_app import EVERY_QUEUE
     from workers.errors import WorkerError
 
     wanted = [queue.strip() for queue in text.split(",") if queue.strip()]
-    unknown = [queue for queue in wanted if queue not in QUEUES]
+    unknown = [queue for queue in wanted if queue not in EVERY_QUEUE]
     if unknown or not wanted:
         raise WorkerError(
-            f"no queue is named {', '.join(unknown) or repr(text)}: choose from {', '.join(QUEUES)}"
+            f"no queue is named {', '.join(unknown) or repr(text)}: choose from "
+            f"{', '.join(EVERY_QUEUE)}"
         )
     return wanted
 

@@ -28,7 +28,7 @@ from tests.support.tiny_model import write_tiny_model
 
 GIVEN = {"REFERENT_PHOTOS": "/srv/photos"}
 SECRETS = {"postgres_password": "postgres-word", "redis_password": "redis-word"}
-OURS = ("api", "worker-encode", "worker-encode-gpu", "worker-matte", "beat")
+OURS = ("api", "worker-encode", "worker-encode-gpu", "worker-matte", "worker-judge", "beat")
 
 
 def compose(environment: dict[str, str]) -> dict[str, Any]:
@@ -64,6 +64,7 @@ def test_every_service_is_limited_watched_and_without_rights() -> None:
         assert services[name]["cap_drop"] == ["ALL"]
         assert "library:/var/lib/referent" in services[name]["volumes"]
     assert services["worker-encode-gpu"]["profiles"] == ["gpu"]
+    assert services["worker-judge"]["profiles"] == ["judge"]
     assert set(compose(GIVEN)["volumes"]) == {"library", "postgres", "redis"}
 
 
@@ -323,8 +324,9 @@ def test_every_setting_that_the_docs_ask_to_set_reaches_the_services() -> None:
     asked = set()
     for page in ("operations.md", "proxies.md", "api.md"):
         asked |= set(re.findall(r"\bREFERENT_[A-Z_]+", (REPOSITORY / "docs" / page).read_text()))
-    # Of the file itself, and of a server on loopback, which a container's is not.
-    others = {"REFERENT_PHOTOS", "REFERENT_LISTEN", "REFERENT_SECRETS", "REFERENT_TRUST_LOOPBACK"}
+    # Of the file itself, of a server on loopback, which a container's is not, of `referent mcp`.
+    others = {"REFERENT_PHOTOS", "REFERENT_LISTEN", "REFERENT_SECRETS", "REFERENT_TRUST_LOOPBACK",
+              "REFERENT_API_KEY"}  # fmt: skip
     environment = compose(GIVEN)["services"]["api"]["environment"]
     assert asked - others - set(environment) == set()
     chosen = {**GIVEN, "REFERENT_ALLOWED_HOSTS": "photos.example,nas.lan"}

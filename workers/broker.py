@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import redis
 
-from indexer.jobs.jobs import QUEUES
 from indexer.settings import Settings
+from workers.celery_app import EVERY_QUEUE
 from workers.errors import BrokerUnreachable
 
 TIMEOUT_S = 5.0
@@ -44,7 +44,7 @@ def queue_lengths(settings: Settings) -> Mapping[str, int]:
     """
     try:
         with connect(settings) as client:
-            return {queue: int(client.llen(queue)) for queue in QUEUES}
+            return {queue: int(client.llen(queue)) for queue in EVERY_QUEUE}
     except redis.RedisError as error:
         raise unreachable(settings, error) from error
 

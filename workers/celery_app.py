@@ -15,6 +15,11 @@ from indexer.jobs.jobs import QUEUES
 from indexer.settings import Settings
 
 TURN = "referent.turn"
+JUDGE = "referent.judge"
+JUDGE_QUEUE = "judge"
+EVERY_QUEUE = (*QUEUES, JUDGE_QUEUE)
+# A search is over before a helper that comes later than this.
+JUDGE_EXPIRES_S = 30
 
 
 def make_app(settings: Settings) -> Celery:
@@ -32,7 +37,7 @@ def make_app(settings: Settings) -> Celery:
         result_serializer="json",
         result_accept_content=["json"],
         task_ignore_result=True,
-        task_queues=[Queue(name) for name in QUEUES],
+        task_queues=[Queue(name) for name in EVERY_QUEUE],
         task_default_queue=QUEUES[0],
         task_create_missing_queues=False,
         # A message is done when its turn is; a killed worker's message comes back.
@@ -79,3 +84,13 @@ def send_turn(app: Celery, job_id: int, slot: int, queue: str, sent_at: float) -
     """
     options: dict[str, Any] = {"queue": queue, "retry": False, "ignore_result": True}
     app.send_task(TURN, args=[job_id, slot, sent_at], **options)
+
+
+def send_judging(app: Celery, run_id: str, sent_at: float) -> None:
+    """Ask whichever worker is free to help with a search.
+
+    Raises:
+        kombu.exceptions.OperationalError: the broker does not answer.
+    """
+    options: dict[str, Any] = {"queue": JUDGE_QUEUE, "retry": False, "ignore_result": True}
+    app.send_task(JUDGE, args=[run_id, sent_at], expires=JUDGE_EXPIRES_S, **options)

@@ -16,6 +16,7 @@ import psutil
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from indexer.db.catalog import Catalog
 from indexer.db.owner import new_owner
@@ -24,7 +25,7 @@ from indexer.jobs.jobs import QUEUE_OF_KIND
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers import metrics
-from workers.celery_app import TURN, send_turn
+from workers.celery_app import JUDGE, JUDGE_QUEUE, TURN, send_turn
 from workers.logging import configure_logging, log_context, logger
 from workers.models import Models
 from workers.work import run_turn
@@ -58,6 +59,10 @@ def register(app: Celery) -> None:
     @app.task(name=TURN, acks_late=True, ignore_result=True)
     def turn(job_id: int, slot: int, sent_at: float) -> None:
         take_turn(app, settings, job_id, slot, sent_at)
+
+    @app.task(name=JUDGE, acks_late=True, ignore_result=True)
+    def judge(run_id: str, sent_at: float) -> None:
+        help_search(settings, run_id, sent_at)
 
     @setup_logging.connect(weak=False)
     def _logging(**_: object) -> None:
@@ -105,6 +110,25 @@ def take_turn(app: Celery, settings: Settings, job_id: int, slot: int, sent_at: 
                 # The sweeper finds the place free and sends for it when Redis is back.
                 log.warning("message not sent on", reason=str(error))
         return step
+
+
+def help_search(settings: Settings, run_id: str, sent_at: float) -> int:
+    """Judge a part of a search that runs elsewhere; returns how many ranges."""
+    from workers.judging import help_with  # with torch and FAISS, so never before the fork
+
+    process = _this_process(settings)
+    metrics.MESSAGE_WAIT.labels(queue=JUDGE_QUEUE).observe(max(0.0, time.time() - sent_at))
+    with log_context(worker=process.owner, run=run_id):
+        try:
+            return help_with(
+                run_id,
+                settings,
+                lambda: process.models.engine(settings, process.catalog),
+                stopping=lambda: _ENDING[0] == 1,
+            )
+        except (ReferentError, RedisError) as error:
+            log.warning("a search goes on without this worker", reason=str(error))
+            return 0
 
 
 def _this_process(settings: Settings) -> _Process:

@@ -31,6 +31,7 @@ def answer(server: Server, request: SearchRequest, asker: Asker = NOBODY) -> Hit
         asker=asker,
         time_limit_s=server.limits.search_time_s,
         stopping=server.stopping.is_set,
+        helpers=server.helpers,
     )
     server.ended(query.mode, done)
     run = done.run

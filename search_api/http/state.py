@@ -24,6 +24,7 @@ from search_api.http.trust import Trust
 from search_api.search import retention
 from search_api.search.engine import Engine
 from search_api.search.events import Done
+from search_api.search.judging import Helpers
 from search_api.search.places import Places
 from search_api.search.timeline import Timelines
 
@@ -48,6 +49,8 @@ class Server:
     downloads: Slots
     spool: Spool
     metrics: Metrics
+    helpers: Helpers | None = None
+    """Processes that share the judging of large searches."""
     ready: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set once the process is told to end: searches end as stopped, streams close."""

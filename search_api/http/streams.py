@@ -55,6 +55,7 @@ class EventStream(EventResponse):
                 asker=self._asker,
                 time_limit_s=self._server.limits.search_time_s,
                 stopping=self._server.stopping.is_set,
+                helpers=self._server.helpers,
             )
             try:
                 self._first = await slots.compute(self._step)

@@ -104,6 +104,15 @@ class Spread:
     def __init__(self) -> None:
         self._rejected = np.zeros(len(self.STEPS), np.int64)
 
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Photos that did not match, by the steps that they reach."""
+        return self._rejected
+
+    def add(self, counts: NDArray[np.int64]) -> None:
+        """Take in what another one counted."""
+        self._rejected = self._rejected + counts
+
     def count(self, rejected: ArrayLike) -> None:
         """Take in confidences (n,) of photos that did not match."""
         self._rejected += _at_least(rejected)

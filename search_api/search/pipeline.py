@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from search_api.errors import BadQuery, UnknownRun
 from search_api.search import booleans, planning, runs, verifier
@@ -15,7 +16,9 @@ from search_api.search.deciding import threshold_of
 from search_api.search.engine import Engine, View
 from search_api.search.events import Done, Event, Found, Progress, Started
 from search_api.search.fingerprints import of_views
+from search_api.search.judging import Asked, Helpers, Judged, state_of
 from search_api.search.notes import of_albums as notes_of
+from search_api.search.planning import Share
 from search_api.search.query import NOBODY, Asker, Query
 from search_api.search.tally import Tally
 from search_api.search.twins import Twins
@@ -33,6 +36,7 @@ def collect(
     asker: Asker = NOBODY,
     time_limit_s: float | None = None,
     stopping: Callable[[], bool] = _never,
+    helpers: Helpers | None = None,
 ) -> Done:
     """Run a search to its end.
 
@@ -46,6 +50,7 @@ def collect(
         time_limit_s=time_limit_s,
         stopping=stopping,
         streaming=False,
+        helpers=helpers,
     ):
         if isinstance(event, Done):
             return event
@@ -60,6 +65,7 @@ def search(
     time_limit_s: float | None = None,
     stopping: Callable[[], bool] = _never,
     streaming: bool = True,
+    helpers: Helpers | None = None,
 ) -> Generator[Event]:
     """Search, yielding Started, then Progress and Found as photos are verified, then Done.
 
@@ -71,6 +77,7 @@ def search(
         stopping: asked before each batch; the search is stopped once the process shall end.
         streaming: keep hits in the catalog as they are found, so that their masks can be asked
             for before the end; False writes them once, at the end.
+        helpers: share the judging of many photos; the answer is the same to the last bit.
     Raises:
         UnknownAlbum: no album has this name.
         UnknownRun: the run was removed while it ran.
@@ -144,9 +151,13 @@ def search(
     batch, later = planning.BATCH, planning.LATER_BATCHES
     if verification is not None:
         batch, later = verifier.BATCH, 1
+    if verification is not None or planned.prefiltered < planning.SHARED_FROM:
+        helpers = None
+    asked = Asked(run_id, query, {view.album_id: state_of(view) for view in views})
+    judged = _judged(tally, planning.interleaved(plans, batch, later), asked, helpers)
     try:
         yield Started(run_id, planned, threshold, notes)
-        for number, shares in enumerate(planning.interleaved(plans, batch, later)):
+        for number in itertools.count():
             if stopping():
                 tally.stop(
                     f"The search was stopped with its server; it verified {tally.verified:,} of "
@@ -159,7 +170,9 @@ def search(
                     f"{tally.verified:,} of {planned.prefiltered:,} photos."
                 )
                 break
-            found = tally.judge(shares, keep=streaming)
+            if (some := next(judged, None)) is None:
+                break
+            found = tally.take(some, keep=streaming)
             yield from (Found(run_id, decision) for decision in found)
             yield Progress(run_id, tally.coverage)
         yield tally.finish("stopped" if tally.stopped else "done")
@@ -175,6 +188,20 @@ def search(
             with contextlib.suppress(UnknownRun):
                 tally.finish("stopped")
         raise
+    finally:
+        judged.close()
+
+
+def _judged(
+    tally: Tally, batches: Iterator[list[Share]], asked: Asked, helpers: Helpers | None
+) -> Generator[Judged]:
+    """Every batch once: by this process in their order, or together with others in any."""
+    if helpers is not None:
+        first = itertools.islice(batches, planning.HEAD_BATCHES)  # the best, so that hits come
+        yield from map(tally.judge, first)
+        yield from helpers.judged(asked, batches, tally.judge)
+    else:
+        yield from map(tally.judge, batches)
 
 
 def _judges(views: Sequence[View], verification: Verification | None) -> dict[int, object]:

@@ -17,7 +17,10 @@ BATCH = 2 * JUDGE_BATCH
 # The exhaustive mode judges this many of the prefilter's best first, so that hits come at once;
 # the rest goes in the order of the store, where reading is fastest, and in larger steps.
 HEAD_START = 3 * BATCH
+HEAD_BATCHES = 3
 LATER_BATCHES = 2
+# With so many photos to judge, a few seconds' work, it is worth asking others to help.
+SHARED_FROM = 4_000
 
 
 @dataclass(frozen=True)

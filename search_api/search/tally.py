@@ -14,6 +14,7 @@ from search_api.search.deciding import decide
 from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.events import Done
+from search_api.search.judging import Judged, judge
 from search_api.search.notes import damaged
 from search_api.search.photos import by_id
 from search_api.search.planning import Plan, Share
@@ -67,33 +68,21 @@ class Tally:
         self.stopped = True
         self.notes = (*self.notes, Note("stopped", text))
 
-    def judge(self, shares: Sequence[Share], *, keep: bool) -> list[Decision]:
-        """Judge some photos of one network and return the matching ones, most confident first."""
-        if self.verification is not None:
-            decisions = [each for plan, rows in shares for each in self._verify(plan, rows)]
-            self.verified += len(decisions)
-            self.spread.count([each.confidence for each in decisions if not each.accepted])
-            return self._take(decisions, keep=keep)
-        with self.watch.stage("gather"):
-            read = [plan.view.snapshot.gather_readable("tokens", rows) for plan, rows in shares]
-            blocks = [tokens for tokens, rows in read if len(rows)]
-            asked, whole = (sum(len(rows) for _, rows in each) for each in (shares, read))
-            self.damaged += asked - whole
-            if not blocks:
-                return []
-            tokens = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        plan = shares[0][0]
-        with self.watch.stage("judge"):
-            judged = [plan.view.predictor.judge(tokens, words) for words in plan.words]
-        decisions = []
-        with self.watch.stage("decide"):
-            end = 0
-            for (plan, _), (_, rows) in zip(shares, read, strict=True):
-                start, end = end, end + len(rows)
-                here = [each[start:end] for each in judged]
-                decisions += decide(plan.view, rows, here, self.query, self.question, self.spread)
-        self.verified += len(tokens)
-        return self._take(decisions, keep=keep)
+    def judge(self, shares: Sequence[Share]) -> Judged:
+        """Judge some photos of one network in this process."""
+        if self.verification is None:
+            return judge(shares, self.query, self.question, self.watch)
+        decisions = [each for plan, rows in shares for each in self._verify(plan, rows)]
+        spread = Spread()
+        spread.count([each.confidence for each in decisions if not each.accepted])
+        return Judged(decisions, len(decisions), 0, spread.counts)
+
+    def take(self, judged: Judged, *, keep: bool) -> list[Decision]:
+        """Add what was judged to the run; return what matches, most confident first."""
+        self.verified += judged.verified
+        self.damaged += judged.damaged
+        self.spread.add(judged.spread)
+        return self._take(judged.decisions, keep=keep)
 
     def _verify(self, plan: Plan, rows: np.ndarray) -> list[Decision]:
         """Let the verifier look at the photos themselves."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.db.audit import at_the_command_line
 from indexer.encoding.ingest import index_album
 from indexer.folders.albums import ensure_album, list_albums
 from model.build import load_predictor
@@ -105,13 +106,13 @@ def test_a_file_in_albums_of_two_models_is_one_match_of_the_first_that_finds_it(
 def test_a_folder_by_a_link_is_the_folder(library: Library, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(library.photos)
     (tmp_path / "year").symlink_to(library.photos / "2020")
-    catalog = library.engine.catalog
+    catalog, by = library.engine.catalog, at_the_command_line()
     with catalog.session() as session:
         album = ensure_album(session, [tmp_path / "link"])  # as the command line names it
         assert album.name == "small"
         album_id = album.id
-    albums.add_folder(catalog, album_id, tmp_path / "link")  # as the API does
-    albums.add_folder(catalog, album_id, tmp_path / "year")
+    albums.add_folder(catalog, album_id, tmp_path / "link", actor=by)  # as the API does
+    albums.add_folder(catalog, album_id, tmp_path / "year", actor=by)
     library.index("small")
     with catalog.reading() as session:
         summary = list_albums(session, "small")[0]
