@@ -26,10 +26,10 @@ ROWS = {
         re.MULTILINE,
     )
 }
-# Of the compose file and of training, which are no settings of a process that serves.
+# Of the compose file, of training and of clients, which are no settings of a process that serves.
 OTHERS = {
     f"REFERENT_{name}"
-    for name in ("IMAGE", "GPU_IMAGE", "LISTEN", "PHOTOS", "PHOTO_PACK", "SECRETS")
+    for name in ("IMAGE", "GPU_IMAGE", "LISTEN", "PHOTOS", "PHOTO_PACK", "SECRETS", "API_KEY")
 }
 
 
