@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.folders.printable import shown_file
 from model.cards import Card
-from search_api.search.coverage import Coverage, Note
 from search_api.search.filters import Filters, GpsBox, PlainText
 from search_api.search.photos import PhotoInfo
 from search_api.search.query import Query
 from search_api.search.runs import Run
-from search_api.show.shown import ShownHit
 
 PageSize = Annotated[int, Field(ge=1, le=100, description="Items on a page.")]
 Cursor = Annotated[
@@ -26,13 +24,24 @@ AlbumName = Annotated[
 Id = Annotated[int, Field(ge=1, le=2**53)]
 
 
+class OfAttributes(BaseModel):
+    """An answer that says what an object of ours holds, by the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """From the object."""
+        return cls.model_validate(value)
+
+
 class SearchRequest(Query):
     """A search and how many of its hits to answer with."""
 
     size: PageSize = 24
 
 
-class CoverageOut(BaseModel):
+class CoverageOut(OfAttributes):
     """How far a search looked; every number counts photos."""
 
     total: int = Field(ge=0, description="In the albums, searchable or not.")
@@ -41,22 +50,12 @@ class CoverageOut(BaseModel):
     verified: int = Field(ge=0, description="Judged by the network for this expression.")
     matched: int = Field(ge=0, description="Judged to show the referent.")
 
-    @classmethod
-    def of(cls, coverage: Coverage) -> CoverageOut:
-        """From the pipeline's form."""
-        return cls(**coverage.as_json())
 
-
-class NoteOut(BaseModel):
+class NoteOut(OfAttributes):
     """Something about an answer that its reader should know."""
 
     code: str = Field(examples=["indexing", "failed", "stopped"])
     text: str
-
-    @classmethod
-    def of(cls, note: Note) -> NoteOut:
-        """From the pipeline's form."""
-        return cls(code=note.code, text=note.text)
 
 
 class PhotoOut(BaseModel):
@@ -123,11 +122,11 @@ def _source(photo: PhotoInfo) -> Literal["camera", "camera-day", "name", "name-d
     return photo.taken_source or "camera"  # type: ignore[return-value]  # the catalog's own words
 
 
-class HitOut(BaseModel):
+class HitOut(OfAttributes):
     """A photo that a search judged."""
 
     rank: int | None = Field(description="From 0; null while the search still runs.")
-    photo: PhotoOut
+    photo: Annotated[PhotoOut, BeforeValidator(PhotoOut.of)]
     confidence: float = Field(ge=0, le=1, description="Calibrated p(the referent is there).")
     accepted: bool = Field(description="False for the nearest photos that did not match.")
     box: tuple[int, int, int, int] | None = Field(
@@ -135,19 +134,6 @@ class HitOut(BaseModel):
     )
     area: int | None = Field(description="Upright pixels of the mask.")
     vanished: bool = Field(description="The file is gone since it was indexed.")
-
-    @classmethod
-    def of(cls, hit: ShownHit) -> HitOut:
-        """From the pipeline's form."""
-        return cls(
-            rank=hit.rank,
-            photo=PhotoOut.of(hit.photo),
-            confidence=hit.confidence,
-            accepted=hit.accepted,
-            box=hit.box,
-            area=hit.area,
-            vanished=hit.vanished,
-        )
 
 
 class RunOut(BaseModel):
@@ -267,10 +253,9 @@ class TimelinePhotos(BaseModel):
     photos: list[PhotoOut]
 
 
-class ClusterOut(BaseModel):
+class ClusterOut(OfAttributes):
     """Photos that were taken near each other, as a map of this size tells them apart."""
 
-    model_config = ConfigDict(from_attributes=True)
     photos: int
     lon: float = Field(description="Their mean, in degrees.")
     lat: float
@@ -278,10 +263,9 @@ class ClusterOut(BaseModel):
     photo_id: int = Field(description="The newest of them.")
 
 
-class PlacesOut(BaseModel):
+class PlacesOut(OfAttributes):
     """Where an album's photos, or all, were taken."""
 
-    model_config = ConfigDict(from_attributes=True)
     photos: int = Field(description="Of the albums; the same bytes count once.")
     located: int = Field(description="Of these, how many have a position.")
     bounds: GpsBox | None = Field(description="Around every position; null where there is none.")

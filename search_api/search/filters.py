@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
@@ -59,8 +60,26 @@ def _known_format(value: str, info: ValidationInfo) -> str:
 
 # No NUL; lone surrogates are refused by pydantic itself.
 PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-WallClock = Annotated[datetime | None, AfterValidator(_wall_clock)]
-FileType = Annotated[PlainText, Field(min_length=1, max_length=16), AfterValidator(_known_format)]
+# What the document says of it: without a zone, and a day that its month has.
+_DAYS = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
+_WITHOUT_ZONE = {
+    "type": "string",
+    "pattern": f"^[1-9][0-9]{{3}}-{_DAYS}T{_CLOCK}$",
+    "examples": ["2024-05-01T12:30:00"],
+}
+WallClock = Annotated[
+    Annotated[datetime, WithJsonSchema(_WITHOUT_ZONE)] | None, AfterValidator(_wall_clock)
+]
+FileType = Annotated[
+    PlainText,
+    Field(min_length=1, max_length=16),
+    AfterValidator(_known_format),
+    WithJsonSchema({"type": "string", "enum": sorted(EXTENSION_OF)}),
+]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 

@@ -12,9 +12,8 @@ from search_api.errors import Forbidden
 from search_api.http import keys
 from search_api.http.cursors import MAX_POSITION, make_cursor, read_cursor
 from search_api.http.deps import ActorDep, Admin, ServerDep
-from search_api.http.keys import KeyInfo
 from search_api.http.problems import documented
-from search_api.http.schemas import AlbumName, Cursor, PageSize
+from search_api.http.schemas import AlbumName, Cursor, OfAttributes, PageSize
 
 router = APIRouter(tags=["keys"])
 KeyId = Annotated[int, Path(ge=1, le=2**53)]
@@ -39,7 +38,7 @@ class KeyIn(BaseModel):
     )
 
 
-class KeyOut(BaseModel):
+class KeyOut(OfAttributes):
     """A key; what is secret in it is not kept. Times are Unix seconds."""
 
     id: int
@@ -50,20 +49,6 @@ class KeyOut(BaseModel):
     last_used_at: float | None = Field(description="To the minute.")
     expires_at: float | None
     revoked_at: float | None
-
-    @classmethod
-    def of(cls, key: KeyInfo) -> KeyOut:
-        """From the catalog's form."""
-        return cls(
-            id=key.id,
-            name=key.name,
-            scopes=list(key.scopes),
-            albums=None if key.albums is None else list(key.albums),
-            created_at=key.created_at,
-            last_used_at=key.last_used_at,
-            expires_at=key.expires_at,
-            revoked_at=key.revoked_at,
-        )
 
 
 class KeyMade(KeyOut):

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from search_api.http.deps import ActorDep, Reader, ServerDep, Writer
 from search_api.http.problems import documented
+from search_api.http.schemas import OfAttributes
 from search_api.search import corrections, runs
-from search_api.search.corrections import MarkView
 
 router = APIRouter(tags=["marks"])
 RunId = Annotated[UUID, Path(description="The search run's id.")]
@@ -31,23 +31,13 @@ class MarkIn(BaseModel):
     )
 
 
-class MarkOut(BaseModel):
+class MarkOut(OfAttributes):
     """A verdict as kept; it stays with the photo and the expression, whichever run shows them."""
 
-    photo: int
+    photo: int = Field(validation_alias="photo_id")
     expression: str
     verdict: Literal["right", "wrong", "wrong_mask", "missed"]
     created_at: float = Field(description="Unix time in seconds.")
-
-    @classmethod
-    def of(cls, mark: MarkView) -> MarkOut:
-        """From the catalog's form."""
-        return cls(
-            photo=mark.photo_id,
-            expression=mark.expression,
-            verdict=mark.verdict,
-            created_at=mark.created_at,
-        )
 
 
 class MarkList(BaseModel):

@@ -34,7 +34,7 @@ async def get_places(
     box = GpsBox(west=west, south=south, east=east, north=north)
 
     def work() -> PlacesOut:
-        return PlacesOut.model_validate(server.places.within(album, box, cells, among=who.albums))
+        return PlacesOut.of(server.places.within(album, box, cells, among=who.albums))
 
     async with server.pictures.one():
         return await server.pictures.compute(work)
