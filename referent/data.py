@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from referent.terminal import say
+
 app = typer.Typer(help="Check data before training or evaluating on them.", no_args_is_help=True)
 
 
@@ -40,7 +42,8 @@ def check(
             typer.echo(counts.table())
             if left_out:
                 typer.echo("left out, with the first rows of each:")
-                typer.echo("\n".join(counts.lines()))
+                for line in counts.lines():
+                    say(line)
         raise typer.Exit(1 if strict and left_out else 0)
     from training.photos.pack import read_pack
 
@@ -59,5 +62,6 @@ def check(
             f"{told['photos']:,} photos ({told['validation']:,} of them kept out of training), "
             f"{told['annotations']:,} annotations, {len(missing):,} files missing"
         )
-        typer.echo("\n".join(missing[:10]), nl=bool(missing))
+        for name in missing[:10]:
+            say(name)
     raise typer.Exit(1 if strict and missing else 0)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from referent.terminal import say
+from referent.terminal import SOME_FAILED, say
 
 
 def export(
@@ -39,10 +39,12 @@ def export(
         raise BadQuery(f"--form: choose one of {', '.join(FORMS)}")
     with Engine.open(Settings()) as engine:
         try:
-            told = write_export(engine, run, chosen, out)
+            written = write_export(engine, run, chosen, out)
         except OSError as error:
             raise SearchError(f"cannot write {out}: {error.strerror or error}") from error
-    say(f"{out}: {told}")
+    say(f"{out}: {written.told}")
+    if written.left_out:
+        raise typer.Exit(SOME_FAILED)
 
 
 export.epilog = (  # type: ignore[attr-defined]

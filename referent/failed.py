@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from referent.terminal import say
+
 
 def failed(
     album: Annotated[
@@ -73,7 +75,7 @@ def failed(
         typer.echo(json.dumps({"failed": rows, "jobs": started}, indent=2))
         return
     for row in rows:
-        typer.echo(f"{row['photo']:>8}  {row['path']}: {row['reason']}")
+        say(f"{row['photo']:>8}  {row['path']}: {row['reason']}")
     if not rows:
         typer.echo("no photo has failed")
     elif retry:

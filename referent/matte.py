@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from referent.terminal import say
+from referent.terminal import SOME_FAILED, say
 
 if TYPE_CHECKING:
     from indexer.jobs.jobs import JobView
-
-SOME_FAILED = 3
 
 
 def matte(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from referent.options import takes
-from referent.terminal import say, write_paths
+from referent.terminal import SOME_FAILED, say, write_paths
 
 if TYPE_CHECKING:
     from search_api.search.decisions import Decision
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from search_api.show.shown import ShownHit
 
 DEFAULT_TOP = 20
-SOME_FAILED = 3
 
 
 @dataclass(frozen=True)

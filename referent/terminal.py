@@ -9,6 +9,9 @@ from pathlib import Path
 
 import typer
 
+SOME_FAILED = 3
+"""Status of a command that did its work but for some photos, which it named."""
+
 
 def say(line: str, *, err: bool = False) -> None:
     """Print one line; what a terminal would act upon is written out."""

@@ -8,7 +8,8 @@ from indexer.folders.own_output import make_room
 from search_api.show.exports import FORMS, write_export
 from workers.turn import Outcome, Turn
 
-NAMES = {"coco": "coco.json", "csv": "hits.csv", "sheet": "sheet.jpg", "grefcoco": "grefcoco"}
+# Files; the other forms are folders of their own name.
+NAMES = {"coco": "coco.json", "csv": "hits.csv", "sheet": "sheet.jpg"}
 
 
 def export_run(turn: Turn) -> Outcome:
@@ -23,6 +24,7 @@ def export_run(turn: Turn) -> Outcome:
         )
     engine = turn.models.engine(turn.settings, turn.catalog)
     folder = made_folder(turn.catalog, turn.settings, "export", turn.job.id)
-    make_room(turn.settings.exports_dir, folder / NAMES[form])
-    told = write_export(engine, str(run_id), str(form), folder / NAMES[form])
-    return Outcome("done", {"run": run_id, "folder": folder.name, "written": told})
+    out = folder / NAMES.get(str(form), str(form))
+    make_room(turn.settings.exports_dir, out)
+    written = write_export(engine, str(run_id), str(form), out)
+    return Outcome("done", {"run": run_id, "folder": folder.name, "written": written.told})

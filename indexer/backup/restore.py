@@ -21,6 +21,7 @@ from indexer.backup.backup import Progress, read_names
 from indexer.backup.files import Place, base_of, copy, digest_of, found_files
 from indexer.backup.rows import copy_rows, quiet, refuse_full
 from indexer.db.catalog import Catalog
+from indexer.db.names import comparable_path
 from indexer.db.tables import FeatureRow, Photo, Root, Segment
 from indexer.errors import BackupUnusable, FolderError
 from indexer.features.maintenance import touch_all
@@ -237,12 +238,16 @@ def _is_here(target: Path, sent: _Sent) -> bool:
 
 def _rehome(session: Session, old: bytes, new: bytes) -> int:
     """Let the roots at a folder or below it lie at another; returns how many do."""
-    found = [
-        root
-        for root in session.scalars(select(Root))
-        if root.path == old or root.path.startswith(old.rstrip(b"/") + b"/")
-    ]
-    for root in found:
+    above, number = _parts(old), 0
+    for root in session.scalars(select(Root)).all():
+        parts = _parts(root.path)
+        if list(map(comparable_path, parts[: len(above)])) != list(map(comparable_path, above)):
+            continue
+        number += 1
         if old != new:
-            root.path, root.mounts = new + root.path[len(old.rstrip(b"/")) :], []
-    return len(found)
+            root.path, root.mounts = b"/".join([new.rstrip(b"/"), *parts[len(above) :]]), []
+    return number
+
+
+def _parts(path: bytes) -> list[bytes]:
+    return [part for part in path.split(b"/") if part]

@@ -20,6 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog, album_named
+from indexer.db.names import comparable
 from indexer.db.tables import Album, Photo
 from search_api.search.photos import PhotoInfo, by_id, shown_path
 
@@ -125,7 +126,8 @@ class _Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        return shown_path(self.path).rpartition("/")[2]
+        """In one Unicode form, so that É stands in one place, whichever system wrote it."""
+        return comparable(shown_path(self.path).rpartition("/")[2])
 
 
 def _albums(session: Session, album: str | None, among: frozenset[int] | None) -> dict[int, int]:

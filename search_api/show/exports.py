@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -215,19 +215,27 @@ def grefcoco(
     return len(references)
 
 
-def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
-    """Write a run in one of `FORMS` to a file, or folder; what was written, in words.
+class Written(NamedTuple):
+    """What an export holds, in words, and how many matches it had to leave out."""
+
+    told: str
+    left_out: int = 0
+
+
+def write_export(engine: Engine, run_id: str, form: str, out: Path) -> Written:
+    """Write a run in one of `FORMS` to a file, or folder.
 
     Raises:
-        UnknownRun, StillRunning; OSError: the place cannot be written.
+        UnknownRun, StillRunning; OSError, SearchError: the place cannot be written.
     """
     run = ended_run(engine, run_id)
     if form in take_away.KINDS:
-        number = take_away.write(take_away.files(engine, run, form), out)
-        return f"{number:,} files"
+        number, left_out = take_away.write(take_away.files(engine, run, form), out)
+        lacks = f"; {left_out:,} left out, see {take_away.LEFT_OUT}" if left_out else ""
+        return Written(f"{number:,} files{lacks}", left_out)
     if form == "grefcoco":
         pairs = ((run.expression, each) for each in exported(engine, run))
-        return f"{grefcoco(engine, pairs, out):,} references"
+        return Written(f"{grefcoco(engine, pairs, out):,} references")
     make_room(out.parent, out)
     with replacing(out) as part:
         if form == "sheet":
@@ -238,7 +246,7 @@ def write_export(engine: Engine, run_id: str, form: str, out: Path) -> str:
             )
             with part.open("w", encoding="utf-8", newline="") as file:
                 file.writelines(pieces(engine, run))
-    return f"{sum(1 for _ in matches(engine, run)):,} matches"
+    return Written(f"{sum(1 for _ in matches(engine, run)):,} matches")
 
 
 def _mask(engine: Engine, run: Run, photo: PhotoInfo, decision: Decision) -> Mask | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from indexer.db.names import comparable
 from search_api.search.photos import PhotoInfo
 
 Address = Callable[[PhotoInfo], str]
@@ -17,7 +18,8 @@ def on_this_machine(photo: PhotoInfo) -> str:
 class FileNames:
     """A name for each photo of an export: album and path, told apart where two would be the same.
 
-    The same path can be in two folders of one album, or differ in nothing but the case of letters.
+    The same path can be in two folders of one album, or differ in nothing but the case of letters
+    or their Unicode form, which some file systems take for the same name.
     """
 
     def __init__(self) -> None:
@@ -30,7 +32,7 @@ class FileNames:
         if not dot or "/" in suffix:
             stem, dot, suffix = whole, "", ""
         name, number = whole, photo.id
-        while self._taken.setdefault(name.casefold(), photo.id) != photo.id:
+        while self._taken.setdefault(comparable(name).casefold(), photo.id) != photo.id:
             name = f"{stem}-{number}{dot}{suffix}"
             number += 1
         return name

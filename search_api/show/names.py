@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from indexer.db.names import comparable
 from search_api.search.photos import PhotoInfo
 
 # File systems take 255 bytes; some are left for what others put behind a name.
@@ -13,7 +14,7 @@ _NAME_BYTES = 250
 
 
 def name_files(
-    photos: Iterable[PhotoInfo], suffix: str, *, taken: Collection[str] = ()
+    photos: Iterable[PhotoInfo], suffix: str | None, *, taken: Collection[str] = ()
 ) -> dict[int, PurePosixPath]:
     """A relative file for each photo by its id, below a folder named as its album.
 
@@ -21,23 +22,38 @@ def name_files(
     that is too long is cut, and told apart by a digest of the whole.
 
     Args:
-        suffix: of the files, without a dot; a photo that has it keeps its name as it is.
+        suffix: of the files, without a dot; a photo that has it keeps its name as it is. None:
+            every photo keeps its name.
         taken: names that are not to be used.
     """
     chosen: dict[int, PurePosixPath] = {}
-    used = {name.casefold() for name in taken}
+    used = {_as_one(name) for name in taken}
     for photo in sorted(photos, key=lambda each: each.id):
         *folders, name = [
             plain(part) for part in PurePosixPath(photo.path).parts if part not in ("/", ".")
         ]
         folder = PurePosixPath(*(_fitting(part) for part in (plain(photo.album), *folders)))
-        stem = name[: -len(suffix) - 1] if name.lower().endswith(f".{suffix}") else name
-        file = folder / _fitting(stem, f".{suffix}")
-        if str(file).casefold() in used:
-            file = folder / _fitting(stem, f"-{photo.id}.{suffix}")
-        used.add(str(file).casefold())
+        stem, end = _parted(name)
+        if suffix is not None:
+            stem, end = stem if end.lower() == f".{suffix}" else name, f".{suffix}"
+        file, number = folder / _fitting(stem, end), photo.id
+        while _as_one(str(file)) in used:
+            file = folder / _fitting(stem, f"-{number}{end}")
+            number += 1
+        used.add(_as_one(str(file)))
         chosen[photo.id] = file
     return chosen
+
+
+def _as_one(name: str) -> str:
+    """What some file systems take for the same name: neither case nor Unicode form tell apart."""
+    return comparable(name).casefold()
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """A name's stem and its suffix with the dot."""
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, dot + suffix) if stem else (name, "")
 
 
 def plain(part: str) -> str:

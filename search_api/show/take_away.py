@@ -15,9 +15,10 @@ from typing import Literal, get_args
 
 from zipstream import ZIP_STORED, ZipStream
 
-from indexer.folders.own_output import make_room
+from indexer.errors import NoSpaceLeft
 from model.errors import ReferentError
 from model.replacing import replacing
+from search_api.errors import SearchError
 from search_api.search.coverage import photos as in_words
 from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
@@ -25,7 +26,8 @@ from search_api.search.photos import PhotoInfo, by_id, checked_file
 from search_api.search.runs import Run
 from search_api.show.chosen import EVERY, Chosen, matches
 from search_api.show.images import jpeg
-from search_api.show.names import plain
+from search_api.show.manifest import writing
+from search_api.show.names import name_files
 from search_api.show.shown import overlay, picture
 
 Kind = Literal["originals", "sidecars", "gallery"]
@@ -43,13 +45,13 @@ def files(engine: Engine, run: Run, kind: Kind, chosen: Chosen = EVERY) -> Itera
     decisions = list(matches(engine, run, chosen))
     found = by_id(engine.catalog, [each.photo_id for each in decisions])
     here = [(found[each.photo_id], each) for each in decisions if each.photo_id in found]
-    names = _names(photo for photo, _ in here)
+    names = name_files([photo for photo, _ in here], None)
     left_out: list[str] = []
     cards: list[str] = []
     for number, (photo, decision) in enumerate(here, 1):
         try:
             if kind == "originals":
-                yield names[photo.id], _pieces(checked_file(photo))
+                yield str(names[photo.id]), _pieces(checked_file(photo))
             elif kind == "sidecars":
                 yield f"{names[photo.id]}.xmp", [sidecar(run.expression).encode()]
             else:
@@ -73,20 +75,42 @@ def zip_pieces(entries: Iterator[File]) -> Iterator[bytes]:
     yield from stream.finalize()
 
 
-def write(entries: Iterator[File], folder: Path) -> int:
-    """Write files into a folder, each whole or not at all; how many.
+def write(entries: Iterator[File], folder: Path) -> tuple[int, int]:
+    """Write files into a folder, each whole or not at all: how many, and how many are left out.
+
+    One that cannot be written is named beside those that cannot be read.
 
     Raises:
-        OSError: the folder cannot be written.
+        SearchError: nothing can be written.
+        NoSpaceLeft: the disk is full.
     """
-    number = 0
+    number, left_out = 0, list[bytes]()
     for name, pieces in entries:
-        target = folder / name
-        make_room(folder, target)
-        with replacing(target) as part, part.open("wb") as file:
-            file.writelines(pieces)
-        number += name != LEFT_OUT
-    return number
+        if name == LEFT_OUT:
+            left_out.extend(pieces)
+            continue
+        try:
+            _write(folder, name, pieces)
+        except NoSpaceLeft:
+            raise
+        except SearchError as error:
+            left_out.append(f"{error}\n".encode("utf-8", "backslashreplace"))
+        else:
+            number += 1
+    if left_out and not number:
+        raise SearchError(left_out[0].decode().strip())
+    if left_out:
+        _write(folder, LEFT_OUT, left_out)
+    return number, len(left_out)
+
+
+def _write(folder: Path, name: str, pieces: Iterable[bytes]) -> None:
+    with (
+        writing(folder / name, folder) as target,
+        replacing(target) as part,
+        part.open("wb") as file,
+    ):
+        file.writelines(pieces)
 
 
 def sidecar(expression: str) -> str:
@@ -113,20 +137,6 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>
 """
-
-
-def _names(photos: Iterable[PhotoInfo]) -> dict[int, str]:
-    """The files' own names below their album's, told apart where a system would not."""
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    for photo in sorted(photos, key=lambda each: each.id):
-        parts = [photo.album[:80], *(p for p in PurePosixPath(photo.path).parts if p not in "/.")]
-        whole = PurePosixPath(*map(plain, parts))
-        if str(whole).casefold() in taken:
-            whole = whole.with_name(f"{whole.stem}-{photo.id}{whole.suffix}")
-        taken.add(str(whole).casefold())
-        names[photo.id] = str(whole)
-    return names
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

@@ -56,6 +56,20 @@ def test_a_table_shows_names_and_does_nothing_that_they_say(
         assert shown in out
 
 
+def test_failed_photos_are_listed_and_do_nothing_that_their_names_say(
+    referent: Terminal, library: Library
+) -> None:
+    broken = library.photos / "bro\x1b[31mken.jpg"
+    broken.write_bytes(b"no picture")
+    try:
+        library.index()
+        _, out, _ = referent("failed")
+    finally:
+        broken.unlink()
+        library.index()
+    assert r"bro\x1b[31mken.jpg" in out and "\x1b" not in out
+
+
 def test_json_holds_names_that_every_program_reads(referent: Terminal, library: Library) -> None:
     _, out, _ = referent("search", EXPRESSION, "--threshold", "0", "--json")
     names = {Path(hit["path"]).name for hit in json.loads(out)["hits"]}

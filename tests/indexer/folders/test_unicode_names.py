@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from indexer.backup.restore import _rehome
 from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog, album_named
 from indexer.db.tables import Album, Photo, Root
@@ -18,6 +19,7 @@ from indexer.folders.scan import scan_album
 from search_api.errors import AlreadyExists
 from search_api.search.albums import album_id_of, create_album
 from search_api.search.filters import compile_glob
+from search_api.search.timeline import Timelines
 from tests.support.library import paint
 
 COMPOSED = unicodedata.normalize("NFC", "Été 2023")
@@ -64,6 +66,31 @@ def test_no_two_albums_have_one_name_in_two_forms(
     with catalog.session() as session:  # as an earlier version kept it
         album_named(session, first).name = DECOMPOSED
     assert album_id_of(catalog, COMPOSED) == album_id_of(catalog, DECOMPOSED)
+
+
+@pytest.mark.parametrize(("on_disk", "asked"), FORMS)
+def test_a_restored_library_s_folder_is_found_by_either_form(
+    catalog: Catalog, tmp_path: Path, on_disk: str, asked: str
+) -> None:
+    (tmp_path / on_disk / "2023").mkdir(parents=True)
+    (tmp_path / f"{on_disk} too").mkdir()
+    with catalog.session() as session:
+        ensure_album(session, [tmp_path / on_disk / "2023", tmp_path / f"{on_disk} too"])
+        assert _rehome(session, os.fsencode(tmp_path / asked), b"/new place/") == 1
+        paths = set(session.scalars(select(Root.path)))
+    assert paths == {b"/new place/2023", os.fsencode(tmp_path / f"{on_disk} too")}
+
+
+def test_names_stand_in_one_order_whichever_system_wrote_them(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("z.png", "e.png", "É1.png", "É2.png")):
+        paint(tmp_path / unicodedata.normalize("NFD" if number % 2 else "NFC", name), number)
+    with catalog.session() as session:
+        ensure_album(session, [tmp_path], name="test")
+    scan_album(catalog, "test")
+    made = Timelines(catalog).of("test", "name")
+    assert [(each.key, each.photos) for each in made.groups] == [("E", 1), ("Z", 1), ("É", 2)]
 
 
 @pytest.mark.parametrize(("written", "asked"), FORMS)

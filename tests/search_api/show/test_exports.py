@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from starlette.testclient import TestClient
 
+from indexer.folders.own_output import MARKER
 from indexer.jobs import jobs
 from search_api.http.app import create_app
 from search_api.search import runs
@@ -92,11 +93,17 @@ def test_pieces_of_coco_json_are_one_document(library: Library, done: Done) -> N
     assert len(document["images"]) == len(done.matched)
 
 
-def test_export_job_writes_the_run_below_the_exports_folder(library: Library, done: Done) -> None:
+@pytest.mark.parametrize("form", exports.FORMS)
+def test_export_job_writes_the_run_below_the_exports_folder(
+    library: Library, done: Done, form: str
+) -> None:
     catalog = library.engine.catalog
-    parameters = {"run": done.run_id, "form": "coco"}
+    parameters = {"run": done.run_id, "form": form}
     job = jobs.create(catalog, "export", parameters=parameters)
     ended = run_job(library.settings, catalog, job.id, Models(load=lambda name: library.predictor))
-    assert ended.state == "done"
-    written = library.settings.exports_dir / (ended.result or {})["folder"] / "coco.json"
-    assert len(json.loads(written.read_text())["images"]) == len(done.matched)
+    assert ended.state == "done", ended.message
+    folder = library.settings.exports_dir / (ended.result or {})["folder"]
+    (written,) = [each for each in folder.iterdir() if each.name != MARKER]
+    if form == "coco":
+        assert len(json.loads(written.read_text())["images"]) == len(done.matched)
+    assert written.is_file() or any(written.iterdir())

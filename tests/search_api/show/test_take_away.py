@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from indexer.folders.albums import ensure_album
 from search_api.search.events import Done
 from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from search_api.show import exports, take_away
-from tests.support.library import EXPRESSION, Library, make_library
+from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.page import Visit, chromium, let_match, serving
+from tests.support.terminal import Terminal
 
 SPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -102,12 +104,38 @@ def test_command_writes_folders_that_no_scan_takes_for_an_album(
     run = searched(library).run_id
     for form in take_away.KINDS:
         told = exports.write_export(library.engine, run, form, library.photos / "out" / form)
-        assert told == ("13 files" if form == "gallery" else "6 files")
+        assert told == ("13 files" if form == "gallery" else "6 files", 0)
     library.index()
     assert library.engine.views("small")[0].total == 6
     copied = library.photos / "out" / "originals" / "small" / "2020" / "000.jpg"
     assert copied.read_bytes() == (library.photos / "2020" / "000.jpg").read_bytes()
     shutil.rmtree(library.photos / "out")
+
+
+def test_long_and_equal_names_are_taken_too_and_one_that_fails_is_named(
+    library: Library, referent: Terminal, tmp_path: Path
+) -> None:
+    long = "ü" * 125 + ".jpg"
+    assert len(long.encode()) == 254
+    second = tmp_path / "second"
+    for name in ("2020/000.jpg", "2020/001-8.png"):  # the first is in the album's other folder too
+        paint(second / name, 400 + len(name))
+    paint(library.photos / "2020" / long, 410)
+    with library.engine.catalog.session() as session:
+        ensure_album(session, [second], name="small")
+    library.index()
+    run = collect(library.engine, Query(expression=EXPRESSION, album="small")).run_id
+    out = tmp_path / "out"
+    for form in ("originals", "sidecars"):
+        (blocked := out / form / "small" / "2021").parent.mkdir(parents=True)
+        blocked.touch()  # a file stands where photos of a year are to be
+        status, printed, err = referent("export", run, "--form", form, "--out", str(out / form))
+        assert (status, err) == (3, ""), err
+        assert "7 files; 2 left out, see left-out.txt" in printed
+        told = (out / form / take_away.LEFT_OUT).read_text().splitlines()
+        assert len(told) == 2 and all("small/2021/" in line for line in told)
+        written = [file for file in (out / form / "small").rglob("[!.]*.*") if file.is_file()]
+        assert len(written) == 7
 
 
 @pytest.mark.browser
