@@ -123,6 +123,8 @@ def read(data: bytes, most_bytes: int, check: Callable[[int, int], None]) -> Ima
         _leave_out(page, len(data))
     try:
         values = page.asarray(maxworkers=1)
+    except MemoryError:
+        raise  # which is no fault of its compression
     except Exception as error:
         compression = getattr(page.compression, "name", page.compression)
         raise PhotoUnreadable(

@@ -130,6 +130,17 @@ def test_an_unusual_tiff_is_bounded_and_its_refusals_are_true(settings: Settings
             decode(broken, 64, limits_of(settings))
 
 
+def test_memory_that_runs_out_is_not_called_a_fault_of_the_compression(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", out_of_memory)
+    with pytest.raises(PhotoRefused, match="needs more memory than one photo may take"):
+        decode(tiff(ramp("float64")), 64, limits_of(settings))
+
+
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
