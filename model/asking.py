@@ -1,13 +1,16 @@
-"""One way to ask any network: it looks at a photo, expressions are asked of it.
+"""One way to ask any network: it encodes photos, judges pairs, and each answer renders its mask.
 
-A late-fusion network encodes the photo when it looks, once for all expressions; an early-fusion
-one, as released, looks anew for each. What they say has one form.
+A late-fusion network has seen a photo once it is encoded, and judges any number of expressions from
+that; an early-fusion one, as released, looks anew for each pair. What they say has one form.
 
-Shape legend: N = P² regions, T words, h x w the network's mask, S its input side.
+Shape legend: B photos, M pairs, N = P² regions, T words, C_m mask channels, h x w the network's
+mask, S its input side.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -19,55 +22,77 @@ from PIL import Image
 from model import masks
 from model.attention import last_finest, region_attention, watched, word_attention
 from model.calibration import Calibration
-from model.figure import region_masks
+from model.figure import region_filters, region_masks
 from model.network.preprocess import to_pixels
-from model.official.verifier import OfficialVerifier
-from model.predictor import Predictor
+from model.official.network import OfficialOutput
+from model.official.verifier import OfficialVerifier, OfficialWords
+from model.packing import Records
+from model.predictor import Judgement, Predictor, Words
 from model.text import Unread, clean
 
 Floats = NDArray[np.float32]
+Pair = tuple[int, str]  # the place of a photo among those encoded, and an expression
 
 
-class Said(Protocol):
-    """What a network says of one expression about one photo."""
+class Said(ABC):
+    """What a network says of one expression about one photo.
+
+    Attributes:
+        no_target_logit: before calibration; positive says that nothing is referred to.
+        minimap: x_r, (P, P) float32 in [0, 1].
+    """
+
+    no_target_logit: float
+    minimap: Floats
 
     @property
-    def no_target_logit(self) -> float:
-        """Before calibration; positive says that nothing is referred to."""
-
-    @property
+    @abstractmethod
     def mask_logit(self) -> Floats:
         """(h, w) float32; positive is target, whatever the no-target decision."""
 
     @property
-    def minimap(self) -> Floats:
-        """x_r: (P, P) float32 in [0, 1]."""
+    @abstractmethod
+    def filters(self) -> Floats:
+        """F_f: (N, C_m)."""
 
     @property
+    @abstractmethod
     def region_masks(self) -> Floats:
         """M_r: (N, h, w) float32 in [0, 1]."""
 
     @property
+    @abstractmethod
     def words(self) -> tuple[str, ...]:
         """The T word pieces that were read, [CLS] first."""
 
     @property
+    @abstractmethod
     def word_attention(self) -> Floats | None:
         """A_l: (N, T); None where the network has none."""
 
     @property
+    @abstractmethod
     def region_attention(self) -> Floats | None:
         """A_ri: (N, h, w) at the finest scale; None where the network has none."""
 
+    def render(self, width: int, height: int, *, accepted: bool = True) -> masks.Mask:
+        """The mask at width x height pixels; empty where it is not accepted (GRES section 4.1)."""
+        if not accepted:
+            return masks.empty(width, height, self.mask_logit.shape)
+        return masks.from_logits(torch.from_numpy(self.mask_logit), width, height)
 
-class Look(Protocol):
-    """A photo that a network looks at."""
 
-    def ask(self, expression: str) -> Said:
-        """Ask one expression.
+class Seen(Protocol):
+    """Photos that a network has encoded."""
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[Said]:
+        """Judge pairs of a photo and an expression.
+
+        One expression of any photos is judged as a search judges it, to the bit; several at once
+        as that, but for rounding.
 
         Raises:
-            ExpressionError: it is empty, too long or holds no known word.
+            ExpressionError: an expression is empty, too long or holds no known word.
         """
 
 
@@ -81,18 +106,15 @@ class Network(Protocol):
     def fingerprint(self) -> str:
         """16 hex digits: answers of another fingerprint are not this network's."""
 
-    def look(self, image: Image.Image) -> Look:
-        """Look at an upright RGB photo of any size."""
+    @property
+    def input_size(self) -> int:
+        """S, pixels."""
+
+    def encode(self, images: Sequence[Image.Image]) -> Seen:
+        """Encode upright RGB photos of any size."""
 
     def unread(self, expression: str) -> Unread:
         """What of an expression does not count, see `WordPieces.unread`."""
-
-
-def mask_of(said: Said, width: int, height: int, *, accepted: bool = True) -> masks.Mask:
-    """The mask of an answer at width x height pixels; empty where it is not accepted."""
-    if not accepted:
-        return masks.empty(width, height, said.mask_logit.shape)
-    return masks.from_logits(torch.from_numpy(said.mask_logit), width, height)
 
 
 class LateFusion:
@@ -108,64 +130,111 @@ class LateFusion:
         """16 hex digits: answers of another fingerprint are not this network's."""
         return self.predictor.fingerprints["head"]
 
+    @property
+    def input_size(self) -> int:
+        """S, pixels."""
+        return self.predictor.input_size
+
     def unread(self, expression: str) -> Unread:
         """What of an expression does not count."""
         return self.predictor.text.unread(expression)
 
-    def look(self, image: Image.Image) -> LateLook:
-        """Encode an upright RGB photo."""
-        return LateLook(self.predictor, to_pixels(image, self.predictor.input_size))
+    def encode(self, images: Sequence[Image.Image]) -> LateSeen:
+        """Encode upright RGB photos."""
+        pixels = np.stack([to_pixels(image, self.input_size) for image in images])
+        records = self.predictor.encode(pixels, ("tokens", "masks"))
+        return LateSeen(self.predictor, records["tokens"], records["masks"], pixels)
 
 
-class LateLook:
-    """A photo, encoded."""
+class LateSeen:
+    """Photos, encoded.
 
-    def __init__(self, predictor: Predictor, pixels: NDArray[np.uint8]) -> None:
-        self.predictor, self.pixels = predictor, pixels
-        self.records = predictor.encode(pixels[None], ("tokens", "masks"))
+    Args:
+        tokens, masks: records (B,) of these tiers.
+        pixels: (B, S, S, 3) uint8; where they are not known, nobody can ask for A_ri.
+    """
 
-    def ask(self, expression: str) -> LateSaid:
-        """Judge one expression from the encoded photo."""
-        return LateSaid(self, expression)
+    def __init__(
+        self,
+        predictor: Predictor,
+        tokens: Records,
+        masks: Records,
+        pixels: NDArray[np.uint8] | None = None,
+    ) -> None:
+        self.predictor, self.tokens, self.masks, self.pixels = predictor, tokens, masks, pixels
+        self._region_attention: dict[int, Floats | None] = {}
 
-    @cached_property
-    def region_attention(self) -> Floats | None:
+    def judge(self, pairs: Sequence[Pair]) -> list[LateSaid]:
+        """Judge pairs from the encoded photos."""
+        if not pairs:
+            return []
+        photos, texts = [photo for photo, _ in pairs], [text for _, text in pairs]
+        if len(set(texts)) == 1:
+            words = self.predictor.read(texts[:1])
+            judgement = self.predictor.judge(self.tokens[photos], words)
+            each = [words] * len(pairs)
+        else:
+            words = self.predictor.read(texts)
+            judgement = self.predictor.judge_pairs(self.tokens[photos], words)
+            each = [words[row] for row in range(len(pairs))]
+        return [
+            LateSaid(self, photo, each[row], judgement[row]) for row, photo in enumerate(photos)
+        ]
+
+    def region_attention(self, photo: int) -> Floats | None:
         """A_ri, the same for every expression."""
-        return region_attention(self.predictor, self.pixels)
+        if photo not in self._region_attention:
+            assert self.pixels is not None, "encoded elsewhere"
+            found = region_attention(self.predictor, self.pixels[photo])
+            self._region_attention[photo] = found
+        return self._region_attention[photo]
 
 
-class LateSaid:
+class LateSaid(Said):
     """An answer; what costs another run of a part is made when it is asked for."""
 
-    def __init__(self, look: LateLook, expression: str) -> None:
-        self._look = look
-        predictor, records = look.predictor, look.records
-        self._words = predictor.read([expression])
-        judgement = predictor.judge(records["tokens"], self._words)
+    def __init__(self, seen: LateSeen, photo: int, words: Words, judgement: Judgement) -> None:
+        self._seen, self._photo, self._words, self._judgement = seen, photo, words, judgement
         self.no_target_logit = float(judgement.no_target_logit[0])
-        side = round(predictor.regions**0.5)
+        side = round(judgement.minimap.shape[1] ** 0.5)
         self.minimap: Floats = judgement.minimap[0].reshape(side, side)
-        self.mask_logit: Floats = (
-            predictor.mask_logits(records["masks"], judgement)[0].float().cpu().numpy()
-        )
-        pieces = predictor.text.word_pieces.tokenizer.encode(clean(expression)).tokens
-        self.words = tuple(pieces[: int(self._words.mask[0].sum())])
+
+    def _records(self, tier: Records) -> Records:
+        return tier[self._photo : self._photo + 1]
+
+    @cached_property
+    def mask_logit(self) -> Floats:
+        """(h, w)."""
+        logits = self._seen.predictor.mask_logits(self._records(self._seen.masks), self._judgement)
+        found: Floats = logits[0].float().cpu().numpy()
+        return found
+
+    @cached_property
+    def filters(self) -> Floats:
+        """F_f."""
+        return region_filters(self._seen.predictor, self._records(self._seen.tokens), self._words)
 
     @cached_property
     def region_masks(self) -> Floats:
         """M_r."""
-        records = self._look.records
-        return region_masks(self._look.predictor, records["tokens"], records["masks"], self._words)
+        return region_masks(self._seen.predictor, self._records(self._seen.masks), self.filters)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The T word pieces."""
+        tokenizer = self._seen.predictor.text.word_pieces.tokenizer
+        pieces = tokenizer.encode(clean(self._words.texts[0])).tokens
+        return tuple(pieces[: int(self._words.mask[0].sum())])
 
     @cached_property
     def word_attention(self) -> Floats | None:
         """A_l."""
-        return word_attention(self._look.predictor, self._look.records["tokens"], self._words)
+        return word_attention(self._seen.predictor, self._records(self._seen.tokens), self._words)
 
     @property
     def region_attention(self) -> Floats | None:
         """A_ri."""
-        return self._look.region_attention
+        return self._seen.region_attention(self._photo)
 
 
 class EarlyFusion:
@@ -181,56 +250,105 @@ class EarlyFusion:
         """16 hex digits: answers of another fingerprint are not this network's."""
         return self.verifier.fingerprint
 
+    @property
+    def input_size(self) -> int:
+        """S, pixels."""
+        return self.verifier.input_size
+
     def unread(self, expression: str) -> Unread:
         """What of an expression does not count."""
         return self.verifier.unread(expression)
 
-    def look(self, image: Image.Image) -> EarlyLook:
-        """Squash an upright RGB photo; nothing is computed yet."""
-        return EarlyLook(self.verifier, self.verifier.pixels_of(image))
+    def encode(self, images: Sequence[Image.Image]) -> EarlySeen:
+        """Squash upright RGB photos; nothing is computed yet."""
+        return EarlySeen(self.verifier, np.stack([self.verifier.pixels_of(i) for i in images]))
 
 
-class EarlyLook:
-    """A photo that is looked at anew for each expression."""
+class EarlySeen:
+    """Photos that are looked at anew for each expression; pixels (B, S, S, 3) uint8."""
 
     def __init__(self, verifier: OfficialVerifier, pixels: NDArray[np.uint8]) -> None:
         self.verifier, self.pixels = verifier, pixels
+        self._read: dict[str, OfficialWords] = {}
 
-    def ask(self, expression: str) -> EarlySaid:
-        """Run the network on the photo and one expression."""
-        return EarlySaid(self.verifier, self.pixels, expression)
+    def judge(self, pairs: Sequence[Pair]) -> list[EarlySaid]:
+        """Run the network on each pair."""
+        words = [self._words(text) for _, text in pairs]
+        pixels = self.pixels[[photo for photo, _ in pairs]]
+        outputs = self.verifier.judge(pixels, words)
+        return [
+            EarlySaid(self.verifier, *each) for each in zip(pixels, words, outputs, strict=True)
+        ]
+
+    def _words(self, text: str) -> OfficialWords:
+        if text not in self._read:
+            self._read[text] = self.verifier.read(text)
+        return self._read[text]
 
 
-class EarlySaid:
-    """An answer of a released network."""
+class EarlySaid(Said):
+    """An answer of a released network; its attention costs another run."""
 
-    @torch.inference_mode()
     def __init__(
-        self, verifier: OfficialVerifier, pixels: NDArray[np.uint8], expression: str
+        self,
+        verifier: OfficialVerifier,
+        pixels: NDArray[np.uint8],
+        words: OfficialWords,
+        output: OfficialOutput,
     ) -> None:
-        network = verifier.network
-        words = verifier.read(expression)
-        with (
-            watched(last_finest(network.decoder)) as regions,
-            watched(network.words.attention.attention) as heard,
-        ):
-            output = verifier.look(pixels, words)
+        self._verifier, self._pixels, self._words, self._output = verifier, pixels, words, output
         self.no_target_logit = float(output.no_target_logit()[0])
-        self.mask_logit: Floats = output.mask_logit()[0].float().cpu().numpy()
         x = output.minimap[0].float().softmax(-1)[:, 1].cpu().numpy()
         side = round(len(x) ** 0.5)
         self.minimap: Floats = x.reshape(side, side)
-        self._region_logits = output.region_masks()[0]
-        length = int(words.mask.sum())
-        self.words = verifier.pieces(expression)[:length]
-        # Padding is looked at as well; that share is left out, so a row sums to less than 1.
-        self.word_attention: Floats | None = heard[-1][0, :, :length].cpu().numpy()
-        side = round(regions[-1].shape[-1] ** 0.5)
-        maps = regions[-1][0].unflatten(-1, (side, side))
-        self.region_attention: Floats | None = maps.cpu().numpy()
+
+    @cached_property
+    def mask_logit(self) -> Floats:
+        """(h, w)."""
+        found: Floats = self._output.mask_logit()[0].float().cpu().numpy()
+        return found
+
+    @property
+    def filters(self) -> Floats:
+        """F_f, which the minimap's logits weigh."""
+        found: Floats = self._output.filters[0].float().cpu().numpy()
+        return found
 
     @cached_property
     def region_masks(self) -> Floats:
         """M_r."""
-        masked: Floats = self._region_logits.float().sigmoid().cpu().numpy()
-        return masked
+        found: Floats = self._output.region_masks()[0].float().sigmoid().cpu().numpy()
+        return found
+
+    @property
+    def _length(self) -> int:
+        return int(self._words.mask.sum())
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The T word pieces."""
+        return self._verifier.pieces(self._words.text)[: self._length]
+
+    @cached_property
+    def _attention(self) -> tuple[Floats, Floats]:
+        """A_l and A_ri, of a run that is watched."""
+        network = self._verifier.network
+        with (
+            watched(last_finest(network.decoder)) as regions,
+            watched(network.words.attention.attention) as heard,
+        ):
+            self._verifier.judge(self._pixels[None], [self._words])
+        side = round(regions[-1].shape[-1] ** 0.5)
+        maps = regions[-1][0].unflatten(-1, (side, side))
+        # Padding is looked at as well; that share is left out, so a row sums to less than 1.
+        return heard[-1][0, :, : self._length].cpu().numpy(), maps.cpu().numpy()
+
+    @property
+    def word_attention(self) -> Floats | None:
+        """A_l."""
+        return self._attention[0]
+
+    @property
+    def region_attention(self) -> Floats | None:
+        """A_ri."""
+        return self._attention[1]

@@ -13,17 +13,11 @@ from model.predictor import Predictor, Words
 
 
 @torch.inference_mode()
-def region_masks(
-    predictor: Predictor, tokens: Records, features: Records, words: Words
-) -> NDArray[np.float32]:
-    """M_r of every region for one photo and expression.
+def region_filters(predictor: Predictor, tokens: Records, words: Words) -> NDArray[np.float32]:
+    """F_f of every region for one photo and expression: (N, C_m).
 
     Args:
-        tokens, features: records (1,) of the tokens and masks tiers.
-        words: one expression.
-    Returns:
-        (N, H/4, W/4) probabilities in [0, 1].
-    Source: GRES section 4.1, M_r^n = F_f^n F_m.
+        tokens: record (1,) of the tokens tier. words: one expression.
     """
     head = predictor.network.head
     cached = packing.unpack_tokens(tokens, predictor.device)
@@ -33,8 +27,24 @@ def region_masks(
         length = int(words.mask[0].sum())
         text, mask = words.features[:1, :length], words.mask[:1, :length]
         filters = head.filter(head.regions(cached, text, mask))
+    return np.asarray(filters[0].float().cpu().numpy(), dtype=np.float32)
+
+
+@torch.inference_mode()
+def region_masks(
+    predictor: Predictor, features: Records, filters: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """M_r of every region for one photo and expression.
+
+    Args:
+        features: record (1,) of the masks tier. filters: (N, C_m).
+    Returns:
+        (N, H/4, W/4) probabilities in [0, 1].
+    Source: GRES section 4.1, M_r^n = F_f^n F_m.
+    """
     f_m = packing.unpack_masks(features, predictor.device)
-    logits = torch.einsum("bnc,bchw->bnhw", filters, f_m)[0]
+    # (N, C_m) x (1, C_m, h, w) -> (N, h, w)
+    logits = torch.einsum("nc,bchw->bnhw", torch.from_numpy(filters).to(f_m), f_m)[0]
     return np.asarray(logits.sigmoid().cpu().numpy(), dtype=np.float32)
 
 

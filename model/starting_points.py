@@ -2,7 +2,8 @@
 
 Its vision half, Swin, pixel decoder and region queries up to RLA, is Mask2Former's, so a
 transformers Mask2Former folder (COCO instance models on Swin-T, S, B) fills all of it.  Swin alone
-starts from timm's ImageNet weights.  Word adapter and head start from nothing either way.
+starts from timm's ImageNet weights.  Word adapter and head start from nothing either way.  An
+early-fusion network starts from Swin's ImageNet weights and a published BERT.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from model.network.config import ReLAConfig
 from model.network.rela import RelaNetwork
 from model.network.ria import MaskedRia
 from model.network.swin import Swin
+from model.official.build import save_official
 from model.official.keys import split_packed
+from model.official.network import OfficialRela
 
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation  # isort: skip
 from timm.layers import resize_rel_pos_bias_table  # isort: skip
@@ -178,18 +181,27 @@ def start_from_swin(network: RelaNetwork, weights: str | Path) -> Started:
     """
     if not isinstance(network.backbone.swin, Swin):
         raise WeightsError(f"{network.config.name} has no Swin in the dense form")
+    window = network.config.swin.window_size
+    return fill_swin(network.backbone.swin, window, weights, network.config.name)
+
+
+def fill_swin(swin: Swin, window: int, weights: str | Path, name: str) -> Started:
+    """As `start_from_swin`, of any Swin; what it has beyond an ImageNet classifier stays.
+
+    Args:
+        window: side of its windows, patches. name: of its network.
+    """
     renamed, left = rename_swin(_read_swin(weights))
-    side = network.config.swin.window_size
-    for name, table in renamed.items():
-        if name.endswith("relative_position_bias_table") and len(table) != (2 * side - 1) ** 2:
-            renamed[name] = resize_rel_pos_bias_table(
+    for entry, table in renamed.items():
+        if entry.endswith("relative_position_bias_table") and len(table) != (2 * window - 1) ** 2:
+            renamed[entry] = resize_rel_pos_bias_table(
                 table,
-                new_window_size=(side, side),
-                new_bias_shape=((2 * side - 1) ** 2, table.shape[1]),
+                new_window_size=(window, window),
+                new_bias_shape=((2 * window - 1) ** 2, table.shape[1]),
             )
-    swin = network.backbone.swin
-    wanted = {name: value for name, value in swin.state_dict().items() if "norms." not in name}
-    _check(renamed, wanted, str(weights), network.config.name)
+    beyond = ("norms.", "fusions.", "gates.")
+    wanted = {key: value for key, value in swin.state_dict().items() if not key.startswith(beyond)}
+    _check(renamed, wanted, str(weights), name)
     swin.load_state_dict(renamed, strict=False)
     return Started(tuple(sorted(renamed)), tuple(left))
 
@@ -306,3 +318,22 @@ def _check(
             f"{source} does not fit {name}: {'; '.join(problems[:5])}"
             + (f"; and {len(problems) - 5} more" if problems[5:] else "")
         )
+
+
+def write_early_start(swin: str | Path, bert: str, network: OfficialRela, path: Path) -> None:
+    """Write what an early-fusion network's training begins with, in the form of imported weights.
+
+    Args:
+        swin: see ``start_from_swin``. bert: a folder in transformers' form, or a hub's name.
+        network: random; it is filled.
+    Raises:
+        WeightsError: one of them cannot be read or is of another size.
+    """
+    from model.published_bert import read_bert  # transformers loads slowly
+
+    fill_swin(network.backbone, network.config.window, swin, network.config.name)
+    published, _ = read_bert(bert)
+    own = network.text_encoder
+    _check(published.state_dict(), own.state_dict(), bert, network.config.name)
+    own.load_state_dict(published.state_dict())
+    save_official(network, path, {"started_from": f"{swin}, {bert}", "steps": "0"})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import masks
-from model.asking import Look, Network, Said, mask_of
+from model.asking import Network, Said, Seen
 from model.errors import PhotoError
 from referent.networks import load_network
 
@@ -53,7 +53,7 @@ class Answer:
 
     @cached_property
     def _shown(self) -> masks.Mask:
-        return mask_of(self._said, *self._size, accepted=self.target)
+        return self._said.render(*self._size, accepted=self.target)
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -124,7 +124,7 @@ class Referent:
     ) -> None:
         self.network: Network = load_network(str(model), device)
         self.album_prior = album_prior
-        self._look: Look | None = None
+        self._seen: Seen | None = None
         self._size = (0, 0)
 
     def set_image(self, image: str | Path | Image.Image | ArrayLike) -> Image.Image:
@@ -139,7 +139,7 @@ class Referent:
             PhotoError: it cannot be read.
         """
         picture = _upright(image)
-        self._look, self._size = self.network.look(picture), picture.size
+        self._seen, self._size = self.network.encode([picture]), picture.size
         return picture
 
     @overload
@@ -155,9 +155,9 @@ class Referent:
         """
         if not isinstance(expressions, str):
             return [self.ask(each) for each in expressions]
-        if self._look is None:
+        if self._seen is None:
             raise PhotoError("no photo is set; call set_image first")
-        said = self._look.ask(expressions)
+        (said,) = self._seen.judge([(0, expressions)])
         confidence = self.network.calibration.confidence(
             said.no_target_logit, shifted=self.album_prior
         )

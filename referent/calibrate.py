@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from referent.evaluate import PHOTOS, parse, read_photos
+from referent.evaluate import PHOTOS, pairs_of, parse, read_photos
 
 if TYPE_CHECKING:
     from model.calibration import Calibration
@@ -135,18 +135,14 @@ def calibrate_verifier(
     """
     from indexer.settings import Settings
     from model.calibration import path_beside
-    from model.official.verifier import load_verifier
+    from referent.networks import load_network
     from search_api.search.verifier import weights_of_verifier
-    from training.measuring import suite, testsets
+    from training.measuring import suite
 
     weights = weights_of_verifier(Settings(), name)
-    verifier = load_verifier(weights, device=device)
-    source, split = parse(data)
-    if source == "synthetic":
-        pairs = testsets.pairs(split or "val", testsets.QUICK if quick else testsets.FULL)
-    else:
-        pairs = suite.folder_pairs(Path(source), split)
-    return suite.calibrate_verifier(verifier, pairs, precision=precision), path_beside(weights)
+    network = load_network(name, device)
+    pairs = pairs_of(*parse(data), quick=quick, usual="val")
+    return suite.calibrate_verifier(network, pairs, precision=precision), path_beside(weights)
 
 
 def calibrate_album(album: str, *, verifier: str | None, reset: bool, as_json: bool) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from referent.score import scored, table
+from referent.score import table
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from model.asking import Network
+    from training.measuring.judging import PairSet
     from training.measuring.suite import Evaluation
     from training.photos.scenes import Album
 
+PHOTOS = "photos"
+MASK_SIDE = 96  # at which photographs are told where no network says another: rela-photo's
 SPLIT_HELP = (
     "synthetic:test, synthetic:val, photos:val (the kept-out fifth of the pack that --pack or "
     "REFERENT_PHOTO_PACK names), or a folder in the gRefCOCO form (DIR or DIR:SPLIT)"
@@ -21,7 +24,9 @@ SPLIT_HELP = (
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="a model's name, or a weights file")] = "rela-mini",
+    model: Annotated[
+        str, typer.Argument(help="a model's name, a weights file, or an imported network's name")
+    ] = "rela-mini",
     data: Annotated[str, typer.Option(help=SPLIT_HELP)] = "synthetic:test",
     report: Annotated[
         Path | None, typer.Option(help="write report.md with pictures into this folder")
@@ -31,86 +36,55 @@ def evaluate(
         Path | None, typer.Option(help="annotated photographs in COCO's form, for photos:val")
     ] = None,
     quick: Annotated[
-        bool, typer.Option(help="a tenth of the synthetic sets: not the figures to compare")
+        bool, typer.Option(help="a tenth of the sets that have no folder: not to be compared")
     ] = False,
     protocol: Annotated[
-        str | None,
-        typer.Option(
-            help="of a folder: paper, gres480 (the authors' evaluator, exactly) or both, with "
-            "intervals, as `referent predict` and `referent score`; imported networks always so"
-        ),
-    ] = None,
+        str,
+        typer.Option(help="tables by paper, gres480 (the authors' evaluator, exactly) or both"),
+    ] = "both",
     strict: Annotated[
         bool, typer.Option("--strict", help="refuse a folder with rows or photos of no use")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
-    """Measure a model: segmentation, the no-target decision, album retrieval, calibration.
+    """Measure any network: `referent predict` and `referent score` in one, and album retrieval.
 
-    Operating points are the ones that `referent calibrate` chose on validation and keeps beside
-    the weights; a model without them is calibrated on `synthetic:val` first.
+    Albums are searched by late-fusion networks alone. Operating points are the ones that `referent
+    calibrate` chose on validation and keeps beside the weights; a model without them is calibrated
+    on `synthetic:val` first, where drawings are measured.
     """
     import json
 
-    from model.build import load_predictor
-    from referent.networks import released_weights
+    from referent.networks import load_network
+    from referent.score import protocols_of
     from training.measuring.report import summary, write_report
 
+    shown = protocols_of(protocol)
     name, split = parse(data)
-    if protocol is not None or released_weights(model) is not None:
-        if report is not None:
-            raise typer.BadParameter("--report goes without --protocol and imported networks")
-        told = by_protocol(model, name, split, protocol or "both", strict=strict, device=device)
-        typer.echo(json.dumps(told, indent=2) if as_json else table(told))
-        return
-    predictor = load_predictor(model, device=device)
-    evaluation = run(predictor, name, split, quick=quick, pack=pack, strict=strict)
+    network = load_network(model, device)
+    evaluation = run(network, name, split, quick=quick, pack=pack, strict=strict)
     if report is not None:
-        title = f"{predictor.name} on {data}"
-        path = write_report(report, title, evaluation.figures, evaluation.examples, predictor)
+        title = f"{network.name} on {data}"
+        path = write_report(report, title, evaluation.figures, evaluation.examples, network)
         typer.echo(f"report: {path}", err=True)
+    figures = evaluation.figures
+    told = figures.get("protocols", {})
+    for other in {"paper", "gres480"} - set(shown):
+        told.pop(other, None)
     if as_json:
-        typer.echo(json.dumps(evaluation.figures, indent=2))
+        typer.echo(json.dumps(figures, indent=2))
     else:
-        typer.echo(summary(evaluation.figures))
+        typer.echo(summary(figures))
+        if told:
+            typer.echo(f"\n{table(told)}")
 
-
-def by_protocol(
-    model: str, name: str, split: str, protocol: str, *, strict: bool, device: str
-) -> dict[str, Any]:
-    """Predict and score in one: any network on a folder, as JSON.
-
-    Raises:
-        DatasetError: the data are no folder in the gRefCOCO form.
-    """
-    from functools import partial
-    from tempfile import TemporaryDirectory
-
-    from referent.networks import load_network
-    from training.errors import DatasetError
-    from training.measuring import scoring, suite
-    from training.measuring.predicting import predict
-
-    if protocol not in (*scoring.PROTOCOLS, "both"):
-        raise typer.BadParameter("--protocol is paper, gres480 or both")
-    if not Path(name).exists():
-        raise DatasetError(f"{name}: by protocol, a folder in the gRefCOCO form is evaluated")
-    pairs = suite.folder_pairs(Path(name), split, strict=strict)
-    assert isinstance(pairs.photos, suite.FolderPhotos)
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "predictions.jsonl"
-        predict(partial(load_network, model, device), pairs.photos, out)
-        return scored([out], pairs, protocol)
-
-
-PHOTOS = "photos"
 
 EXAMPLE = "Example: `referent evaluate rela-mini --data synthetic:test --report runs/report`"
 setattr(evaluate, "epilog", EXAMPLE)  # noqa: B010
 
 
 def run(
-    predictor: Predictor,
+    network: Network,
     name: str,
     split: str,
     *,
@@ -119,15 +93,49 @@ def run(
     strict: bool = False,
 ) -> Evaluation:
     """Evaluate on the data set that `parse` found."""
+    from model.asking import LateFusion
     from training.measuring import suite, testsets
 
-    if name == PHOTOS:
+    if isinstance(network, LateFusion) and not quick and name == PHOTOS:
+        predictor = network.predictor
         return suite.evaluate_photos(predictor, read_photos(pack, predictor.config.mask_side))
+    if isinstance(network, LateFusion) and name == "synthetic":
+        sizes = testsets.QUICK if quick else testsets.FULL
+        return suite.evaluate_synthetic(network.predictor, split or "test", sizes)
+    return suite.evaluate_pairs(
+        network, pairs_of(name, split, quick=quick, pack=pack, strict=strict)
+    )
+
+
+def pairs_of(
+    name: str,
+    split: str,
+    *,
+    quick: bool = False,
+    pack: Path | None = None,
+    strict: bool = False,
+    usual: str = "test",
+    mask_side: int = MASK_SIDE,
+) -> PairSet:
+    """The pairs of photo and expression of the data set that `parse` found.
+
+    Args:
+        quick: a tenth of the sets that have no folder.
+        pack: of `photos:val`.
+        strict: refuse a folder with rows or photos of no use.
+        usual: the split of drawings where none is named.
+        mask_side: at which photographs are told.
+    Raises:
+        DatasetError: they cannot be read.
+    """
+    from training.measuring import photo_sets, suite, testsets
 
     if name == "synthetic":
-        sizes = testsets.QUICK if quick else testsets.FULL
-        return suite.evaluate_synthetic(predictor, split or "test", sizes)
-    return suite.evaluate_pairs(predictor, suite.folder_pairs(Path(name), split, strict=strict))
+        return testsets.pairs(split or usual, testsets.QUICK if quick else testsets.FULL)
+    if name == PHOTOS:
+        pairs = photo_sets.pairs(read_photos(pack, mask_side))
+        return pairs.of_every(10) if quick else pairs
+    return suite.folder_pairs(Path(name), split, strict=strict)
 
 
 def parse(data: str) -> tuple[str, str]:

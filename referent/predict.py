@@ -13,12 +13,18 @@ def predict(
     model: Annotated[
         str, typer.Argument(help="A model's name, a weights file, or an imported network's name.")
     ],
-    data: Annotated[str, typer.Option(help="A folder in the gRefCOCO form: DIR or DIR:SPLIT.")],
+    data: Annotated[
+        str, typer.Option(help="A folder in the gRefCOCO form (DIR, DIR:SPLIT), or as `evaluate`.")
+    ],
     out: Annotated[Path, typer.Option(help="The .jsonl to write; gone on with where it exists.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the network.")] = 1,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a folder with rows or photos of no use.")
     ] = False,
+    quick: Annotated[bool, typer.Option(help="A tenth of a set that has no folder.")] = False,
+    pack: Annotated[
+        Path | None, typer.Option(help="Annotated photographs in COCO's form, for photos:val.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Write a line an expression: p(no target), mask at photo size and at 480 x 480, minimap.
@@ -26,26 +32,21 @@ def predict(
     `referent score` measures such files, of other people's models too. Ctrl-C leaves a file that
     the same command goes on with.
     """
-    from referent.evaluate import parse
+    from referent.evaluate import pairs_of, parse
     from referent.networks import load_network
     from referent.stopping import Stop
     from referent.terminal import say
-    from training.errors import DatasetError, Interrupted
-    from training.measuring import suite
+    from training.errors import Interrupted
     from training.measuring.predicting import predict as write
 
-    name, split = parse(data)
-    if not Path(name).exists():
-        raise DatasetError(f"{data}: predictions are of a folder in the gRefCOCO form")
-    pairs = suite.folder_pairs(Path(name), split, strict=strict)
+    pairs = pairs_of(*parse(data), quick=quick, pack=pack, strict=strict)
     for reason, count in pairs.left_out.items():
         say(f"left out at reading: {count:,}  {reason}", err=True)
-    assert isinstance(pairs.photos, suite.FolderPhotos)
     stop = Stop()
     try:
         count = write(
             partial(load_network, model, device),
-            pairs.photos,
+            pairs,
             out,
             workers=workers,
             should_stop=stop.asked,

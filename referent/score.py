@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from training.measuring.judging import PairSet
+    from training.measuring.scoring import Protocol
 
 
 def score(
     predictions: Annotated[
         list[Path], typer.Argument(help="A .jsonl of `referent predict`, or two to compare.")
     ],
-    data: Annotated[str, typer.Option(help="The folder they are of: DIR or DIR:SPLIT.")],
+    data: Annotated[str, typer.Option(help="What they are of, as for `referent evaluate`.")],
     protocol: Annotated[
         str, typer.Option(help="paper, gres480 (the authors' evaluator), or both.")
     ] = "both",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a folder with rows or photos of no use.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option(help="Predicted with --quick: a tenth of a set without a folder.")
+    ] = False,
+    pack: Annotated[
+        Path | None, typer.Option(help="Annotated photographs in COCO's form, for photos:val.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """Score files against the truth: both protocols, by kind, with 95 % intervals over photos.
@@ -30,50 +36,32 @@ def score(
     Other people's models are scored too: a row needs ref_id, sent_id, rle (COCO's, at photo size)
     and p_no_target or no_target. Of two files the second is compared with the first by photo.
     """
-    from referent.evaluate import parse
-    from training.errors import DatasetError
-    from training.measuring import scoring, suite
+    from referent.evaluate import pairs_of, parse
+    from training.measuring import scoring
 
-    if protocol not in (*scoring.PROTOCOLS, "both"):
-        raise typer.BadParameter("--protocol is paper, gres480 or both")
+    protocols = protocols_of(protocol)
     if len(predictions) > 2:
         raise typer.BadParameter("one file is scored, two are compared")
-    name, split = parse(data)
-    if not Path(name).exists():
-        raise DatasetError(f"{data}: predictions are of a folder in the gRefCOCO form")
-    pairs = suite.folder_pairs(Path(name), split, strict=strict)
-    told = scored(predictions, pairs, protocol)
+    files = [scoring.read_predictions(path) for path in predictions]
+    pairs = pairs_of(*parse(data), quick=quick, pack=pack, strict=strict)
+    told = scoring.scored(files, pairs, protocols)
     typer.echo(json.dumps(told, indent=2) if as_json else table(told))
 
 
-def scored(predictions: list[Path], pairs: PairSet, protocol: str) -> dict[str, Any]:
-    """What files say of a folder's pairs, as JSON.
+def protocols_of(named: str) -> tuple[Protocol, ...]:
+    """The protocols that an option names: paper, gres480, or both."""
+    from training.measuring.scoring import PROTOCOLS
 
-    Args:
-        protocol: one of `scoring.PROTOCOLS`, or "both".
-    """
-    from training.measuring import scoring, suite
-
-    assert isinstance(pairs.photos, suite.FolderPhotos)
-    files = [scoring.read_predictions(path) for path in predictions]
-    told: dict[str, Any] = {"data": pairs.name, "left_out": dict(pairs.left_out)}
-    for each in [name for name in scoring.PROTOCOLS if protocol in (name, "both")]:
-        scores = [scoring.score(file, pairs.photos.data, each) for file in files]
-        told[each] = [
-            {"model": file.name, "figures": found.figures, "intervals": found.intervals(),
-             "nearest_480": each == "gres480" and not file.squashed}
-            for file, found in zip(files, scores, strict=True)
-        ]  # fmt: skip
-        if len(scores) == 2:
-            told[f"{each}.compared"] = scoring.compared(*scores)
-    return told
+    if named not in (*PROTOCOLS, "both"):
+        raise typer.BadParameter("--protocol is paper, gres480 or both")
+    return tuple(each for each in PROTOCOLS if named in (each, "both"))
 
 
 def table(told: dict[str, Any]) -> str:
     """The same for a terminal."""
     from training.measuring.scoring import METRICS, PROTOCOLS
 
-    lines = [f"{told['data']}"]
+    lines = [str(told["data"])]
     lines += [f"left out at reading: {n:,}  {why}" for why, n in told["left_out"].items()]
     for protocol in PROTOCOLS:
         for row in told.get(protocol, []):

@@ -17,7 +17,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="mini, mini-small, base, or a stage: mini-head, mini-prefilter, base-head."
+            help="mini, mini-small, base, paper, photo, or a stage of one, such as mini-head."
         ),
     ],
     out: Annotated[
@@ -83,6 +83,8 @@ def train(
 
     With several processes: `torchrun --nproc-per-node 2 -m -- referent.main train mini`.
     """
+    from model.network.config import ReLAConfig
+    from referent.evaluate import MASK_SIDE
     from referent.terminal import say
     from training.errors import Interrupted
     from training.learning.session import RECIPES, model_named, run_recipe
@@ -91,12 +93,13 @@ def train(
     if recipe not in RECIPES:
         raise typer.BadParameter(f"no recipe {recipe!r}; known: {', '.join(RECIPES)}")
     chosen = RECIPES[recipe]
+    if model is not None:  # first: what is set of the model changes that one
+        chosen = replace(chosen, model=model_named(model))
     if recipe_file is not None:
         chosen = by_name.changed(chosen, by_name.read(recipe_file))
     chosen = by_name.changed(chosen, by_name.parsed(settings or []))
     changes: dict[str, Any] = {
         "photos": photos, "steps": steps, "batch": batch, "seed": seed, "data_seed": data_seed,
-        "model": None if model is None else model_named(model),
     }  # fmt: skip
     chosen = replace(
         chosen, **{name: value for name, value in changes.items() if value is not None}
@@ -104,7 +107,8 @@ def train(
     folder = out or Path("runs") / recipe
     validation = None
     if val is not None:
-        mask_side = chosen.config.mask_side
+        network = chosen.network
+        mask_side = network.mask_side if isinstance(network, ReLAConfig) else MASK_SIDE
         validation = validation_on(val, folder, data, mask_side, every, keep, device, strict)
     try:
         path = run_recipe(
@@ -143,21 +147,19 @@ def validation_on(
     Raises:
         DatasetError: there are no such data.
     """
-    from model.build import load_predictor
-    from referent.evaluate import PHOTOS, parse, read_photos
+    from referent.evaluate import pairs_of, parse
+    from referent.networks import load_network
     from training.learning.validation import Validation
-    from training.measuring import photo_sets, suite, testsets
+    from training.measuring import suite
 
     name, split = parse(named)
-    if name == "synthetic":
-        pairs = testsets.pairs(split or "val", testsets.QUICK)
-    elif name == PHOTOS:
-        pairs = photo_sets.pairs(read_photos(pack, mask_side))
-    else:
-        pairs = suite.folder_pairs(Path(name), split, strict=strict)
+    quick = name == "synthetic"
+    pairs = pairs_of(
+        name, split, quick=quick, pack=pack, strict=strict, usual="val", mask_side=mask_side
+    )
 
     def measure(weights: Path) -> dict[str, float | None]:
-        return suite.curve_figures(load_predictor(str(weights), device=device), pairs)
+        return suite.curve_figures(load_network(str(weights), device), pairs)
 
     return Validation(folder, measure, every, keep)
 

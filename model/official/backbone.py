@@ -103,6 +103,7 @@ class FusedSwin(Swin):
             heads=config.heads,
             window=config.window,
             mlp_ratio=config.mlp_ratio,
+            drop_path=config.drop_path,
         )
         self.fusions = nn.ModuleList(
             Fusion(dim=dim, text_dim=config.text.hidden_size) for dim in self.channels

@@ -54,6 +54,25 @@ def is_official(path: Path) -> bool:
         return False
 
 
+def save_official(network: OfficialRela, path: Path, notes: dict[str, str]) -> None:
+    """Write a network that was trained here, fp16, in the form of an imported one.
+
+    Args:
+        notes: what else the header should tell, such as steps.
+    Raises:
+        WeightsError: a weight is no finite number in fp16; nothing is written.
+    """
+    tensors = {
+        name: value.detach().half().contiguous().cpu()
+        for name, value in network.state_dict().items()
+    }
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{name} is not finite in fp16, so {path} is not written")
+    header = {"format": FORMAT, "config": json.dumps(network.config.to_dict()), **notes}
+    weights_file.write(path, tensors, header)
+
+
 def load_official(path: Path) -> OfficialRela:
     """Build the network that an imported weights file describes and fill it, in evaluation mode.
 

@@ -38,6 +38,8 @@ class OfficialConfig:
     """MODEL.SWIN.WINDOW_SIZE"""
     mlp_ratio: float = 4.0
     """MODEL.SWIN.MLP_RATIO"""
+    drop_path: float = 0.3
+    """MODEL.SWIN.DROP_PATH_RATE: stochastic depth of the last block, while training alone"""
     conv_dim: int = 256
     """MODEL.SEM_SEG_HEAD.CONVS_DIM, width of the pixel decoder"""
     mask_dim: int = 256

@@ -1,12 +1,13 @@
 """A released network as exact verifier: photos and one expression in, decisions and masks out.
 
 Nothing is cached: language takes part from the first Swin stage on.  So it judges the few photos
-that a prefilter found, and tells its calibrated confidence like every other model here.
+that a prefilter found.  `model.asking.EarlyFusion` gives what it says the form of every network.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model import masks
 from model.calibration import Calibration, path_beside
 from model.checkpoint import fingerprint
 from model.official.build import load_official, random_official
@@ -51,27 +51,6 @@ class OfficialWords:
     text: str
     features: Tensor
     mask: Tensor
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a released network says of B photos for one expression.
-
-    Attributes:
-        no_target_logit: (B,) float32; positive says that the expression refers to nothing.
-        mask_logit: (B, S/4, S/4) float16; positive is target.
-    """
-
-    no_target_logit: NDArray[np.float32]
-    mask_logit: NDArray[np.float16]
-
-    def __len__(self) -> int:
-        return len(self.no_target_logit)
-
-    def __getitem__(self, index: int | slice) -> Verdict:
-        if isinstance(index, int):
-            index = slice(index, index + 1)
-        return Verdict(self.no_target_logit[index], self.mask_logit[index])
 
 
 class OfficialVerifier:
@@ -133,37 +112,30 @@ class OfficialVerifier:
         return OfficialWords(expression, self.network.read(tokens, mask).float(), mask)
 
     @torch.inference_mode()
-    def judge(self, pixels: NDArray[np.uint8], words: OfficialWords) -> Verdict:
-        """Judge photos, a batch at a time.
+    def judge(
+        self, pixels: NDArray[np.uint8], words: Sequence[OfficialWords]
+    ) -> list[OfficialOutput]:
+        """Judge M pairs, a batch at a time.
 
         Args:
-            pixels: (B, S, S, 3) uint8 RGB from ``pixels_of``.
-            words: one expression.
+            pixels: (M, S, S, 3) uint8 RGB from ``pixels_of``.
+            words: M expressions.
+        Returns:
+            all that the network says of each pair, a batch of one.
         """
-        logits, maps = [], []
-        for start in range(0, len(pixels), self.batch):
-            chunk = np.array(pixels[start : start + self.batch])  # torch wants it writable
-            count = len(chunk)
-            x = torch.from_numpy(chunk).to(self.device).permute(0, 3, 1, 2)  # NHWC -> NCHW
-            features = words.features.expand(count, -1, -1)
-            half = self.precision == "bfloat16"
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                output = self.network(x, features, words.mask.expand(count, -1))
-            logits.append(output.no_target_logit().float().cpu().numpy())
-            maps.append(output.mask_logit().half().cpu().numpy())
-        side = self.input_size // 4
-        if not logits:
-            return Verdict(np.zeros(0, np.float32), np.zeros((0, side, side), np.float16))
-        return Verdict(np.concatenate(logits), np.concatenate(maps))
-
-    @torch.inference_mode()
-    def look(self, pixels: NDArray[np.uint8], words: OfficialWords) -> OfficialOutput:
-        """All that the network says of one photo: (S, S, 3) uint8 from ``pixels_of``."""
-        x = torch.from_numpy(np.array(pixels)).to(self.device).permute(2, 0, 1)[None]
+        found: list[OfficialOutput] = []
         half = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            output: OfficialOutput = self.network(x, words.features, words.mask)
-        return output
+        for start in range(0, len(words), self.batch):
+            some = words[start : start + self.batch]
+            chunk = np.array(pixels[start : start + self.batch])  # torch wants it writable
+            x = torch.from_numpy(chunk).to(self.device).permute(0, 3, 1, 2)  # NHWC -> NCHW
+            features = torch.cat([each.features for each in some])
+            mask = torch.cat([each.mask for each in some])
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                output = self.network(x, features, mask)
+            rows = range(len(some))
+            found += [OfficialOutput(*(part[row : row + 1] for part in output)) for row in rows]
+        return found
 
     def unread(self, expression: str) -> Unread:
         """What of an expression does not count, see `WordPieces.unread`."""
@@ -172,21 +144,6 @@ class OfficialVerifier:
     def pieces(self, expression: str) -> tuple[str, ...]:
         """The word pieces of an expression, [CLS] first, padding last."""
         return tuple(self._word_pieces.tokenizer.encode(clean(expression)).tokens)
-
-    def confidence(self, verdict: Verdict) -> NDArray[np.float64]:
-        """Calibrated p(the expression refers to something here), (B,)."""
-        return self.calibration.confidence(verdict.no_target_logit)
-
-    def render(
-        self, verdict: Verdict, width: int, height: int, *, accepted: bool = True
-    ) -> masks.Mask:
-        """Make the mask of one photo's verdict at the photo's upright size.
-
-        ``accepted`` False, the expression refers to nothing, empties it (GRES section 4.1).
-        """
-        if not accepted:
-            return masks.empty(width, height, verdict.mask_logit.shape[-2:])
-        return masks.from_logits(torch.from_numpy(verdict.mask_logit[0]), width, height)
 
 
 def load_verifier(

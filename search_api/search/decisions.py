@@ -11,11 +11,14 @@ import numpy as np
 from model.predictor import Judgement
 
 _HEADER = struct.Struct("<BHH")
+_CELLS = struct.Struct("<H")
 _FORMAT = 1
 # A verifier's decision carries its mask itself, for nothing of the photo is cached for it.
-_WITH_MASK = 2
+# Before 2026-11-30 without its minimap.
+_MASK_ALONE = 2
 # A question of several parts shows the things of each: one row of coefficients a part.
 _OF_PARTS = 3
+_WITH_MASK = 4
 _MASK_STEP = 0.125
 # A confidence is compared and ordered on this grid: it is coarser than what the order of a sum can
 # change, so a photo is decided and ranked alike whatever batch it is judged in.
@@ -31,7 +34,8 @@ class Decision:
         accepted: whether it reaches the threshold of its album.
         minimap: float32 (P²,); coefficients: float32 (C_m,): what a mask is rendered from. Of a
             question of several parts (K, C_m), and the mask is where any of them is.
-        mask_logit: int8 (h, w) from `quantised`, of a verifier, which has neither of them.
+        mask_logit: int8 (h, w) from `quantised`, of a verifier, whose photos have no cached
+            features that coefficients could be multiplied with.
     """
 
     photo_id: int
@@ -99,20 +103,31 @@ def pack_decision(decision: Decision) -> bytes:
     if decision.mask_logit is None:
         return pack(decision.minimap, decision.coefficients)
     height, width = decision.mask_logit.shape
-    return _HEADER.pack(_WITH_MASK, height, width) + zlib.compress(decision.mask_logit.tobytes())
+    minimap = np.ascontiguousarray(decision.minimap, "<f4").tobytes()
+    return (
+        _HEADER.pack(_WITH_MASK, height, width)
+        + _CELLS.pack(decision.minimap.size)
+        + minimap
+        + zlib.compress(decision.mask_logit.tobytes())
+    )
 
 
 def unpack_decision(blob: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Minimap, coefficients and mask logits as `Decision` holds them."""
     kind, height, width = _HEADER.unpack_from(blob)
-    if kind != _WITH_MASK:
+    if kind not in (_WITH_MASK, _MASK_ALONE):
         return (*unpack(blob), None)
+    rest, minimap = blob[_HEADER.size :], np.zeros(0, np.float32)
     limit = height * width
     try:
-        flat = zlib.decompressobj().decompress(blob[_HEADER.size :], limit + 1)
-    except zlib.error as error:
+        if kind == _WITH_MASK:
+            (cells,) = _CELLS.unpack_from(rest)
+            minimap = np.frombuffer(rest, "<f4", cells, _CELLS.size).copy()
+            rest = rest[_CELLS.size + minimap.nbytes :]
+        flat = zlib.decompressobj().decompress(rest, limit + 1)
+    except (zlib.error, struct.error, ValueError) as error:
         raise ValueError("a mask in the catalog is damaged") from error
     if len(flat) != limit:
         raise ValueError("a mask in the catalog is damaged")
     nothing = np.zeros(0, np.float32)
-    return nothing, nothing, np.frombuffer(flat, np.int8).reshape(height, width)
+    return minimap, nothing, np.frombuffer(flat, np.int8).reshape(height, width)

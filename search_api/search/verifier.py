@@ -11,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from indexer.db.catalog import Catalog
 from indexer.photos.decode import limits_of
 from indexer.photos.picture import decode_upright, read_file
 from indexer.settings import Settings
+from model.asking import EarlyFusion, Network
 from model.calibration import Calibration
 from model.errors import PhotoError, UnknownModel, WeightsError
 from model.official.config import OFFICIAL
-from model.official.verifier import OfficialVerifier, OfficialWords, load_verifier
+from model.official.verifier import load_verifier
 from search_api.errors import SearchError
 from search_api.search.album_decisions import own_calibration
 from search_api.search.decisions import CONFIDENCE_DIGITS, Decision, quantised
@@ -64,10 +66,10 @@ class Verifiers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loading = threading.Lock()
-        self._kept: OfficialVerifier | None = None
+        self._kept: Network | None = None
         self._used_at = time.monotonic()
 
-    def keep(self, verifier: OfficialVerifier) -> None:
+    def keep(self, verifier: Network) -> None:
         """Use a verifier that is loaded already, under its name."""
         self._kept = verifier
 
@@ -77,7 +79,7 @@ class Verifiers:
         here = {name for name in OFFICIAL if (folder / f"{name}.safetensors").is_file()}
         return sorted(here | ({self._kept.name} if self._kept is not None else set()))
 
-    def named(self, name: str) -> OfficialVerifier:
+    def named(self, name: str) -> Network:
         """Return a verifier.
 
         Raises:
@@ -90,7 +92,7 @@ class Verifiers:
                 return self._kept
             path = weights_of_verifier(self._settings, name)
             self._kept = None  # one network at a time: the base one takes a gigabyte
-            self._kept = load_verifier(path, device=device_of(self._settings))
+            self._kept = EarlyFusion(load_verifier(path, device=device_of(self._settings)))
             return self._kept
 
     def let_go(self, unused_since: float) -> bool:
@@ -111,15 +113,15 @@ class Verifiers:
 
 @dataclass
 class Verification:
-    """One expression, read by a verifier, and what became of its photos.
+    """One expression, asked of a network that looks at photos, and what became of them.
 
     Attributes:
         wanted: confidence that counts as a match; None takes each album's calibrated one.
         albums: calibrations that albums have of their own for this verifier, by album id.
     """
 
-    verifier: OfficialVerifier
-    words: OfficialWords
+    verifier: Network
+    expression: str
     settings: Settings
     wanted: float | None
     albums: dict[int, Calibration] = field(default_factory=dict)
@@ -146,35 +148,33 @@ class Verification:
             a decision for each photo that was judged, in their order.
         """
         limits = limits_of(self.settings)
-        pixels, judged = [], []
+        images: list[Image.Image] = []
+        judged = []
         for photo in photos:
             try:
-                image = decode_upright(read_file(str(checked_file(photo)), limits), limits)
+                images.append(decode_upright(read_file(str(checked_file(photo)), limits), limits))
             except (PhotoError, SearchError) as error:
                 self.unreadable += 1
                 log.warning("photo %d was not verified: %s", photo.id, error)
                 continue
-            pixels.append(self.verifier.pixels_of(image))
             judged.append(photo)
         if not judged:
             return []
-        verdict = self.verifier.judge(np.stack(pixels), self.words)
+        asked = [(place, self.expression) for place in range(len(images))]
         nothing = np.zeros(0, np.float32)
         decisions = []
-        for photo, logit, mask in zip(
-            judged, verdict.no_target_logit, verdict.mask_logit, strict=True
-        ):
+        for photo, said in zip(judged, self.verifier.encode(images).judge(asked), strict=True):
             own = self.albums.get(photo.album_id, self.verifier.calibration)
-            confidence = round(float(own.confidence(logit)), CONFIDENCE_DIGITS)
+            confidence = round(float(own.confidence(said.no_target_logit)), CONFIDENCE_DIGITS)
             decisions.append(
                 Decision(
                     photo_id=photo.id,
                     confidence=confidence,
                     accepted=confidence >= self._threshold(own),
-                    no_target_logit=float(logit),
-                    minimap=nothing,
+                    no_target_logit=said.no_target_logit,
+                    minimap=said.minimap.ravel(),
                     coefficients=nothing,
-                    mask_logit=quantised(mask),
+                    mask_logit=quantised(said.mask_logit),
                 )
             )
         return decisions
@@ -202,4 +202,4 @@ def begin(
     with catalog.reading() as session:
         found = {each: own_calibration(session, each, verifier.fingerprint) for each in albums}
     calibrations = {each: own or verifier.calibration for each, own in found.items()}
-    return Verification(verifier, verifier.read(expression), settings, threshold, calibrations)
+    return Verification(verifier, expression, settings, threshold, calibrations)

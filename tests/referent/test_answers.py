@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 import referent
-from model.asking import LateFusion, mask_of
+from model.asking import LateFusion, Network
 from model.build import load_predictor
 from model.calibration import Calibration
 from model.errors import ExpressionError, PhotoError
 from model.network.preprocess import to_pixels
 from model.official.verifier import load_verifier
 from referent import Answer, Referent
+from tests.support.official_trace import small_early_fusion
 from tests.support.tiny_model import TINY, write_tiny_model
 from training.drawing.scenes import make_photo
 
@@ -89,8 +90,8 @@ def test_attention_of_other_forms_is_theirs_or_none(tmp_path: Path, ria: str, rl
 
     config = replace(TINY, ria=ria, rla=rla, rla_layers=1)
     weights = write_tiny_model(tmp_path / "w.safetensors", config=config)
-    look = LateFusion(load_predictor(weights)).look(Image.new("RGB", (40, 30), "red"))
-    said = look.ask("a dog")
+    seen = LateFusion(load_predictor(weights)).encode([Image.new("RGB", (40, 30), "red")])
+    (said,) = seen.judge([(0, "a dog")])
     assert (said.word_attention is None) == (rla == "region")
     if said.region_attention is None:
         assert ria == "hard-decoder"
@@ -147,17 +148,42 @@ def test_a_released_network_is_asked_alike(photo: Image.Image) -> None:
     answer = made.ask("the tree")
     verifier = load_verifier(name)
     words = verifier.read("the tree")
-    verdict = verifier.judge(verifier.pixels_of(photo)[None], words)
+    (wanted,) = verifier.judge(verifier.pixels_of(photo)[None], [words])
     assert made.network.fingerprint == verifier.fingerprint
-    said = made.network.look(photo).ask("the tree")
-    assert said.no_target_logit == pytest.approx(float(verdict.no_target_logit[0]), abs=1e-5)
-    assert np.array_equal(said.mask_logit.astype(np.float16), verdict.mask_logit[0])
+    (said,) = made.network.encode([photo]).judge([(0, "the tree")])
+    assert said.no_target_logit == pytest.approx(float(wanted.no_target_logit()[0]), abs=1e-5)
+    assert np.array_equal(said.mask_logit, wanted.mask_logit()[0].numpy())
+    assert np.array_equal(said.filters, wanted.filters[0].numpy())
     regions = verifier.config.regions
     assert answer.minimap.shape == (round(regions**0.5),) * 2
     assert answer.region_masks.shape == (regions, *said.mask_logit.shape)
     assert answer.A_l is not None and answer.A_l.shape == (regions, len(answer.words))
     assert answer.A_ri is not None and np.allclose(answer.A_ri.sum((1, 2)), 1, atol=1e-4)
-    assert mask_of(said, 200, 120, accepted=False).area == 0
+    assert said.render(200, 120, accepted=False).area == 0
+
+
+@pytest.mark.parametrize("kind", ["late", "early"])
+def test_every_network_encodes_judges_and_renders(kind: str, tmp_path: Path) -> None:
+    # Two photos of other shapes, two expressions: each answer is that of its own pair.
+    network: Network
+    if kind == "late":
+        network = LateFusion(load_predictor(write_tiny_model(tmp_path / "w.safetensors")))
+    else:
+        network = small_early_fusion()
+    photos = [Image.new("RGB", (40, 30), "red"), Image.new("RGB", (20, 60), "blue")]
+    pairs = [(0, "a dog"), (1, "a dog"), (1, "the red ball on the left")]
+    said = network.encode(photos).judge(pairs)
+    for (photo, expression), one in zip(pairs, said, strict=True):
+        (alone,) = network.encode([photos[photo]]).judge([(0, expression)])
+        assert one.no_target_logit == pytest.approx(alone.no_target_logit, abs=1e-4)
+        assert np.allclose(one.mask_logit, alone.mask_logit, atol=1e-3)
+        assert np.allclose(one.minimap, alone.minimap, atol=1e-4)
+        assert one.filters.shape[0] == one.minimap.size == len(one.region_masks)
+        mask = one.render(*photos[photo].size)
+        assert mask.array.shape == photos[photo].size[::-1]
+        assert one.render(7, 5, accepted=False).area == 0
+    assert not np.array_equal(said[0].mask_logit, said[1].mask_logit)
+    assert network.encode(photos).judge([]) == []
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from model.calibration import Calibration
 from model.masks import Mask
@@ -57,6 +58,10 @@ class ColourPredictor:
     def judge_pairs(self, tokens, words):
         share = (tokens["x"] * words.sentence).sum(axis=1)
         return Judgement((0.04 - share) * 100, share[:, None], words.sentence)
+
+    def mask_logits(self, records, judgement):
+        lit = (records["x"][0] > 128) @ judgement.coefficients[0]
+        return torch.from_numpy(np.where(lit > 0, 8.0, -8.0).astype(np.float32))[None]
 
     def render(self, record, judgement, width, height):
         lit = (record["x"] > 128) @ judgement.coefficients[0]

@@ -6,6 +6,7 @@ official code on weights that are made from parameter names; see the README besi
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -18,11 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.asking import EarlyFusion
 from model.network.masked_decoder import blocked_by
 from model.official.config import OFFICIAL, OfficialConfig, TextConfig
 from model.official.keys import rename_all
 from model.official.network import OfficialOutput, OfficialRela
-from tests.support.official_losses import official_losses
+from model.official.verifier import OfficialVerifier
+from training.learning.early_losses import early_losses
+from training.learning.losses import means, total
+from training.recipes.paper import PAPER
 
 HERE = Path(__file__).parents[1] / "data" / "parity"
 SHARED = Path(os.environ.get("REFERENT_SHARED", Path(__file__).parents[3] / "shared")) / "parity"
@@ -215,13 +220,19 @@ def run_case(
     if "gt_mask_merged.packed" in recorded:
         width = image.shape[-1]
         truth = np.unpackbits(recorded["gt_mask_merged.packed"], axis=-1)[:, 0, :, :width]
-        computed = official_losses(
-            output, torch.from_numpy(truth), torch.from_numpy(recorded["empty"])
-        )
+        sums = early_losses(output, torch.from_numpy(truth), torch.from_numpy(recorded["empty"]))
+        computed = means(sums)
         losses = {
-            "mask_ce": computed.mask,
-            "minimap_ce": computed.minimap,
-            "nt_ce": computed.no_target,
-            "loss_mask_weighted": computed.total,
+            "mask_ce": computed["mask"],
+            "minimap_ce": computed["minimap"],
+            "nt_ce": computed["no_target"],
+            "loss_mask_weighted": total(computed, PAPER.losses),
         }
     return traced, output, losses
+
+
+def small_early_fusion(name: str = "rela-official-tiny", size: int = 64) -> EarlyFusion:
+    """A small network of the released architecture, on photos of 64 pixels."""
+    network = built(HERE, "tiny_a")
+    network.config = dataclasses.replace(network.config, input_size=size)
+    return EarlyFusion(OfficialVerifier(network, name=name))

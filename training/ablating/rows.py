@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from model import pixel_rule
+from model.asking import LateFusion
 from model.calibration import Calibration
 from model.network.config import ReLAConfig
 from model.network.rela import RelaNetwork
@@ -28,8 +29,9 @@ from training.baselines.networks import BASELINES, PairNetwork
 from training.learning.train import Progress, Trainer
 from training.measuring.charts import sheet_of
 from training.measuring.evaluate import pair_figures
-from training.measuring.judging import PairScores, PairSet, judge_pairs
+from training.measuring.judging import PairScores, PairSet
 from training.measuring.report import Examples, answer
+from training.measuring.scoring import judge_pairs
 from training.photos.sources import Data
 from training.recipes.recipe import Recipe
 
@@ -145,11 +147,11 @@ def _scores(trainer: Trainer, data: PairSet, device: str, folder: Path) -> PairS
     network = trainer.averaged()
     if isinstance(network, PairNetwork):
         return judge_baseline(network, trainer.text, data, device)
-    predictor = Predictor(network, trainer.text, Calibration(), device)
-    scores = judge_pairs(predictor, data)
+    asked = LateFusion(Predictor(network, trainer.text, Calibration(), device))
+    scores = judge_pairs(asked, data)
     examples = Examples(data, scores, Calibration())
     confidence = examples.calibration.confidence(scores.no_target_logit)
-    pictures = [answer(examples, predictor, i, float(confidence[i])) for i in _shown(data)]
+    pictures = [answer(examples, asked, i, float(confidence[i])) for i in _shown(data)]
     sheet_of(pictures).save(folder / ANSWERS)
     return scores
 

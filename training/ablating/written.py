@@ -95,7 +95,12 @@ def _page(asked: Table, rows: Sequence[Measured], plan: Plan, picture: str) -> s
             paper = measured.row.paper.get(key)
             cells += [_dash if paper is None else f"{paper:.2f}", _spread(measured.values(key))]
         lines.append(cells)
-    parts += [table(header, lines), trend(asked, rows), f"![{asked.title}]({picture})\n"]
+    parts += [
+        table(header, lines),
+        f"{PROTOCOL}\n",
+        trend(asked, rows),
+        f"![{asked.title}]({picture})\n",
+    ]
     kinds = _kinds(rows)
     if kinds:
         parts += ["## gIoU by kind of expression\n", kinds]
@@ -105,6 +110,10 @@ def _page(asked: Table, rows: Sequence[Measured], plan: Plan, picture: str) -> s
 
 
 _dash = "–"
+PROTOCOL = (
+    "Ours by protocol paper: section 5.1 at each photo's own size, E at one half. The paper's own "
+    "figures are of the authors' evaluator, protocol gres480."
+)
 
 
 def _spread(values: Sequence[float]) -> str:

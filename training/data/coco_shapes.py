@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
@@ -49,6 +50,28 @@ def decode(shape: Any, height: int, width: int) -> NDArray[np.bool_]:
         rle = rle_codec.merge(rle_codec.frPyObjects(polygons(shape), height, width))
     decoded: NDArray[np.bool_] = rle_codec.decode(rle).astype(bool)
     return decoded
+
+
+def squashed(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """A mask (H, W) at side x side, nearest pixels."""
+    small = cv2.resize(mask.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(small, bool)
+
+
+def decode_squashed(shapes: Sequence[Any], height: int, width: int, side: int) -> NDArray[np.bool_]:
+    """(side, side) union of segmentations without a `flaw`, as the authors' mapper has it.
+
+    Polygons are scaled, then drawn; run lengths are decoded, then squashed to the nearest pixels.
+    """
+    union = np.zeros((side, side), np.bool_)
+    scale = np.array([side / width, side / height])
+    for shape in shapes:
+        if isinstance(shape, Mapping):
+            union |= squashed(decode(shape, height, width), side)
+            continue
+        scaled = [(np.reshape(p, (-1, 2)) * scale).ravel().tolist() for p in polygons(shape)]
+        union |= decode(scaled, side, side)
+    return union
 
 
 def _is_number(value: Any) -> bool:

@@ -22,7 +22,7 @@ class RecipeChanged(TrainingError):
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """What a recipe makes of weights, as JSON gives it back: a named size is written out."""
-    values = replace(recipe, model=recipe.config).to_dict()
+    values = replace(recipe, model=recipe.network).to_dict()
     kept = {name: value for name, value in values.items() if name not in FREE}
     written: dict[str, Any] = json.loads(json.dumps(kept))
     return written
@@ -71,7 +71,7 @@ def gone_on(legs: list[Leg], recipe: Recipe, step: int, run: str, *, new_leg: bo
     if not legs:
         return [wanted]
     # What recipes could not say yet when the run began is as it was: the default.
-    defaults = content_of(Recipe(model=recipe.config))
+    defaults = content_of(Recipe(model=recipe.network))
     changes = changed(_filled(legs[-1].recipe, defaults), wanted.recipe)
     if not changes:
         return legs

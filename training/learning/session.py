@@ -18,14 +18,16 @@ from model import checkpoint
 from model.build import SIZES, config_of, weights_of
 from model.errors import ModelError, WeightsError
 from model.network.config import ReLAConfig
+from model.official.config import OFFICIAL, OfficialConfig
 from model.text import TextEncoder
 from training.data import grefcoco
 from training.data.grefcoco_photos import with_photos
 from training.data.shards import default_folder, first_photo, open_shards, render, wait_for
 from training.data.token_dump import DumpedSource
 from training.errors import DatasetError, Interrupted
+from training.learning.early import EarlyTrainer
 from training.learning.prefilter import train_prefilter
-from training.learning.starting import starting_weights
+from training.learning.starting import early_start, starting_weights
 from training.learning.train import Progress, Trainer
 from training.learning.validation import Validation
 from training.photos.data import PhotoData, open_photos, pack_folder
@@ -33,6 +35,7 @@ from training.photos.sources import Data
 from training.photos.start import begin as begin_photo
 from training.recipes.base import BASE, BASE_CLASSIC, BASE_HEAD
 from training.recipes.mini import MINI, MINI_HEAD, MINI_PREFILTER, MINI_SMALL
+from training.recipes.paper import PAPER
 from training.recipes.photo import PHOTO, PHOTO_ALL, PHOTO_HEAD, PHOTO_PREFILTER
 from training.recipes.recipe import Recipe
 
@@ -51,6 +54,7 @@ RECIPES: dict[str, Recipe] = {
     "base": BASE,
     "base-head": BASE_HEAD,
     "base-classic": BASE_CLASSIC,
+    "paper": PAPER,
 }
 
 
@@ -73,12 +77,14 @@ def interruptible() -> Iterator[list[bool]]:
             signal.signal(number, handler)
 
 
-def model_named(name: str) -> ReLAConfig:
-    """A size of `model.build.SIZES`, or the configuration in a JSON file.
+def model_named(name: str) -> ReLAConfig | OfficialConfig:
+    """A size of `model.build.SIZES`, a released network's, or the configuration in a JSON file.
 
     Raises:
         ModelError: neither, or a configuration that cannot be built.
     """
+    if name in OFFICIAL:
+        return OFFICIAL[name]
     if name in SIZES or not name.endswith(".json"):
         return config_of(name)
     try:
@@ -161,11 +167,16 @@ def run_recipe(
         RecipeChanged: the folder is of another recipe, and no new leg is asked for.
     """
     source = data_of(recipe, data, workers, strict=strict)
+    early = isinstance(recipe.network, OfficialConfig)
+    if early and recipe.stage != "all":
+        raise ModelError("an early-fusion network is trained as a whole: the recipe paper")
     begin = None
     if not (folder / "last.pt").exists():
         named = start if start is not None else recipe.start
         if isinstance(source, PhotoData) and named == PRETRAINED:
             begin = photo_start(recipe, source, folder)
+        elif early:
+            begin = early_start(named, recipe, folder)
         else:
             begin = starting_weights(named, recipe, folder)
         if begin is None and recipe.stage != "all":
@@ -189,7 +200,8 @@ def run_recipe(
             if isinstance(source, PhotoData):
                 raise ModelError("photographs are learned by the stages decoder and all, not head")
             tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
-        trainer = Trainer(recipe, source, folder, device, begin, tokens, loaders, new_leg)
+        kind = EarlyTrainer if early else Trainer
+        trainer = kind(recipe, source, folder, device, begin, tokens, loaders, new_leg)
         done = _train(trainer, limit_minutes, wished, validation)
     if wished and not done:
         raise Interrupted(

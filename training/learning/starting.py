@@ -6,11 +6,17 @@ import os
 import time
 from pathlib import Path
 
+import torch
+
 from model import checkpoint
 from model.errors import WeightsError
+from model.official.build import is_official
+from model.official.config import OfficialConfig
+from model.official.network import OfficialRela
 from training.recipes.recipe import Recipe
 
 RANDOM = "random"
+BERT = "bert-base-uncased"
 
 
 def starting_weights(start: str | Path, recipe: Recipe, folder: Path) -> Path | None:
@@ -37,6 +43,39 @@ def starting_weights(start: str | Path, recipe: Recipe, folder: Path) -> Path | 
 
     try:
         write_start(start, recipe.config, written)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{error}; name other weights with --start, or --start {RANDOM} for none"
+        ) from error
+    return written
+
+
+def early_start(start: str | Path, recipe: Recipe, folder: Path) -> Path | None:
+    """What a run of an early-fusion network begins with, in the form of imported weights.
+
+    Args:
+        start: such a file; Swin weights (see `model.starting_points`), beside which BERT begins as
+            `BERT` was published; "random", or nothing, for random weights.
+        folder: of the run.
+    Raises:
+        WeightsError: they cannot be read, or are for another network.
+    """
+    if str(start) in ("", RANDOM):
+        return None
+    if is_official(Path(start)):
+        return Path(start)
+    written = folder / "start.safetensors"
+    if int(os.environ.get("RANK", "0")):
+        return _waited(written)
+    from model.starting_points import write_early_start
+
+    config = recipe.network
+    assert isinstance(config, OfficialConfig)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = OfficialRela(config)
+    try:
+        write_early_start(start, BERT, network, written)
     except WeightsError as error:
         raise WeightsError(
             f"{error}; name other weights with --start, or --start {RANDOM} for none"

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from model import checkpoint
 from model.errors import WeightsError
@@ -108,26 +109,14 @@ class Trainer:
             0 if kept is None else kept["step"], str(folder / "last.pt"), new_leg=new_leg,
         )  # fmt: skip
         torch.manual_seed(recipe.seed)
-        if kept is not None:
-            config = ReLAConfig.from_dict(json.loads(kept["config"]))
-            network = self.new_network(replace(config, input_size=recipe.config.input_size))
-        elif start is not None:
-            network = checkpoint.load(start, recipe.config.input_size, self.new_network)
-        else:
-            network = self.new_network(recipe.config)
-        self.text = TextEncoder(network.config.text).to(self.device)
-        self.sampler = source or source_of(
-            shards, recipe, network.config, self.text, self.rank, self.world
-        )
-        readout = kind_readout(self.sampler, network.config.channels, self.text)
-        self.module = self.new_step(network, readout).to(self.device)
+        self.module = self._made(kept, start, shards, source).to(self.device)
         self._ahead: Iterator[Ready] | None = None
         self.log = RunLog(folder)
         self._freeze()
         self.wrapped: nn.Module = self.module
         if self.world > 1:
             self.wrapped = DistributedDataParallel(self.module, find_unused_parameters=True)
-        self.optimizers = optimizers_of(self.module, recipe)
+        self.optimizers = self.new_optimizers()
         self.average = {n: p.detach().clone() for n, p in self._state()}
         self.mean: dict[str, float] = {}  # of each loss: a running one, 0.98 of itself a step
         self.step = 0
@@ -137,6 +126,26 @@ class Trainer:
         if kept is not None:
             self._resume(kept)
 
+    def _made(
+        self, kept: dict[str, Any] | None, start: Path | None, data: Data, source: Source | None
+    ) -> Step:
+        """The module that learns, as a run that is gone on with left it, from a start, or random;
+        and what reads its words and draws its batches."""
+        side = self.recipe.config.input_size
+        if kept is not None:
+            config = ReLAConfig.from_dict(json.loads(kept["config"]))
+            network = self.new_network(replace(config, input_size=side))
+        elif start is not None:
+            network = checkpoint.load(start, side, self.new_network)
+        else:
+            network = self.new_network(self.recipe.config)
+        self.text = TextEncoder(network.config.text).to(self.device).eval()
+        self.sampler: Source = source or source_of(
+            data, self.recipe, network.config, self.text, self.rank, self.world
+        )
+        readout = kind_readout(self.sampler, network.config.channels, self.text)
+        return self.new_step(network, readout)
+
     def new_network(self, config: ReLAConfig) -> RelaNetwork:
         """What is trained, with random weights."""
         return RelaNetwork(config)
@@ -144,6 +153,10 @@ class Trainer:
     def new_step(self, network: RelaNetwork, readout: KindReadout | None) -> Step:
         """What one step runs."""
         return Step(network, self.recipe.stage, readout)
+
+    def new_optimizers(self) -> list[Optimizer]:
+        """What moves the parameters that learn."""
+        return optimizers_of(self.module, self.recipe)
 
     def _freeze(self) -> None:
         net = self.module.network
@@ -165,10 +178,12 @@ class Trainer:
         return [(n, p) for n, p in state.items() if p.is_floating_point()]
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then half a cosine to a hundredth."""
+        """Learning rate of a step: linear warm-up, then half a cosine to a hundredth, or drops."""
         r = self.recipe
         if step < r.warmup:
             return r.learning_rate * (step + 1) / r.warmup
+        if r.drops:
+            return float(r.learning_rate * 0.1 ** sum(step >= drop for drop in r.drops))
         done = min(1.0, (step - r.warmup) / max(1, r.steps - r.warmup))
         return r.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
@@ -273,7 +288,6 @@ class Trainer:
             Diverged: see `advance`; nothing is saved over the last good state.
         """
         self.module.train()
-        self.text.eval()
         begun, saved, offset = time.monotonic(), time.monotonic(), self.elapsed_s
         mean = self.mean
         if validation is not None and self.rank == 0:
@@ -295,7 +309,7 @@ class Trainer:
                     progress(Progress(self.step, self.recipe.steps, mean, speed, self.elapsed_s))
                     if validation is not None and validation.due(self.step, self.recipe.steps):
                         with torch.random.fork_rng(devices=[]):  # networks are made there
-                            validation.measure(self.averaged(), self.step, self._notes())
+                            validation.measure(self.write, self.name, self.step)
                 spent = limit_minutes is not None and time.monotonic() - begun > limit_minutes * 60
                 if self._agree(spent or should_stop()):
                     break
@@ -315,9 +329,18 @@ class Trainer:
         return bool(flag.item() > 0)
 
     @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.module.network.config.name
+
+    @property
     def weights(self) -> Path:
         """Where the averaged weights are kept, fp16."""
-        return self.folder / f"{self.module.network.config.name}.safetensors"
+        return self.folder / f"{self.name}.safetensors"
+
+    def write(self, path: Path) -> None:
+        """Write the averaged weights into a file, fp16."""
+        checkpoint.save(self.averaged(), path, self._notes())
 
     def averaged(self) -> RelaNetwork:
         """The network with the averaged weights, the one to keep.
@@ -356,7 +379,7 @@ class Trainer:
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         with replacing(self.folder / "last.pt") as part:
             torch.save(state, part)
-        checkpoint.save(self.averaged(), self.weights, self._notes())
+        self.write(self.weights)
         self.saved_at = self.step
 
     def _notes(self) -> dict[str, str]:

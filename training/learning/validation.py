@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from model import checkpoint
-from model.network.rela import RelaNetwork
 from model.replacing import replacing
 
 BY = "giou"
@@ -56,11 +54,14 @@ class Validation:
             return []
         return [json.loads(line) for line in lines]
 
-    def measure(self, network: RelaNetwork, step: int, notes: dict[str, str]) -> None:
-        """Keep the weights of a step, measure what was kept, and keep it as the best if it is."""
-        name = network.config.name
+    def measure(self, write: Callable[[Path], None], name: str, step: int) -> None:
+        """Keep the weights of a step, measure what was kept, and keep it as the best if it is.
+
+        Args:
+            write: puts the weights into a file. name: of the network.
+        """
         path = self.folder / LAST / f"{name}-{step:08d}.safetensors"
-        checkpoint.save(network, path, notes)
+        write(path)
         figures = self._measure(path)
         before = self.rows()
         value = figures.get(BY)

@@ -36,15 +36,12 @@ def pair_figures(data: PairSet, scores: PairScores, calibrated: Calibration) -> 
     """
     confidence = calibrated.confidence(scores.no_target_logit, shifted=False)
     target = np.array([bool(pair.targets) for pair in data.pairs])
-    metrics = _counted(data.pairs, scores, confidence < 0.5, "paper")
+    metrics, _ = counted(data.pairs, scores, confidence < 0.5, "paper")
     figures: Figures = {f"pairs.{key}": value for key, value in metrics.result().items()}
-    groups = metrics.by_group()
-    for name in ("kind", "targets", "origin"):
-        figures[f"pairs.by_{name}"] = {
-            key.split(":", 1)[1]: value for key, value in groups.items() if key.startswith(name)
-        }
-    reference = _counted(data.pairs, scores, confidence < 0.5, "reference").result()
-    pixels = _counted(data.pairs, scores, pixel_rule.no_target(scores.input_area), "paper").result()
+    figures |= {f"pairs.by_{name}": groups for name, groups in grouped(metrics).items()}
+    reference = counted(data.pairs, scores, confidence < 0.5, "reference")[0].result()
+    no_target = pixel_rule.no_target(scores.input_area)
+    pixels = counted(data.pairs, scores, no_target, "paper")[0].result()
     for key in ("giou", "ciou", "pr@0.7", "pr@0.8", "pr@0.9", "n_acc", "t_acc"):
         figures[f"pairs.reference.{key}"] = reference[key]
         figures[f"pairs.pixel_rule.{key}"] = pixels[key]
@@ -220,15 +217,22 @@ def _threshold(
     return found
 
 
-def _counted(
+def counted(
     pairs: Sequence[Pair], scores: PairScores, no_target: NDArray[np.bool_], rule: Rule
-) -> SegmentationMetrics:
+) -> tuple[SegmentationMetrics, NDArray[np.float64]]:
+    """Metrics of n pairs, by kind, number of targets and origin too.
+
+    Returns:
+        them, and (n, 8) what each pair adds to `SegmentationMetrics.sums`.
+    """
     metrics = SegmentationMetrics(rule)
+    each = np.zeros((len(pairs), 8))
     for index, pair in enumerate(pairs):
         number = len(pair.targets)
         groups = [f"targets:{number if number < 3 else '3+'}"]
         groups += [f"kind:{pair.kind}"] if pair.kind else []
         groups += [f"origin:{pair.origin}"] if pair.origin else []
+        before = metrics.sums()
         metrics.add_counts(
             int(scores.intersection[index]),
             int(scores.predicted_area[index]),
@@ -237,7 +241,17 @@ def _counted(
             no_target=number == 0,
             groups=groups,
         )
-    return metrics
+        each[index] = metrics.sums() - before
+    return metrics, each
+
+
+def grouped(metrics: SegmentationMetrics) -> dict[str, dict[str, Any]]:
+    """Its groups by what they are of: kind, targets, origin."""
+    found: dict[str, dict[str, Any]] = {"kind": {}, "targets": {}, "origin": {}}
+    for key, value in metrics.by_group().items():
+        name, _, group = key.partition(":")
+        found[name][group] = value
+    return found
 
 
 def _silence(accepted: NDArray[np.bool_]) -> dict[str, float | None]:

@@ -1,13 +1,14 @@
-"""Runs a network over an evaluation set: scores and pixel counts, before any decision is taken.
+"""Evaluation sets, and what a network says of them before any decision is taken.
 
-Photos are encoded once and judged by all their expressions, as in an album. Every metric follows
-from what is kept here, so that thresholds and rules can be compared without another run.
+Pairs are answered in `predicting` and counted in `scoring`. An album's photos are encoded once and
+judged by all expressions here. Every metric follows from what is kept, so that thresholds and rules
+can be compared without another run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,12 +19,10 @@ from tqdm import tqdm
 from model.network.preprocess import to_pixels
 
 if TYPE_CHECKING:
-    from model.official.verifier import OfficialVerifier
     from model.predictor import Judgement, Predictor
 
 BATCH_PHOTOS = 16
 BATCH_EXPRESSIONS = 64
-BATCH_PAIRS = 128
 TIERS = ("tokens", "masks", "vectors")
 
 
@@ -68,6 +67,7 @@ class PairSet:
     Attributes:
         revision: changes with the content.
         left_out: why rows of the data are no pairs here, and how many.
+        ids: (ref_id, sent_id) of each pair; where the data have none, (place, 0).
     """
 
     name: str
@@ -75,6 +75,29 @@ class PairSet:
     pairs: tuple[Pair, ...]
     revision: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    ids: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Number the pairs of data that do not."""
+        if not self.ids:
+            object.__setattr__(self, "ids", tuple((at, 0) for at in range(len(self.pairs))))
+
+    def by_photo(self) -> dict[int, list[int]]:
+        """Places of the pairs of each photo that has some, photos in order."""
+        groups: dict[int, list[int]] = {}
+        for index, pair in enumerate(self.pairs):
+            groups.setdefault(pair.photo, []).append(index)
+        return dict(sorted(groups.items()))
+
+    def of_every(self, step: int) -> PairSet:
+        """The pairs of every so many-th photo."""
+        places = [at for at, pair in enumerate(self.pairs) if pair.photo % step == 0]
+        return replace(
+            self,
+            name=f"{self.name}, every {step}th photo",
+            pairs=tuple(self.pairs[at] for at in places),
+            ids=tuple(self.ids[at] for at in places),
+        )
 
 
 @dataclass(frozen=True)
@@ -154,71 +177,6 @@ def encode_album(
         pixels = _stacked([photos.image(index) for index in chunk], predictor.input_size)
         batches.append(predictor.encode(pixels, TIERS))
     return EncodedAlbum(*(np.concatenate([batch[tier] for batch in batches]) for tier in TIERS))
-
-
-def judge_pairs(
-    predictor: Predictor,
-    data: PairSet,
-    encoded: EncodedAlbum | None = None,
-    *,
-    quiet: bool = False,
-) -> PairScores:
-    """Judge every pair and compare its mask with the truth.
-
-    Without `encoded`, all photos of the set, only a batch of them is in memory at a time, so that a
-    data set may be of any size.
-    """
-    count = len(data.pairs)
-    logit = np.zeros(count)
-    pixels = np.zeros((count, 4), dtype=np.int64)
-    by_photo: dict[int, list[int]] = {}
-    for index, pair in enumerate(data.pairs):
-        by_photo.setdefault(pair.photo, []).append(index)
-    bar = tqdm(
-        total=count, desc=f"{data.name}: pairs", disable=quiet or None, unit="pair", leave=False
-    )
-    for photos in _chunks(sorted(by_photo), BATCH_PHOTOS):
-        images = [data.photos.image(photo) for photo in photos]
-        if encoded is None:
-            found = predictor.encode(_stacked(images, predictor.input_size), ("tokens", "masks"))
-            tokens, features = found["tokens"], found["masks"]
-        else:
-            tokens, features = encoded.tokens[photos], encoded.masks[photos]
-        place = {photo: at for at, photo in enumerate(photos)}
-        rows = [index for photo in photos for index in by_photo[photo]]
-        for chunk in _chunks(rows, BATCH_PAIRS):
-            at = [place[data.pairs[index].photo] for index in chunk]
-            words = predictor.read([data.pairs[index].expression for index in chunk])
-            judgement = predictor.judge_pairs(tokens[at], words)
-            logit[chunk] = judgement.no_target_logit
-            for row, index in enumerate(chunk):
-                photo, pair = at[row], data.pairs[index]
-                height, width = images[photo].shape[:2]
-                mask = predictor.render(features[photo], judgement[row], width, height)
-                truth = data.photos.mask(pair.photo, pair.targets)
-                pixels[index] = (
-                    np.count_nonzero(mask.array & truth),
-                    np.count_nonzero(mask.array),
-                    np.count_nonzero(truth),
-                    _input_area(predictor, features[photo], judgement[row]),
-                )
-                bar.update()
-    bar.close()
-    return PairScores(logit, *pixels.T)
-
-
-def verifier_logits(
-    verifier: OfficialVerifier, data: PairSet, *, quiet: bool = False
-) -> NDArray[np.float64]:
-    """Judge every pair by a released network, which sees the photo anew for each: (n,) logits."""
-    logit = np.zeros(len(data.pairs))
-    for index, pair in enumerate(
-        tqdm(data.pairs, desc=f"{data.name}: verifying", disable=quiet or None, leave=False)
-    ):
-        image = Image.fromarray(data.photos.image(pair.photo))
-        verdict = verifier.judge(verifier.pixels_of(image)[None], verifier.read(pair.expression))
-        logit[index] = verdict.no_target_logit[0]
-    return logit
 
 
 def judge_album(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.asking import LateFusion, LateSeen
 from model.calibration import Calibration
 from model.predictor import Predictor
 from training.measuring import photo_sets
@@ -34,9 +35,9 @@ from training.measuring.judging import (
     PairSet,
     encode_album,
     judge_album,
-    judge_pairs,
 )
 from training.measuring.retrieval import mean_average_precision
+from training.measuring.scoring import judge_pairs
 from training.photos.scenes import Album
 
 
@@ -56,6 +57,7 @@ def judge_photos(predictor: Predictor, album: Album, *, quiet: bool = False) -> 
     """Encode the held-out fifth of a pack, each photo once, and judge it by all that is asked."""
     pairs = photo_sets.pairs(album)
     encoded = encode_album(predictor, pairs.photos, name=pairs.name, quiet=quiet)
+    seen = LateSeen(predictor, encoded.tokens, encoded.masks)
     place = {told.photo.path: at for at, told in enumerate(photo_sets.held_out(album))}
 
     def judged(asked: AlbumSet) -> tuple[AlbumSet, AlbumScores]:
@@ -64,7 +66,7 @@ def judge_photos(predictor: Predictor, album: Album, *, quiet: bool = False) -> 
         return asked, judge_album(predictor, asked, rows, quiet=quiet)
 
     return PhotoScores(
-        (pairs, judge_pairs(predictor, pairs, encoded, quiet=quiet)),
+        (pairs, judge_pairs(LateFusion(predictor), pairs, seen=seen, quiet=quiet)),
         judged(photo_sets.nouns_and_expressions(album)),
         judged(photo_sets.absent(album)),
         judged(photo_sets.unnamed(album)),

@@ -1,47 +1,88 @@
-"""A network's answers to a data set in gRefCOCO's form, a line of JSON an expression.
+"""A network's answers to pairs of photo and expression, in memory or as a file of JSON lines.
 
-The first line says what made the file; then come the photos in the order of their ids, each with
-all its expressions: `ref_id`, `sent_id`, `image_id`, `expression`, `p_no_target` (calibrated),
+A file's first line says what made it; then come the photos in order, each with all its pairs. A row
+has `ref_id`, `sent_id`, `photo` (its place, or image id), `expression`, `p_no_target` (calibrated),
 `no_target_logit` (before), `rle` (COCO's, at the photo's size, whatever the decision), `rle_480`
-(the same answer at the 480 x 480 to which the authors' evaluator squashes), `minimap` (P x P).
+(the same answer at the 480 x 480 to which the authors' evaluator squashes), `input_area` (pixels of
+that mask at the network's input size), `minimap` (P x P).
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from tqdm import tqdm
 
-from model.asking import Network, mask_of
-from training.data.grefcoco import Sample
 from training.errors import DatasetError, Interrupted
-from training.measuring.suite import FolderPhotos
+from training.measuring.judging import BATCH_PHOTOS, PairSet
 
-FORMAT = "referent-predictions-1"
+if TYPE_CHECKING:
+    from model.asking import Network, Seen
+
+FORMAT = "referent-predictions-2"
 SQUASHED = 480  # pixels: side of the authors' evaluation
 
-Load = Callable[[], Network]
+Load = Callable[[], "Network"]
+Row = dict[str, Any]
+Key = tuple[int, int]
+Asked = tuple[int, list[int]]  # a photo, and the places of its pairs
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One photo and what is asked of it."""
+@dataclass
+class Predictions:
+    """Answers to pairs, of a network here or of somebody else's.
 
-    photos: FolderPhotos
-    index: int
-    samples: tuple[Sample, ...]
+    Attributes:
+        name: of the model, or of the file.
+        where: what they are called in a message.
+        rows: by (ref_id, sent_id), in their order where the data use a pair twice.
+        squashed: whether every row says what it answers at 480 x 480.
+    """
+
+    name: str
+    where: str
+    rows: dict[Key, list[Row]] = field(default_factory=dict)
+    squashed: bool = True
+
+    def add(self, row: Row) -> None:
+        """Take one more row."""
+        self.squashed &= "rle_480" in row
+        self.rows.setdefault((row["ref_id"], row["sent_id"]), []).append(row)
+
+
+def answer(
+    network: Network, data: PairSet, *, seen: Seen | None = None, quiet: bool = False
+) -> Predictions:
+    """The answers to every pair, kept in memory; photos are encoded some at a time.
+
+    Args:
+        seen: all photos of the set, where they were encoded before.
+    Raises:
+        DatasetError: a photo cannot be read.
+    """
+    found = Predictions(network.name, network.name)
+    bar = tqdm(
+        total=len(data.pairs), desc=f"{data.name}: pairs", unit="pair", disable=quiet or None,
+        leave=False,
+    )  # fmt: skip
+    with bar:
+        for rows in _answered(network, data, list(data.by_photo().items()), seen):
+            for row in rows:
+                found.add(row)
+            bar.update(len(rows))
+    return found
 
 
 def predict(
     load: Load,
-    photos: FolderPhotos,
+    data: PairSet,
     out: Path,
     *,
     workers: int = 1,
@@ -54,69 +95,70 @@ def predict(
         load: makes the network, in every process anew.
         workers: processes.
     Returns:
-        how many expressions the file holds.
+        how many pairs the file holds.
     Raises:
         DatasetError: the file is of another network or other data, or a photo cannot be read.
         Interrupted: `should_stop` said so; the file can be gone on with.
     """
-    tasks = _tasks(photos)
+    asked = list(data.by_photo().items())
     network = load()
     about = {
         "format": FORMAT,
         "model": network.name,
         "fingerprint": network.fingerprint,
         "calibration": network.calibration.revision,
-        "data": f"{photos.data.folder.name}:{photos.data.split}",
-        "expressions": len(photos.data.samples),
+        "data": data.name,
+        "revision": data.revision,
+        "expressions": len(data.pairs),
     }
-    done = _resumed(out, about, tasks)
-    total = len(photos.data.samples)
+    done = _resumed(out, about, asked)
     bar = tqdm(
-        total=total, initial=sum(len(t.samples) for t in tasks[:done]), unit="expression",
-        desc=f"{network.name} on {about['data']}", disable=quiet or None,
+        total=len(data.pairs), initial=sum(len(places) for _, places in asked[:done]),
+        unit="expression", desc=f"{network.name} on {data.name}", disable=quiet or None,
     )  # fmt: skip
     with bar, out.open("a", encoding="utf-8") as file:
-        for rows in _answered(load, network, tasks[done:], workers):
+        for rows in _by_processes(load, network, data, asked[done:], workers):
             file.write("".join(json.dumps(row) + "\n" for row in rows))
             file.flush()
             bar.update(len(rows))
             if should_stop():
                 raise Interrupted(f"interrupted; the same command goes on with {out}")
-    return total
+    return len(data.pairs)
 
 
-def answers(network: Network, image: Image.Image, samples: tuple[Sample, ...]) -> list[Any]:
-    """The rows of one photo."""
-    look = network.look(image)
-    rows = []
-    for sample in samples:
-        said = look.ask(sample.text)
-        present = network.calibration.confidence(said.no_target_logit, shifted=False)
-        rows.append(
-            {
-                "ref_id": sample.ref_id,
-                "sent_id": sample.sent_id,
-                "image_id": sample.image_id,
-                "expression": sample.text,
-                "p_no_target": round(1 - float(present), 6),
-                "no_target_logit": round(said.no_target_logit, 6),
-                "rle": mask_of(said, *image.size).rle,
-                "rle_480": mask_of(said, SQUASHED, SQUASHED).rle,
-                "minimap": [[round(float(x), 4) for x in line] for line in said.minimap],
-            }
-        )
-    return rows
+def _answered(
+    network: Network, data: PairSet, asked: Sequence[Asked], seen: Seen | None = None
+) -> Iterator[list[Row]]:
+    """The rows of each photo, in order."""
+    for at in range(0, len(asked), BATCH_PHOTOS):
+        some = asked[at : at + BATCH_PHOTOS]
+        images = [Image.fromarray(data.photos.image(photo)) for photo, _ in some]
+        chunk = network.encode(images) if seen is None else seen
+        for place, ((photo, places), image) in enumerate(zip(some, images, strict=True)):
+            # The pairs of one photo alone: no answer depends on which photos come with it.
+            own = photo if seen is not None else place
+            said = chunk.judge([(own, data.pairs[index].expression) for index in places])
+            yield [
+                {
+                    "ref_id": data.ids[index][0],
+                    "sent_id": data.ids[index][1],
+                    "photo": photo,
+                    "expression": data.pairs[index].expression,
+                    "p_no_target": round(
+                        1 - float(network.calibration.confidence(s.no_target_logit, shifted=False)),
+                        6,
+                    ),
+                    "no_target_logit": round(s.no_target_logit, 6),
+                    "rle": s.render(*image.size).rle,
+                    "rle_480": s.render(SQUASHED, SQUASHED).rle,
+                    "input_area": s.render(network.input_size, network.input_size).area,
+                    "minimap": [[round(float(x), 4) for x in line] for line in s.minimap],
+                }
+                for index, s in zip(places, said, strict=True)
+            ]
 
 
-def _tasks(photos: FolderPhotos) -> list[_Task]:
-    groups = photos.data.by_photo()
-    return [
-        _Task(photos, index, tuple(groups[image_id]))
-        for index, image_id in enumerate(photos.image_ids)
-    ]
-
-
-def _resumed(out: Path, about: dict[str, Any], tasks: list[_Task]) -> int:
+def _resumed(out: Path, about: dict[str, Any], asked: Sequence[Asked]) -> int:
     """How many photos a file holds in whole; it is cut there, or begun."""
     if not out.exists() or not out.stat().st_size:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -130,8 +172,8 @@ def _resumed(out: Path, about: dict[str, Any], tasks: list[_Task]) -> int:
         if found != about:
             raise DatasetError(f"{out} holds the answers of another network or data; name another")
         done, whole = 0, file.tell()
-        for task in tasks:
-            lines = [file.readline() for _ in task.samples]
+        for _, places in asked:
+            lines = [file.readline() for _ in places]
             if not all(line.endswith(b"\n") for line in lines):
                 break
             done, whole = done + 1, file.tell()
@@ -139,32 +181,29 @@ def _resumed(out: Path, about: dict[str, Any], tasks: list[_Task]) -> int:
     return done
 
 
-def _answered(load: Load, network: Network, tasks: list[_Task], workers: int) -> Iterator[Any]:
+def _by_processes(
+    load: Load, network: Network, data: PairSet, asked: Sequence[Asked], workers: int
+) -> Iterator[list[Row]]:
     """The rows of each photo, in order."""
-    if workers <= 1 or len(tasks) < 2:
-        for task in tasks:
-            yield answers(network, _image(task), task.samples)
+    if workers <= 1 or len(asked) < 2:
+        yield from _answered(network, data, asked)
         return
     # Spawned, not forked: torch has computed here. The data go over once, with the network.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(tasks)), _begin, (load, tasks)) as pool:
-        yield from pool.imap(_answer, range(len(tasks)))
+    with context.Pool(min(workers, len(asked)), _begin, (load, data)) as pool:
+        yield from pool.imap(_of_photo, asked)
 
 
-_mine: tuple[Network, list[_Task]]
+_mine: tuple[Network, PairSet]
 
 
-def _begin(load: Load, tasks: list[_Task]) -> None:
+def _begin(load: Load, data: PairSet) -> None:
     global _mine
     torch.set_num_threads(1)
-    _mine = load(), tasks
+    _mine = load(), data
 
 
-def _answer(index: int) -> list[Any]:
-    network, tasks = _mine
-    task = tasks[index]
-    return answers(network, _image(task), task.samples)
-
-
-def _image(task: _Task) -> Image.Image:
-    return Image.fromarray(task.photos.image(task.index))
+def _of_photo(asked: Asked) -> list[Row]:
+    network, data = _mine
+    (rows,) = _answered(network, data, [asked])
+    return rows

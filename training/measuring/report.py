@@ -12,14 +12,13 @@ import numpy as np
 from PIL import Image
 
 from model.calibration import Calibration
-from model.network.preprocess import to_pixels
 from training.measuring import charts
 from training.measuring.charts import Series
 from training.measuring.evaluate import Figures
 from training.measuring.judging import PairScores, PairSet
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from model.asking import Network
 
 # The bars that the shipped models have to meet, by the data they are measured on: key, limit,
 # whether more is better.
@@ -106,7 +105,7 @@ def summary(figures: Figures) -> str:
 
 
 def write_report(
-    folder: Path, title: str, figures: Figures, examples: Examples | None, predictor: Predictor
+    folder: Path, title: str, figures: Figures, examples: Examples | None, network: Network
 ) -> Path:
     """Write `report.md`, `figures.json` and the pictures into a folder; return `report.md`."""
     folder = Path(folder)
@@ -120,7 +119,7 @@ def write_report(
     if examples is not None:
         parts.append("## Answers\n")
         parts.append("Predicted pixels in red, the true outline in green.\n")
-        for name, caption, sheet in _answers(examples, predictor):
+        for name, caption, sheet in _answers(examples, network):
             sheet.save(folder / name)
             parts.append(f"### {caption}\n\n![{caption}]({name})\n")
     path = folder / "report.md"
@@ -172,6 +171,8 @@ def _pairs(figures: Figures) -> str:
         ),
         ("50-pixel rule instead", *(figures[f"pairs.pixel_rule.{k}"] for k in keys)),
     ]
+    for told in figures.get("protocols", {}).get("gres480", []):
+        rows.insert(1, ("classifier, protocol gres480", *(told["figures"][k] for k in keys)))
     text = "## Pairs of photo and expression\n\n" + table(("decided by", *keys), rows) + "\n"
     text += table(
         ("figure", "value"),
@@ -270,7 +271,7 @@ def _charts(figures: Figures) -> Iterable[tuple[str, Image.Image, str]]:
 
 
 def _answers(
-    examples: Examples, predictor: Predictor, *, each: int = 8
+    examples: Examples, network: Network, *, each: int = 8
 ) -> Iterable[tuple[str, str, Image.Image]]:
     data, scores = examples.data, examples.scores
     confidence = examples.calibration.confidence(scores.no_target_logit, shifted=False)
@@ -292,7 +293,7 @@ def _answers(
         rows = np.random.default_rng(0).permutation(rows)
         picked = sorted(_one_a_kind(data, rows), key=order)[:each]
         if picked:
-            pictures = [answer(examples, predictor, int(i), float(confidence[i])) for i in picked]
+            pictures = [answer(examples, network, int(i), float(confidence[i])) for i in picked]
             yield (
                 f"{name}.png",
                 f"{caption} ({len(rows)} of {len(data.pairs)})",
@@ -311,17 +312,13 @@ def _one_a_kind(data: PairSet, rows: Any) -> list[int]:
     return [row for _, _, row in sorted(turns)][:40]
 
 
-def answer(examples: Examples, predictor: Predictor, row: int, confidence: float) -> Image.Image:
+def answer(examples: Examples, network: Network, row: int, confidence: float) -> Image.Image:
     """Draw what a model answers to a pair; from p(target) 0.5 on it shows a mask."""
     pair = examples.data.pairs[row]
     photo = examples.data.photos.image(pair.photo)
-    pixels = to_pixels(Image.fromarray(photo), predictor.input_size)
-    records = predictor.encode(np.stack([pixels]), ("tokens", "masks"))
-    judgement = predictor.judge(records["tokens"], predictor.read([pair.expression])[0])
-    predicted = np.zeros(photo.shape[:2], dtype=bool)
-    if confidence >= 0.5:
-        height, width = photo.shape[:2]
-        predicted = predictor.render(records["masks"][0], judgement[0], width, height).array
+    (answered,) = network.encode([Image.fromarray(photo)]).judge([(0, pair.expression)])
+    height, width = photo.shape[:2]
+    predicted = answered.render(width, height, accepted=confidence >= 0.5).array
     truth = examples.data.photos.mask(pair.photo, pair.targets)
     union = np.count_nonzero(predicted | truth)
     iou = np.count_nonzero(predicted & truth) / union if union else 1.0

@@ -10,20 +10,24 @@ Intervals and tests draw photos, not expressions: those of one photo are no inde
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data import coco_shapes
-from training.data.grefcoco import Dataset, Sample
 from training.errors import DatasetError
-from training.measuring.metrics import Rule, SegmentationMetrics
-from training.measuring.predicting import FORMAT, SQUASHED
+from training.measuring.evaluate import counted as by_rule
+from training.measuring.evaluate import grouped
+from training.measuring.judging import Pair, PairScores, PairSet, Photos
+from training.measuring.metrics import Rule
+from training.measuring.predicting import FORMAT, SQUASHED, Key, Predictions, Row, answer
+
+if TYPE_CHECKING:
+    from model.asking import Network, Seen
 
 Protocol = Literal["paper", "gres480"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -33,23 +37,6 @@ DRAWS = 1000
 
 Mask = NDArray[np.bool_]
 Sums = NDArray[np.float64]
-Key = tuple[int, int]
-
-
-@dataclass
-class Predictions:
-    """A file of predictions.
-
-    Attributes:
-        name: of the model, or of the file.
-        rows: by (ref_id, sent_id), in the file's order where the data use a pair twice.
-        squashed: whether every row says what it answers at 480 x 480.
-    """
-
-    name: str
-    path: Path
-    rows: dict[Key, list[dict[str, Any]]] = field(default_factory=dict)
-    squashed: bool = True
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -59,7 +46,7 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         DatasetError: names the line.
     """
-    found = Predictions(path.stem, path)
+    found = Predictions(path.stem, str(path))
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -70,20 +57,20 @@ def read_predictions(path: Path) -> Predictions:
             row = json.loads(line)
         except ValueError as error:
             raise DatasetError(f"{where}: not JSON ({error})") from error
-        if number == 1 and isinstance(row, dict) and row.get("format") == FORMAT:
+        if number == 1 and isinstance(row, dict) and "format" in row:
+            if row["format"] != FORMAT:
+                raise DatasetError(f"{path} is of another version; predict anew")
             found.name = str(row.get("model", found.name))
             continue
         if not isinstance(row, dict) or not {"ref_id", "sent_id", "rle"} <= set(row):
             raise DatasetError(f"{where}: a prediction has ref_id, sent_id and rle")
         if not {"p_no_target", "no_target"} & set(row):
             raise DatasetError(f"{where}: a prediction says p_no_target, or no_target")
-        row["where"] = where
-        found.squashed &= "rle_480" in row
-        found.rows.setdefault((row["ref_id"], row["sent_id"]), []).append(row)
+        found.add({**row, "where": where})
     return found
 
 
-def mask_at(row: Mapping[str, Any], name: str, height: int, width: int) -> Mask:
+def mask_at(row: Row, name: str, height: int, width: int) -> Mask:
     """A row's mask.
 
     Raises:
@@ -96,28 +83,67 @@ def mask_at(row: Mapping[str, Any], name: str, height: int, width: int) -> Mask:
     return coco_shapes.decode(row[name], height, width)
 
 
-def squashed_truth(data: Dataset, sample: Sample) -> Mask:
-    """The referents at 480 x 480, as the authors' mapper has them: polygons are scaled, then drawn;
-    run lengths are decoded, then squashed (nearest)."""
-    width, height = data.size(sample.image_id)
-    union = np.zeros((SQUASHED, SQUASHED), bool)
-    scale = np.array([SQUASHED / width, SQUASHED / height])
-    for annotation_id in sample.annotation_ids:
-        shape = data.coco.anns[annotation_id]["segmentation"]
-        if isinstance(shape, Mapping):
-            union |= squashed(coco_shapes.decode(shape, height, width))
-            continue
-        polygons = coco_shapes.polygons(shape)
-        scaled = [(np.reshape(p, (-1, 2)) * scale).ravel().tolist() for p in polygons]
-        union |= coco_shapes.decode(scaled, SQUASHED, SQUASHED)
-    return union
+def counted(
+    predictions: Predictions, data: PairSet, protocol: Protocol = "paper"
+) -> tuple[PairScores, NDArray[np.bool_]]:
+    """Predictions of a set's pairs as scores and pixel counts.
+
+    Returns:
+        scores, in which a foreign model's input areas are those of the masks counted; (n,) which
+        pairs are decided no-target by the protocol.
+    Raises:
+        DatasetError: a prediction is missing, or a mask is broken or of another size.
+    """
+    missing = [key for key in data.ids if key not in predictions.rows]
+    if missing:
+        ref_id, sent_id = missing[0]
+        raise DatasetError(
+            f"{predictions.where} lacks {len(missing)} of {len(data.ids)} expressions, first that "
+            f"of reference {ref_id}, sentence {sent_id}: predict the same split"
+        )
+    count = len(data.pairs)
+    logit, no_target = np.zeros(count), np.zeros(count, np.bool_)
+    pixels = np.zeros((count, 4), np.int64)
+    taken: dict[Key, int] = {}
+    for index, (key, pair) in enumerate(zip(data.ids, data.pairs, strict=True)):
+        rows = predictions.rows[key]
+        row = rows[min(taken.get(key, 0), len(rows) - 1)]
+        taken[key] = taken.get(key, 0) + 1
+        truth = data.photos.mask(pair.photo, pair.targets)
+        if protocol == "paper":
+            predicted = mask_at(row, "rle", *truth.shape)
+        elif "rle_480" in row:
+            predicted = mask_at(row, "rle_480", SQUASHED, SQUASHED)
+        else:
+            predicted = coco_shapes.squashed(mask_at(row, "rle", *truth.shape), SQUASHED)
+        if protocol == "gres480":
+            truth = squashed_truth(data.photos, pair, truth)
+        area = int(np.count_nonzero(predicted))
+        pixels[index] = (np.count_nonzero(predicted & truth), area, np.count_nonzero(truth),
+                         row.get("input_area", area))  # fmt: skip
+        logit[index], no_target[index] = _logit(row), _no_target(row, protocol)
+    return PairScores(logit, *pixels.T), no_target
 
 
-def squashed(mask: Mask) -> Mask:
-    """A mask at 480 x 480, nearest pixels."""
-    size = (SQUASHED, SQUASHED)
-    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return np.asarray(small, bool)
+def judge_pairs(
+    network: Network, data: PairSet, *, seen: Seen | None = None, quiet: bool = False
+) -> PairScores:
+    """Answer every pair and compare its mask with the truth at the photo's size.
+
+    Args:
+        seen: all photos of the set, where they were encoded before.
+    """
+    return counted(answer(network, data, seen=seen, quiet=quiet), data)[0]
+
+
+def squashed_truth(photos: Photos, pair: Pair, truth: Mask) -> Mask:
+    """The referents at 480 x 480, as the authors' mapper has them; truth that is told in no shapes
+    of COCO's is squashed to the nearest pixels."""
+    shapes = getattr(photos, "shapes", None)
+    if shapes is None:
+        return coco_shapes.squashed(truth, SQUASHED)
+    height, width = truth.shape
+    return coco_shapes.decode_squashed(shapes(pair.targets), height, width, SQUASHED)
 
 
 @dataclass(frozen=True)
@@ -125,7 +151,7 @@ class Score:
     """What predictions are worth.
 
     Attributes:
-        figures: of `SegmentationMetrics.result`, and `by_kind`, `by_targets`.
+        figures: of `SegmentationMetrics.result`, and `by_kind`, `by_targets`, `by_origin`.
         sums: (photos, 8) what every metric is a ratio of, a photo each.
     """
 
@@ -146,62 +172,48 @@ class Score:
         return found
 
 
-def score(predictions: Predictions, data: Dataset, protocol: Protocol) -> Score:
-    """Score every expression of a split.
+def score(predictions: Predictions, data: PairSet, protocol: Protocol) -> Score:
+    """Score every pair of a set.
 
     Raises:
-        DatasetError: a prediction is missing, or a mask is broken or of another size.
+        DatasetError: as `counted`.
     """
-    metrics = SegmentationMetrics(RULES[protocol])
-    place = {image_id: at for at, image_id in enumerate(data.by_photo())}
-    sums = np.zeros((len(place), 8))
-    taken: dict[Key, int] = {}
-    missing = [s for s in data.samples if (s.ref_id, s.sent_id) not in predictions.rows]
-    if missing:
-        first = missing[0]
-        raise DatasetError(
-            f"{predictions.path} lacks {len(missing)} of {len(data)} expressions, first that of "
-            f"reference {first.ref_id}, sentence {first.sent_id}: predict the same split"
-        )
-    for sample in data.samples:
-        key = (sample.ref_id, sample.sent_id)
-        rows = predictions.rows[key]
-        row = rows[min(taken.get(key, 0), len(rows) - 1)]
-        taken[key] = taken.get(key, 0) + 1
-        width, height = data.size(sample.image_id)
-        if protocol == "paper":
-            predicted, truth = mask_at(row, "rle", height, width), data.mask(sample)
-        else:
-            truth = squashed_truth(data, sample)
-            predicted = (
-                mask_at(row, "rle_480", SQUASHED, SQUASHED)
-                if "rle_480" in row
-                else squashed(mask_at(row, "rle", height, width))
-            )
-        count = len(sample.annotation_ids)
-        groups = [f"targets:{count if count < 3 else '3+'}"]
-        groups += [f"kind:{sample.kind}"] if sample.kind else []
-        before = metrics.sums()
-        metrics.add(
-            predicted,
-            truth,
-            predicted_no_target=_no_target(row, protocol),
-            no_target=sample.no_target,
-            groups=groups,
-        )
-        sums[place[sample.image_id]] += metrics.sums() - before
+    scores, no_target = counted(predictions, data, protocol)
+    metrics, each = by_rule(data.pairs, scores, no_target, RULES[protocol])
+    groups = data.by_photo()
+    sums = np.stack([each[places].sum(0) for places in groups.values()])
     figures: dict[str, Any] = dict(metrics.result())
-    by_group = metrics.by_group()
-    for name in ("kind", "targets"):
-        figures[f"by_{name}"] = {
-            key.partition(":")[2]: value
-            for key, value in by_group.items()
-            if key.startswith(f"{name}:")
-        }
+    figures |= {f"by_{name}": found for name, found in grouped(metrics).items()}
     return Score(protocol, figures, sums)
 
 
-def _no_target(row: Mapping[str, Any], protocol: Protocol) -> bool:
+def scored(
+    predictions: Sequence[Predictions], data: PairSet, protocols: Sequence[Protocol] = PROTOCOLS
+) -> dict[str, Any]:
+    """What one set of predictions, or two to compare, says by protocols, as JSON."""
+    told: dict[str, Any] = {"data": data.name, "left_out": dict(data.left_out)}
+    for each in protocols:
+        scores = [score(one, data, each) for one in predictions]
+        told[each] = [
+            {"model": one.name, "figures": found.figures, "intervals": found.intervals(),
+             "nearest_480": each == "gres480" and not one.squashed}
+            for one, found in zip(predictions, scores, strict=True)
+        ]  # fmt: skip
+        if len(scores) == 2:
+            told[f"{each}.compared"] = compared(*scores)
+    return told
+
+
+def _logit(row: Row) -> float:
+    """Log-odds of no target; of a model that says yes or no alone, far on either side."""
+    if "no_target_logit" in row:
+        return float(row["no_target_logit"])
+    given = float(row["p_no_target"] if "p_no_target" in row else row["no_target"])
+    p = min(max(given, 1e-6), 1 - 1e-6)
+    return float(np.log(p / (1 - p)))
+
+
+def _no_target(row: Row, protocol: Protocol) -> bool:
     if protocol == "gres480" and "no_target_logit" in row:
         return bool(row["no_target_logit"] > 0)
     return bool(row["p_no_target"] > 0.5) if "p_no_target" in row else bool(row["no_target"])

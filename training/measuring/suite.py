@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.asking import LateFusion
 from model.calibration import Calibration
 from model.network.preprocess import upright
 from training.data import grefcoco
@@ -32,21 +33,16 @@ from training.measuring.evaluate import (
     prefilter_figures,
 )
 from training.measuring.folder_album import album_of
-from training.measuring.judging import (
-    Pair,
-    PairSet,
-    encode_album,
-    judge_album,
-    judge_pairs,
-    verifier_logits,
-)
+from training.measuring.judging import Pair, PairScores, PairSet, encode_album, judge_album
 from training.measuring.photo_figures import calibrate_on_photos, judge_photos, photo_figures
+from training.measuring.predicting import answer
 from training.measuring.report import Examples
+from training.measuring.scoring import counted, judge_pairs, scored
 from training.measuring.testsets import FULL, Sizes
 from training.photos.scenes import Album
 
 if TYPE_CHECKING:
-    from model.official.verifier import OfficialVerifier
+    from model.asking import Network
     from model.predictor import Predictor
 
 
@@ -93,7 +89,7 @@ def calibrate(
     absent = testsets.absent(split, many, folder=folder)  # on the very photos of the album
     encoded = encode_album(predictor, album.photos, name=album.name, quiet=quiet)
     return choose_calibration(
-        (pairs, judge_pairs(predictor, pairs, quiet=quiet)),
+        (pairs, judge_pairs(LateFusion(predictor), pairs, quiet=quiet)),
         (album, judge_album(predictor, album, encoded, quiet=quiet)),
         judge_album(predictor, absent, encoded, quiet=quiet),
         fitted_to=predictor.fingerprints["head"],
@@ -102,23 +98,23 @@ def calibrate(
 
 
 def calibrate_verifier(
-    verifier: OfficialVerifier,
+    network: Network,
     data: PairSet,
     *,
     precision: float | None = None,
     quiet: bool = False,
 ) -> Calibration:
-    """Choose a released network's calibration on pairs, such as `testsets.pairs("val")`.
+    """Choose a network's calibration on pairs alone, such as `testsets.pairs("val")`.
 
     Args:
-        verifier: its own calibration is not looked at.
+        network: its own calibration is not looked at.
         precision: the threshold has at least this precision, instead of the best F1.
         quiet: show no progress.
     """
     return choose_verifier_calibration(
         data,
-        verifier_logits(verifier, data, quiet=quiet),
-        fitted_to=verifier.fingerprint,
+        judge_pairs(network, data, quiet=quiet).no_target_logit,
+        fitted_to=network.fingerprint,
         precision=precision,
     )
 
@@ -148,9 +144,11 @@ def evaluate_synthetic(
         calibrated = calibrate(predictor, "val", sizes, folder=folder, quiet=quiet)
         chosen_on = "synthetic:val, now"
     pairs = testsets.pairs(split, sizes, folder=folder)
-    scores = judge_pairs(predictor, pairs, quiet=quiet)
-    figures = _about(predictor, f"synthetic:{split}", calibrated, chosen_on)
-    figures |= pair_figures(pairs, scores, calibrated)
+    network = LateFusion(predictor)
+    network.calibration = calibrated
+    figures = _about(network, f"synthetic:{split}", calibrated, chosen_on)
+    scores, of_pairs = _of_pairs(network, pairs, quiet=quiet)
+    figures |= of_pairs
     album = testsets.album(split, sizes, folder=folder)
     encoded = encode_album(predictor, album.photos, name=album.name, quiet=quiet)
     of_album = judge_album(predictor, album, encoded, areas=True, quiet=quiet)
@@ -184,7 +182,7 @@ def evaluate_photos(predictor: Predictor, album: Album, *, quiet: bool = False) 
     if not is_calibrated(predictor):
         calibrated = calibrate_on_photos(predictor, scores)
         chosen_on = "photos:val, now"
-    figures = _about(predictor, "photos:val", calibrated, chosen_on)
+    figures = _about(LateFusion(predictor), "photos:val", calibrated, chosen_on)
     figures |= photo_figures(scores, calibrated)
     figures["seconds"] = round(time.monotonic() - start, 1)
     return Evaluation(figures, Examples(*scores.pairs, calibrated))
@@ -226,7 +224,7 @@ def calibrate_folder(
     album = album_of(photos.data, photos, photos.image_ids, embed, f"{pairs.name} album")
     encoded = encode_album(predictor, album.photos, name=album.name, quiet=quiet)
     return choose_calibration(
-        (pairs, judge_pairs(predictor, pairs, quiet=quiet)),
+        (pairs, judge_pairs(LateFusion(predictor), pairs, quiet=quiet)),
         (album, judge_album(predictor, album, encoded, quiet=quiet)),
         None,
         fitted_to=predictor.fingerprints["head"],
@@ -234,16 +232,27 @@ def calibrate_folder(
     )
 
 
-def evaluate_pairs(predictor: Predictor, data: PairSet, *, quiet: bool = False) -> Evaluation:
-    """Measure the ``pairs.*`` figures on any data, with the model's own calibration."""
+def evaluate_pairs(network: Network, data: PairSet, *, quiet: bool = False) -> Evaluation:
+    """Measure any network on any pairs, with its own calibration: predicted, then scored.
+
+    The figures are ``pairs.*`` and ``protocols``, which is `scoring.scored`.
+    """
     start = time.monotonic()
-    scores = judge_pairs(predictor, data, quiet=quiet)
-    figures = _about(predictor, data.name, predictor.calibration, "beside the weights")
-    figures |= pair_figures(data, scores, predictor.calibration)
+    calibrated = network.calibration
+    figures = _about(network, data.name, calibrated, "beside the weights")
+    scores, of_pairs = _of_pairs(network, data, quiet=quiet)
+    figures |= of_pairs
     figures["data_revisions"] = [data.revision]
     figures["left_out"] = dict(data.left_out)
     figures["seconds"] = round(time.monotonic() - start, 1)
-    return Evaluation(figures, Examples(data, scores, predictor.calibration))
+    return Evaluation(figures, Examples(data, scores, calibrated))
+
+
+def _of_pairs(network: Network, data: PairSet, *, quiet: bool) -> tuple[PairScores, Figures]:
+    predictions = answer(network, data, quiet=quiet)
+    scores, _ = counted(predictions, data)
+    figures = pair_figures(data, scores, network.calibration)
+    return scores, {**figures, "protocols": scored([predictions], data)}
 
 
 def folder_pairs(folder: Path, split: str = "", *, strict: bool = False) -> PairSet:
@@ -264,7 +273,8 @@ def folder_pairs(folder: Path, split: str = "", *, strict: bool = False) -> Pair
     rows = (Pair(place[s.image_id], s.text, s.kind, tuple(s.annotation_ids)) for s in data.samples)
     photos = FolderPhotos(data, tuple(ids))
     name = f"{folder.name}:{data.split}"
-    return PairSet(name, photos, tuple(rows), left_out=data.counts.left_out)
+    keys = tuple((s.ref_id, s.sent_id) for s in data.samples)
+    return PairSet(name, photos, tuple(rows), left_out=data.counts.left_out, ids=keys)
 
 
 def check_folder(folder: Path) -> Counts:
@@ -276,9 +286,9 @@ def check_folder(folder: Path) -> Counts:
     return with_photos(grefcoco.read(folder, "")).counts
 
 
-def curve_figures(predictor: Predictor, data: PairSet) -> dict[str, float | None]:
+def curve_figures(network: Network, data: PairSet) -> dict[str, float | None]:
     """The figures that a training run's curve shows, by the paper's rule and E's own border."""
-    scores = judge_pairs(predictor, data, quiet=True)
+    scores = judge_pairs(network, data, quiet=True)
     figures = pair_figures(data, scores, Calibration())
     names = ("giou", "ciou", "n_acc", "t_acc", "target_iou")
     return {name: figures[f"pairs.{name}"] for name in names}
@@ -325,15 +335,21 @@ class FolderPhotos:
         """Give the pixels of these annotations together, (H, W)."""
         width, height = self.data.size(self.image_ids[index])
         union = np.zeros((height, width), dtype=np.bool_)
-        for target in targets:
-            union |= decode(self.data.coco.anns[target]["segmentation"], height, width)
+        for shape in self.shapes(targets):
+            union |= decode(shape, height, width)
         return union
 
+    def shapes(self, targets: Sequence[int]) -> list[Any]:
+        """Give the segmentations of these annotations, polygons or run lengths."""
+        return [self.data.coco.anns[target]["segmentation"] for target in targets]
 
-def _about(predictor: Predictor, data: str, calibrated: Calibration, chosen_on: str) -> Figures:
+
+def _about(network: Network, data: str, calibrated: Calibration, chosen_on: str) -> Figures:
     return {
-        "model": predictor.name,
-        "fingerprints": dict(predictor.fingerprints),
+        "model": network.name,
+        "fingerprints": dict(network.predictor.fingerprints)
+        if isinstance(network, LateFusion)
+        else {"network": network.fingerprint},
         "data": data,
         "calibration": calibrated.revision,
         "calibrated_on": chosen_on,

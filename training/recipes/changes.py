@@ -40,7 +40,7 @@ def changed(recipe: Recipe, wanted: Mapping[str, Any]) -> Recipe:
     if "model" in values:  # a size by its name; what else is said of the model changes that one
         recipe = replace(recipe, model=_fitting(values.pop("model"), str, "model"))
     if any(name.startswith("model.") for name in values):
-        recipe = replace(recipe, model=recipe.config)
+        recipe = replace(recipe, model=recipe.network)
     return _with(recipe, values) if values else recipe
 
 
@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, Any]:
 def names(of: Any, prefix: str = "") -> Iterator[str]:
     """Every dotted name that can be set."""
     for f in fields(of):
-        value = of.config if isinstance(of, Recipe) and f.name == "model" else getattr(of, f.name)
+        value = of.network if isinstance(of, Recipe) and f.name == "model" else getattr(of, f.name)
         yield prefix + f.name
         if is_dataclass(value):
             yield from names(value, f"{prefix}{f.name}.")

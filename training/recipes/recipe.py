@@ -9,6 +9,7 @@ from typing import Any, Literal
 from model.build import config_of
 from model.errors import ModelError
 from model.network.config import ReLAConfig
+from model.official.config import OFFICIAL, OfficialConfig
 from training.language.builders import KINDS
 
 
@@ -47,8 +48,9 @@ class LossWeights:
 class Recipe:
     """One training run."""
 
-    model: str | ReLAConfig
-    """A size of `model.build.SIZES`, or a configuration of its own."""
+    model: str | ReLAConfig | OfficialConfig
+    """A size of `model.build.SIZES`, a released network's of `model.official.config.OFFICIAL`, or a
+    configuration of its own."""
     data: Literal["synthetic", "grefcoco", "photos"] = "synthetic"
     """Rendered photos with scene graphs, a folder in gRefCOCO's form, or annotated photographs."""
     start: str = ""
@@ -90,6 +92,8 @@ class Recipe:
     """Synthetic: share of a photo's own and absent expressions that get one typing slip more."""
     learning_rate: float = 1.5e-3
     """Peak; half a cosine follows a linear warm-up."""
+    drops: tuple[int, ...] = ()
+    """Steps after which the rate is a tenth of what it was, instead of the cosine."""
     backbone_rate: float = 1.0
     """Factor on it for Swin; 0.1 where Swin starts from trained weights."""
     ria_rate: float = 1.0
@@ -147,9 +151,26 @@ class Recipe:
             raise ModelError(f"recipe: ema must lie in 0 to 1, not {self.ema}")
 
     @property
-    def config(self) -> ReLAConfig:
+    def network(self) -> ReLAConfig | OfficialConfig:
         """What the network is made of."""
-        return self.model if isinstance(self.model, ReLAConfig) else config_of(self.model)
+        if not isinstance(self.model, str):
+            return self.model
+        return OFFICIAL[self.model] if self.model in OFFICIAL else config_of(self.model)
+
+    @property
+    def config(self) -> ReLAConfig:
+        """What a late-fusion network is made of.
+
+        Raises:
+            ModelError: the recipe is of an early-fusion one.
+        """
+        network = self.network
+        if isinstance(network, OfficialConfig):
+            raise ModelError(
+                f"{network.name} hears the expression from the first stage on; train it with the "
+                "recipe paper"
+            )
+        return network
 
     @property
     def pairs(self) -> int:

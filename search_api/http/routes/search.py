@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from indexer.db import audit
-from search_api.errors import BadCursor, Forbidden, UnknownRun
+from search_api.errors import BadCursor, Forbidden, UnknownPhoto, UnknownRun
 from search_api.http.access import check_asked
 from search_api.http.answers import answer, mask_of, page_of
 from search_api.http.deps import ActorDep, Reader, ServerDep, Writer
@@ -215,4 +215,8 @@ def get_minimap(
 ) -> Response:
     """How likely each region of the photo holds a target, as a picture."""
     _, hit = runs.one_hit(server.engine.catalog, str(run_id), photo_id)
+    if not hit.decision.minimap.size:  # a verifier's, kept by an older version
+        raise UnknownPhoto(
+            f"The search kept no minimap of photo {photo_id}; search again.", field="photo_id"
+        )
     return image_response(png(draw_minimap(hit.decision.minimap, side)), "image/png")

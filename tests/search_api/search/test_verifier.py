@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import io
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from indexer.settings import Settings
 from model.calibration import Calibration
 from model.errors import UnknownModel, WeightsError
-from model.official.network import OfficialRela
-from model.official.verifier import OfficialVerifier
 from search_api.http.app import create_app
 from search_api.search import runs
 from search_api.search.decisions import Decision, pack_decision, quantised, unpack_decision
@@ -28,22 +29,15 @@ from search_api.search.query import Query
 from search_api.search.verifier import device_of
 from search_api.show.shown import render, show
 from tests.support.library import EXPRESSION, Library, make_library
-from tests.support.official_trace import HERE, built
+from tests.support.official_trace import small_early_fusion
 
 NAME = "rela-official-tiny"
-
-
-def verifier() -> OfficialVerifier:
-    """A small network of the released architecture on 64 pixels, with a threshold in its middle."""
-    network: OfficialRela = built(HERE, "tiny_a")
-    network.config = dataclasses.replace(network.config, input_size=64)
-    return OfficialVerifier(network, name=NAME)
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     made = make_library(tmp_path_factory.mktemp("library"), 12)
-    official = verifier()
+    official = small_early_fusion()
     made.engine.verifiers.keep(official)
     logits = [
         d.no_target_logit for d in ask(made, mode="exhaustive", threshold=0.0, rejected=200).matched
@@ -63,14 +57,11 @@ def test_verifier_decides_instead_of_the_head(library: Library) -> None:
     assert done.coverage.verified == 12
     assert 0 < len(done.matched) < 12
     own = library.engine.verifiers.named(NAME)
-    words = own.read(EXPRESSION)
-    from PIL import Image
-
     for decision in (*done.matched, *done.rejected):
         photo = one_photo(library.engine.catalog, decision.photo_id)
-        pixels = own.pixels_of(Image.open(photo.file).convert("RGB"))
-        alone = own.judge(pixels[None], words)
-        assert decision.no_target_logit == pytest.approx(float(alone.no_target_logit[0]), abs=1e-5)
+        (alone,) = own.encode([Image.open(photo.file).convert("RGB")]).judge([(0, EXPRESSION)])
+        assert decision.no_target_logit == pytest.approx(alone.no_target_logit, abs=1e-5)
+        assert np.allclose(decision.minimap, alone.minimap.ravel(), atol=1e-5)
         assert decision.accepted == (decision.confidence >= own.calibration.threshold)
 
 
@@ -94,6 +85,7 @@ def test_run_keeps_the_masks_and_names_the_verifier(library: Library) -> None:
         kept = render(library.engine, photo, hit.decision, "made by no cached features")
         fresh = render(library.engine, photo, decision, "")
         assert kept.array.shape == (photo.height, photo.width)
+        assert np.array_equal(hit.decision.minimap, decision.minimap) and decision.minimap.size
         assert np.array_equal(kept.array, fresh.array)
     shown = show(library.engine, done.matched, "")
     assert all(hit.area is not None for hit in shown)
@@ -114,6 +106,10 @@ def test_api_offers_and_uses_the_verifier(library: Library) -> None:
         assert listed[run] == NAME and listed[plain["run"]["id"]] is None
         mask = client.get(f"/v1/search/{run}/hits/{photo}/mask.json")
         assert mask.status_code == 200 and mask.json()["rle"]["counts"]
+        drawn = client.get(f"/v1/search/{run}/hits/{photo}/minimap.png?side=40")
+        assert drawn.status_code == 200
+        with Image.open(io.BytesIO(drawn.content)) as minimap:
+            assert minimap.size == (40, 40) and len(minimap.getcolors(1600) or []) > 1
         refused = client.post("/v1/search", json={**body, "verifier": "rela-official-base"})
         assert 400 <= refused.status_code < 500
         assert "referent models import" in refused.text
@@ -143,7 +139,7 @@ def test_progress_comes_with_every_batch_and_closing_cancels(library: Library) -
 def test_photo_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
     own = make_library(tmp_path, 4)
     try:
-        own.engine.verifiers.keep(verifier())
+        own.engine.verifiers.keep(small_early_fusion())
         next(own.photos.rglob("*.jpg")).write_bytes(b"no picture")
         done = ask(own, mode="exhaustive")
         assert done.coverage.verified == 3
@@ -183,8 +179,19 @@ def test_kept_mask_logits_keep_their_sign_and_size() -> None:
     assert np.array_equal(np.sign(steps), np.sign(logits))
     assert abs(float(steps[1, 1]) * 0.125 - 1.06) <= 0.0625
     nothing = np.zeros(0, np.float32)
-    blob = pack_decision(Decision(1, 0.5, True, 0.0, nothing, nothing, steps))
-    assert np.array_equal(unpack_decision(blob)[2], steps)
+    regions = np.linspace(0, 1, 9, dtype=np.float32)
+    blob = pack_decision(Decision(1, 0.5, True, 0.0, regions, nothing, steps))
+    minimap, coefficients, kept = unpack_decision(blob)
+    assert np.array_equal(kept, steps) and np.array_equal(minimap, regions)
+    assert not coefficients.size
+    # As older versions kept it: without a minimap.
+    minimap, _, kept = unpack_decision(
+        struct.pack("<BHH", 2, 2, 3) + zlib.compress(steps.tobytes())
+    )
+    assert np.array_equal(kept, steps) and not minimap.size
+    for cut in (6, 9, 20):
+        with pytest.raises(ValueError, match="damaged"):
+            unpack_decision(blob[:cut])
     with pytest.raises(ValueError, match="damaged"):
         unpack_decision(blob[:6] + b"\x09" + blob[7:])
     with pytest.raises(ValueError, match="damaged"):

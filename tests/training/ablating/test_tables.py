@@ -147,6 +147,7 @@ def test_tables_are_trained_measured_and_written_once(place: Path) -> None:
     assert full["runs"][0]["steps"] == content["plan"]["recipe"]["steps"] == 2
     assert full["runs"][0]["classifier"]["samples"] > 20
     page = (out / "table-figure6.md").read_text()
+    assert "by protocol paper" in page and "protocol gres480" in page
     assert "2 steps of 4 photos, the same draws" in page and "Seeds done: 1, 2" in page
     assert "| 3 | ReLA | – |" in page and " ± " in page
     assert "gIoU by kind of expression" in page

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.asking import LateFusion
 from model.calibration import Calibration
 from tests.support.colour_network import COLOURS, ColourPredictor
 from training.measuring import charts, evaluate, report
@@ -15,8 +16,8 @@ from training.measuring.judging import (
     PairSet,
     encode_album,
     judge_album,
-    judge_pairs,
 )
+from training.measuring.scoring import judge_pairs
 
 
 class Squares:
@@ -85,7 +86,7 @@ def judged(network, data, **options):
 
 
 def test_model_that_answers_all_pairs_right_scores_one_everywhere(pairs) -> None:
-    scores = judge_pairs(ColourPredictor(), pairs, quiet=True)
+    scores = judge_pairs(LateFusion(ColourPredictor()), pairs, quiet=True)
     figures = evaluate.pair_figures(pairs, scores, Calibration(points={"t_acc_95": 0.5}))
     for key in ("giou", "ciou", "pr@0.9", "n_acc", "t_acc", "target_iou", "n_acc_at_point"):
         assert figures[f"pairs.{key}"] == pytest.approx(1.0, abs=0.02), key
@@ -98,7 +99,7 @@ def test_model_that_answers_all_pairs_right_scores_one_everywhere(pairs) -> None
 
 
 def test_wrong_decisions_show_up_in_the_accuracies_and_not_in_the_masks(pairs) -> None:
-    scores = judge_pairs(ColourPredictor(), pairs, quiet=True)
+    scores = judge_pairs(LateFusion(ColourPredictor()), pairs, quiet=True)
     never = evaluate.pair_figures(pairs, scores, Calibration(bias=1000.0))
     assert never["pairs.t_acc"] == 0.0 and never["pairs.n_acc"] == 1.0
     assert never["pairs.target_iou"] > 0.98 and never["pairs.target_iou_decided"] == 0.0
@@ -156,7 +157,7 @@ def test_calibration_is_chosen_on_pairs_album_and_absent_things_together(
     pairs, album, absent
 ) -> None:
     network = ColourPredictor()
-    of_pairs = judge_pairs(network, pairs, quiet=True)
+    of_pairs = judge_pairs(LateFusion(network), pairs, quiet=True)
     of_album = judged(network, album)
     of_absent = judged(network, absent)
     noise = np.random.default_rng(1)
@@ -198,8 +199,8 @@ def test_caption_of_an_answer_without_a_kind_begins_with_what_is_said(
     network = ColourPredictor()
     plain = replace(pairs, pairs=tuple(replace(pair, kind="") for pair in pairs.pairs))
     for data in (plain, pairs):
-        scores = judge_pairs(network, data, quiet=True)
-        list(report._answers(report.Examples(data, scores, Calibration()), network))
+        scores = judge_pairs(LateFusion(network), data, quiet=True)
+        list(report._answers(report.Examples(data, scores, Calibration()), LateFusion(network)))
     captions = [caption for _, caption in said]
     assert any(c.startswith("p(target) ") for c in captions)
     assert any(c.startswith("red: p(target) ") for c in captions)
@@ -208,7 +209,7 @@ def test_caption_of_an_answer_without_a_kind_begins_with_what_is_said(
 
 def test_report_holds_tables_curves_and_pictures_of_answers(tmp_path, pairs, album, absent) -> None:
     network = ColourPredictor()
-    scores = judge_pairs(network, pairs, quiet=True)
+    scores = judge_pairs(LateFusion(network), pairs, quiet=True)
     calibrated = Calibration(points={"t_acc_95": 0.5})
     of_album = judged(network, album, areas=True)
     of_absent = judged(network, absent)
@@ -221,7 +222,7 @@ def test_report_holds_tables_curves_and_pictures_of_answers(tmp_path, pairs, alb
         **evaluate.absent_figures(absent, of_absent, calibrated),
     }
     examples = report.Examples(pairs, scores, calibrated)
-    path = report.write_report(tmp_path / "r", "Colours", figures, examples, network)
+    path = report.write_report(tmp_path / "r", "Colours", figures, examples, LateFusion(network))
     text = path.read_text()
     assert "| `pairs.target_iou` |" in text and "| `album.f1` | 1.000 | ≥ 0.8 | yes |" in text
     for name in ("reliability-pairs.png", "n-acc-over-t-acc.png", "right.png", "right-none.png"):

@@ -18,19 +18,24 @@ from PIL import Image
 from pycocotools import mask as rle_codec
 from typer.testing import CliRunner
 
+from model.network.preprocess import to_pixels
+from model.official.build import save_official
 from referent.main import app
 from referent.networks import load_network
+from tests.support.official_trace import HERE, built
 from tests.support.tiny_model import write_tiny_model
 from training.errors import DatasetError, Interrupted
 from training.measuring import suite
+from training.measuring.judging import Pair
 from training.measuring.metrics import SegmentationMetrics
-from training.measuring.predicting import predict
+from training.measuring.predicting import Predictions, predict
 from training.measuring.scoring import (
     METRICS,
-    Predictions,
     compared,
+    judge_pairs,
     read_predictions,
     score,
+    scored,
     squashed_truth,
 )
 
@@ -85,23 +90,60 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def written(folder: Path, weights: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("p") / "p.jsonl"
-    photos = suite.folder_pairs(folder).photos
-    assert predict(partial(load_network, weights), photos, out, quiet=True) == 9
+    pairs = suite.folder_pairs(folder)
+    assert predict(partial(load_network, weights), pairs, out, quiet=True) == 9
     return out
 
 
-def test_scoring_predictions_is_evaluating(folder: Path, weights: str, written: Path) -> None:
+def test_evaluating_is_predicting_and_scoring(folder: Path, weights: str, written: Path) -> None:
     data = suite.folder_pairs(folder)
-    predictor = load_network(weights).predictor
-    whole = suite.evaluate_pairs(predictor, data, quiet=True).figures
-    found = score(read_predictions(written), data.photos.data, "paper").figures
+    whole = suite.evaluate_pairs(load_network(weights), data, quiet=True).figures
+    told = json.loads(json.dumps(scored([read_predictions(written)], data)))
+    assert json.loads(json.dumps(whole["protocols"])) == told
     for name in METRICS:
-        assert found[name] == pytest.approx(whole[f"pairs.{name}"], abs=2e-3), name
-    assert set(found["by_targets"]) == {"0", "1", "2"} and set(found["by_kind"]) == {
-        "a d",
-        "two",
-        "a c",
-    }
+        assert told["paper"][0]["figures"][name] == whole[f"pairs.{name}"], name
+    assert set(whole["pairs.by_targets"]) == {"0", "1", "2"}
+    assert set(whole["pairs.by_kind"]) == {"a d", "two", "a c"}
+
+
+def test_pairs_are_counted_as_by_the_predictor_itself(folder: Path, weights: str) -> None:
+    # As an evaluation counted before it went through predictions: masks never leave the predictor.
+    data = suite.folder_pairs(folder)
+    network = load_network(weights)
+    predictor = network.predictor
+    scores = judge_pairs(network, data, quiet=True)
+    for index, pair in enumerate(data.pairs):
+        image = Image.fromarray(data.photos.image(pair.photo))
+        records = predictor.encode(to_pixels(image, 64)[None], ("tokens", "masks"))
+        judgement = predictor.judge_pairs(records["tokens"], predictor.read([pair.expression]))
+        mask = predictor.render(records["masks"], judgement, *image.size).array
+        truth = data.photos.mask(pair.photo, pair.targets)
+        assert scores.no_target_logit[index] == pytest.approx(
+            float(judgement.no_target_logit[0]), abs=1e-4
+        )
+        found = (scores.intersection[index], scores.predicted_area[index])
+        assert found == pytest.approx(((mask & truth).sum(), mask.sum()), abs=2)
+        assert scores.truth_area[index] == truth.sum()
+        small = predictor.render(records["masks"], judgement, 64, 64)
+        assert scores.input_area[index] == pytest.approx(small.area, abs=2)
+
+
+def mapped(data: Any, sample: Any) -> np.ndarray:
+    """Truth at 480 x 480 as the authors' mapper makes it: each polygon scaled, drawn, joined."""
+    width, height = data.size(sample.image_id)
+    union = np.zeros((480, 480), bool)
+    for number in sample.annotation_ids:
+        shape = data.coco.anns[number]["segmentation"]
+        if isinstance(shape, dict):
+            rows = (np.arange(480) * height / 480).astype(int)
+            columns = (np.arange(480) * width / 480).astype(int)
+            union |= rle_codec.decode(shape).astype(bool)[rows][:, columns]
+            continue
+        for polygon in shape:
+            points = np.reshape(polygon, (-1, 2)) * (480 / width, 480 / height)
+            (rle,) = rle_codec.frPyObjects([points.ravel().tolist()], 480, 480)
+            union |= rle_codec.decode(rle).astype(bool)
+    return union
 
 
 def test_gres480_is_the_authors_evaluator_step_by_step(
@@ -109,23 +151,24 @@ def test_gres480_is_the_authors_evaluator_step_by_step(
 ) -> None:
     # Written out as theirs runs: the squashed photo's logits, upsampled to 480, above 0; truth
     # drawn there; the flag alone decides at E's own border.
-    data = suite.folder_pairs(folder).photos.data
+    pairs = suite.folder_pairs(folder)
+    data = pairs.photos.data
     network = load_network(weights)
     metrics, at_photo_size = SegmentationMetrics("reference"), SegmentationMetrics("reference")
     for sample in data.samples:
         with Image.open(data.photo(sample.image_id)) as image:
-            said = network.look(image.convert("RGB")).ask(sample.text)
+            (said,) = network.encode([image.convert("RGB")]).judge([(0, sample.text)])
 
         logits = torch.from_numpy(said.mask_logit)[None, None]
         up = F.interpolate(logits, (480, 480), mode="bilinear", align_corners=False)[0, 0]
         flag = said.no_target_logit > 0
-        metrics.add((up > 0).numpy(), squashed_truth(data, sample), predicted_no_target=flag,
-                    no_target=sample.no_target)  # fmt: skip
+        truth = mapped(data, sample)
+        metrics.add((up > 0).numpy(), truth, predicted_no_target=flag, no_target=sample.no_target)
         width, height = data.size(sample.image_id)
         small = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0, 0]
         at_photo_size.add((small > 0).numpy(), data.mask(sample), predicted_no_target=flag,
                           no_target=sample.no_target)  # fmt: skip
-    found = score(read_predictions(written), data, "gres480").figures
+    found = score(read_predictions(written), pairs, "gres480").figures
     for name, value in metrics.result().items():
         # Judged alone here and together there, photos are rounded otherwise: a pixel may differ.
         assert found[name] == (value if value is None else pytest.approx(value, abs=1e-6)), name
@@ -139,13 +182,10 @@ def test_truth_at_480_is_drawn_as_the_authors_mapper_draws_it() -> None:
         2: [[30.0, 20.0, 70.0, 22.5, 66.0, 55.0],
             [5.0, 40.0, 20.0, 40.0, 20.0, 58.0, 5.0, 57.0]],
     }  # fmt: skip
-    data: Any = SimpleNamespace(
-        size=lambda _: (83, 61),
-        coco=SimpleNamespace(anns={n: {"segmentation": s} for n, s in shapes.items()}),
-    )
+    photos: Any = SimpleNamespace(shapes=lambda targets: [shapes[n] for n in targets])
 
     def drawn(*ids: int) -> np.ndarray:
-        return squashed_truth(data, SimpleNamespace(image_id=1, annotation_ids=ids))  # type: ignore[arg-type]
+        return squashed_truth(photos, Pair(0, "", "", ids), np.zeros((61, 83), bool))
 
     assert [int(drawn(n).sum()) for n in (1, 2)] == [26197, 41765]
     packed = np.packbits(drawn(1, 2), axis=-1).tobytes()
@@ -159,28 +199,28 @@ RECORDED = "b8475fbf8949da7d"  # of tests/data/parity's recording, packed bits o
 def test_an_interrupted_file_is_gone_on_with_to_the_same_bytes(
     folder: Path, weights: str, written: Path, tmp_path: Path
 ) -> None:
-    photos, out = suite.folder_pairs(folder).photos, tmp_path / "p.jsonl"
+    pairs, out = suite.folder_pairs(folder), tmp_path / "p.jsonl"
     load = partial(load_network, weights)
     with pytest.raises(Interrupted, match="goes on"):
-        predict(load, photos, out, should_stop=lambda: True, quiet=True)
+        predict(load, pairs, out, should_stop=lambda: True, quiet=True)
     half = out.read_bytes()
     assert len(half.splitlines()) == 1 + 3
     whole = written.read_bytes()
     for cut in (half, half + b'{"ref_id": 21', whole[:-5], whole):
         out.write_bytes(cut)
-        predict(load, photos, out, quiet=True)
+        predict(load, pairs, out, quiet=True)
         assert out.read_bytes() == whole
     (other := tmp_path / "o.safetensors").write_bytes(Path(weights).read_bytes())
     loaded = partial(load_network, write_tiny_model(other, seed=4))
     with pytest.raises(DatasetError, match=r"p\.jsonl holds the answers of another network"):
-        predict(loaded, photos, out, quiet=True)
+        predict(loaded, pairs, out, quiet=True)
 
 
 def test_several_processes_write_the_file_that_one_writes(
     folder: Path, weights: str, written: Path, tmp_path: Path
 ) -> None:
-    photos, out = suite.folder_pairs(folder).photos, tmp_path / "p.jsonl"
-    predict(partial(load_network, weights), photos, out, workers=2, quiet=True)
+    pairs, out = suite.folder_pairs(folder), tmp_path / "p.jsonl"
+    predict(partial(load_network, weights), pairs, out, workers=2, quiet=True)
     ours = [json.loads(line) for line in out.read_text().splitlines()]
     theirs = [json.loads(line) for line in written.read_text().splitlines()]
     assert [row.get("sent_id") for row in ours] == [row.get("sent_id") for row in theirs]
@@ -201,7 +241,7 @@ def _foreign(folder: Path, path: Path, *, right: bool) -> Predictions:
 
 
 def test_other_peoples_predictions_are_scored_and_compared(folder: Path, tmp_path: Path) -> None:
-    data = suite.folder_pairs(folder).photos.data
+    data = suite.folder_pairs(folder)
     right = _foreign(folder, tmp_path / "right.jsonl", right=True)
     wrong = _foreign(folder, tmp_path / "wrong.jsonl", right=False)
     best, worst = (score(each, data, "paper") for each in (right, wrong))
@@ -218,7 +258,7 @@ def test_other_peoples_predictions_are_scored_and_compared(folder: Path, tmp_pat
 
 
 def test_intervals_are_those_of_drawing_photos(folder: Path, tmp_path: Path) -> None:
-    data = suite.folder_pairs(folder).photos.data
+    data = suite.folder_pairs(folder)
     found = score(_foreign(folder, tmp_path / "r.jsonl", right=True), data, "paper")
     assert found.intervals()["giou"] == (1.0, 1.0)
     rng = np.random.default_rng(2)
@@ -250,7 +290,7 @@ def test_predictions_that_cannot_be_scored_are_named_by_their_line(
     _foreign(folder, path, right=True)
     rows = change([json.loads(line) for line in path.read_text().splitlines()])
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = suite.folder_pairs(folder).photos.data
+    data = suite.folder_pairs(folder)
     with pytest.raises(DatasetError, match=said):
         score(read_predictions(path), data, "paper")
 
@@ -265,6 +305,8 @@ def test_commands_predict_and_score(folder: Path, weights: str, tmp_path: Path) 
     assert told.exit_code == 0, told.output
     assert "rela-atom, protocol paper" in told.stdout and "right, protocol gres480" in told.stdout
     assert "second minus first, paper giou" in told.stdout and "nearest pixels" in told.stdout
+    whole = CliRunner().invoke(app, ["evaluate", weights, "--data", data, "--protocol", "gres480"])
+    assert "protocol gres480" in whole.stdout and "protocol paper" not in whole.stdout
     values = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert values["paper"][1]["figures"]["giou"] == 1.0
     assert values["paper.compared"]["giou"]["difference"] > 0
@@ -278,13 +320,19 @@ def test_released_networks_are_evaluated_shown_and_segment(folder: Path, tmp_pat
     refs = json.loads((folder / "grefs(unc).json").read_text())[:1]
     (small / "grefs(unc).json").write_text(json.dumps(refs))
     shutil.copy(folder / "1.png", small)
-    name = "rela-official-tiny:random-1"
-    run = CliRunner().invoke(app, ["evaluate", name, "--data", str(small), "--json"])
+    name = str(tmp_path / "small.safetensors")  # as if it had been imported
+    network = built(HERE, "tiny_a")
+    save_official(network, Path(name), {})
+    out = tmp_path / "report"
+    command = ["evaluate", name, "--data", str(small), "--json", "--report", str(out)]
+    run = CliRunner().invoke(app, command)
     assert run.exit_code == 0, run.output
-    told = json.loads(run.stdout)
+    told = json.loads(run.stdout)["protocols"]
     assert told["gres480"][0]["figures"]["samples"] == told["paper"][0]["figures"]["samples"] == 1
+    written = (out / "report.md").read_text()
+    assert "protocol paper" in written and "protocol gres480" in written
     shown = json.loads(CliRunner().invoke(app, ["models", "show", name]).stdout)
-    assert shown["parameters"] > 1e8 and shown["config"]["regions"] == 100
+    assert shown["parameters"] > 1e5 and shown["config"]["embed_dim"] == network.config.embed_dim
     command = ["segment", str(small / "1.png"), "a dog", "--model", name, "--json"]
     answer = json.loads(CliRunner().invoke(app, [*command, "--out", str(tmp_path / "o")]).stdout)
-    assert answer["model"] == name and (tmp_path / "o" / "regions.png").is_file()
+    assert answer["model"] == network.config.name and (tmp_path / "o" / "regions.png").is_file()

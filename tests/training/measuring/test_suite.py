@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from model.asking import LateFusion
 from model.build import load_predictor
 from model.calibration import Calibration
 from referent.main import app
@@ -58,7 +59,7 @@ def folder(tmp_path):
 def test_folder_in_the_grefcoco_form_is_measured_by_its_own_masks(folder) -> None:
     data = suite.folder_pairs(folder)
     assert [pair.targets for pair in data.pairs] == [(10,), (10, 11), ()]
-    figures = suite.evaluate_pairs(ColourPredictor(), data, quiet=True).figures
+    figures = suite.evaluate_pairs(LateFusion(ColourPredictor()), data, quiet=True).figures
     assert figures["pairs.n_acc"] == figures["pairs.t_acc"] == 1.0
     assert figures["pairs.giou"] > 0.85
     assert set(figures["pairs.by_targets"]) == {"0", "1", "2"}
@@ -71,7 +72,7 @@ def test_what_is_left_out_of_a_folder_is_told_beside_the_figures(folder) -> None
     refs[1]["sentences"][0].update(raw="\U0001f600", sent="", tokens=[])
     path.write_text(json.dumps(refs))
     data = suite.folder_pairs(folder)
-    figures = suite.evaluate_pairs(ColourPredictor(), data, quiet=True).figures
+    figures = suite.evaluate_pairs(LateFusion(ColourPredictor()), data, quiet=True).figures
     assert figures["pairs.samples"] == 2
     assert figures["left_out"] == {"sentence without a word that can be read, dropped": 1}
     assert "left out at reading:        1  sentence without a word" in summary(figures)

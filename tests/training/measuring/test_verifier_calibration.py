@@ -13,13 +13,13 @@ from torch import save
 
 from model.calibration import Calibration
 from model.importing import import_checkpoint
-from model.official.verifier import OfficialVerifier, load_verifier
+from model.official.verifier import load_verifier
 from search_api.search import album_decisions, corrections, runs
 from search_api.search.events import Done
 from search_api.search.pipeline import collect
 from search_api.search.query import Query
 from tests.support.library import EXPRESSION, Library, make_library
-from tests.support.official_trace import HERE, built, case_config, official_weights
+from tests.support.official_trace import HERE, case_config, official_weights, small_early_fusion
 from tests.support.terminal import Terminal
 from training.data.album import AlbumPlan, write_album
 from training.measuring.evaluate import PAIR_POINT
@@ -30,9 +30,7 @@ NAME = "rela-official-tiny"
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     made = make_library(tmp_path_factory.mktemp("verified"), 12)
-    network = built(HERE, "tiny_a")
-    network.config = dataclasses.replace(network.config, input_size=64)
-    own = OfficialVerifier(network, name=NAME)
+    own = small_early_fusion(NAME)
     made.engine.verifiers.keep(own)
     done = ask(made, NAME)
     logits = [each.no_target_logit for each in (*done.matched, *done.rejected)]

@@ -33,12 +33,12 @@ def test_everything_that_a_recipe_holds_can_be_set_by_name(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_field_of_every_recipe_takes_its_own_value(recipe: str) -> None:
-    of = replace(RECIPES[recipe], model=RECIPES[recipe].config)
+    of = replace(RECIPES[recipe], model=RECIPES[recipe].network)
     for name in names(of):
         value = of
         for part in name.split("."):
             value = getattr(value, part)
-        if name not in ("model", "model.swin", "losses"):
+        if name not in ("model", "model.swin", "model.text", "losses"):
             assert changed(of, {name: value}) == of, name
 
 
