@@ -35,6 +35,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("models", "referent.models", "app"),
     ("synth", "referent.synth", "synth"),
     ("data", "referent.data", "app"),
+    ("annotate", "referent.annotate", "annotate"),
     ("train", "referent.train", "train"),
     ("ablate", "referent.ablate", "ablate"),
     ("evaluate", "referent.evaluate", "evaluate"),
