@@ -49,7 +49,9 @@ class Calibration:
         points: further operating points by name, such as "t_acc_95": thresholds on p(target)
             *without* the prior shift, since they are chosen on pairs.
         fitted_to: fingerprint of the head that made the logits, "" where nobody said.
-        revision: 12 hex digits of the content's hash.
+        curve: how p(target) held on the album that it was chosen on, for people; by tenths of p
+            the mean p, the share that had a target, and how many pairs. () where nobody measured.
+        revision: 12 hex digits of the hash of the content but the curve, which decides nothing.
     """
 
     temperature: float = 1.0
@@ -58,6 +60,7 @@ class Calibration:
     threshold: float = 0.5
     points: dict[str, float] = field(default_factory=dict)
     fitted_to: str = ""
+    curve: tuple[tuple[float, float, int], ...] = ()
     revision: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +98,8 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the JSON form, which `from_dict` reads."""
-        return {"format": FORMAT, **self._content(), "revision": self.revision}
+        told = {"curve": [list(each) for each in self.curve]} if self.curve else {}
+        return {"format": FORMAT, **self._content(), **told, "revision": self.revision}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Calibration:
@@ -104,7 +108,7 @@ class Calibration:
         Raises:
             CalibrationError: fields are missing or unknown, or the revision is not the content's.
         """
-        known = {"format", *_FIELDS, "revision"}
+        known = {"format", *_FIELDS, "curve", "revision"}
         if content.get("format") != FORMAT or set(content) - known or set(_FIELDS) - set(content):
             raise CalibrationError("not a calibration of this version; run `referent calibrate`")
         try:
@@ -115,6 +119,7 @@ class Calibration:
                 threshold=float(content["threshold"]),
                 points={str(k): float(v) for k, v in content["points"].items()},
                 fitted_to=str(content["fitted_to"]),
+                curve=tuple((float(p), float(s), int(n)) for p, s, n in content.get("curve", ())),
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(f"something there is not a number: {error}") from error
@@ -218,7 +223,7 @@ def fit(
         point, value = trial, trial_value
         if moved < 1e-10:
             break
-    return replace(start, temperature=float(1 / point[0]), bias=float(point[1]))
+    return replace(start, temperature=float(1 / point[0]), bias=float(point[1]), curve=())
 
 
 def fit_prior_shift(
@@ -303,6 +308,19 @@ def reliability(confidence: ArrayLike, has_target: ArrayLike, *, bins: int = 15)
         np.array([p[part].mean() for part in parts]),
         np.array([target[part].mean() for part in parts]),
         np.array([len(part) for part in parts], dtype=np.int64),
+    )
+
+
+def curve_by_tenths(
+    confidence: ArrayLike, has_target: ArrayLike
+) -> tuple[tuple[float, float, int], ...]:
+    """The curve of a `Calibration`: for each tenth of p(target) that has pairs, least first."""
+    p, target, _ = _pairs(confidence, has_target, None)
+    tenth = np.minimum(np.floor(p * 10 + 1e-9), 9)
+    return tuple(
+        (round(float(p[there].mean()), 4), round(float(target[there].mean()), 4), int(there.sum()))
+        for there in (tenth == each for each in range(10))
+        if there.any()
     )
 
 

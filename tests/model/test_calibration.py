@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,3 +161,24 @@ def test_calibration_with_numbers_out_of_range_is_refused() -> None:
     for wrong in ({"threshold": 1.2}, {"bias": float("nan")}, {"points": {"x": float("inf")}}):
         with pytest.raises(CalibrationError):
             Calibration(**wrong)
+
+
+def test_curve_tells_by_tenths_how_confidences_held_and_changes_no_revision(
+    tmp_path: Path,
+) -> None:
+    confidence = [0.02, 0.04, 0.55, 0.5, 0.95, 1.0]
+    curve = calibration.curve_by_tenths(confidence, [False, False, True, False, True, True])
+    assert curve == ((0.03, 0.0, 2), (0.525, 0.5, 2), (0.975, 1.0, 2))
+    plain = Calibration(1.5, 0.1)
+    told = dataclasses.replace(plain, curve=curve)
+    assert told.revision == plain.revision
+    told.save(tmp_path / "x.calibration.json")
+    assert Calibration.load(tmp_path / "x.calibration.json").curve == curve
+    z, has_target = drawn(1.0, 0.0, 200)
+    assert calibration.fit(z, has_target, around=told, strength=10).curve == ()
+
+
+@pytest.mark.parametrize("curve", [[[0.5, 0.5]], [["a", 0.5, 2]], 3])
+def test_damaged_curve_is_refused(curve: object) -> None:
+    with pytest.raises(CalibrationError):
+        Calibration.from_dict({**Calibration().to_dict(), "curve": curve})

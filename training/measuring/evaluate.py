@@ -170,7 +170,8 @@ def choose_calibration(
     if absent is not None:
         quiet = float(np.quantile(fitted.confidence(absent.no_target_logit), 1 - absent_rate))
         threshold = min(1.0, max(threshold, float(np.nextafter(quiet, 1))))
-    return replace(fitted, threshold=threshold, fitted_to=fitted_to)
+    curve = calibration.curve_by_tenths(fitted.confidence(logits), truth)
+    return replace(fitted, threshold=threshold, fitted_to=fitted_to, curve=curve)
 
 
 def choose_verifier_calibration(

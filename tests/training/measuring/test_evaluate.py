@@ -178,6 +178,8 @@ def test_calibration_is_chosen_on_pairs_album_and_absent_things_together(
     assert silent["absent.false_photo_rate"] <= 0.02  # one of 80 pairs at most
     shifted = chosen.confidence(of_album.no_target_logit)
     assert shifted.mean() == pytest.approx((album.truth == 1).mean(), abs=1e-6)
+    told = sum(share * pairs for _, share, pairs in chosen.curve)
+    assert told == pytest.approx((album.truth == 1).sum(), abs=0.1)
     precise = evaluate.choose_calibration(
         (pairs, of_pairs), (album, of_album), of_absent, fitted_to="", precision=0.9
     )
