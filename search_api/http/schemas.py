@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.folders.printable import shown_file
+from model.calibration import Calibration
 from model.cards import Card
 from search_api.search.filters import Filters, GpsBox, PlainText
 from search_api.search.photos import PhotoInfo
@@ -195,6 +196,14 @@ class HitPage(BaseModel):
     next_cursor: str | None = Field(description="null on the last page.")
 
 
+class FoldsOut(BaseModel):
+    """Matches of a run that show nearly the same."""
+
+    folds: list[list[int]] = Field(
+        description="Photos of each group of several, the best match first.", examples=[[12, 15]]
+    )
+
+
 class RunPage(BaseModel):
     """A page of the history, newest first."""
 
@@ -244,6 +253,7 @@ class TimelineOut(BaseModel):
     searchable: int = Field(description="Of these, how many a search looks at.")
     unreadable: int = Field(description="Files that could not be read and are not shown.")
     groups: list[TimelineGroup]
+    place: int | None = Field(description="Of the photo that was asked for, from 0.")
 
 
 class TimelinePhotos(BaseModel):
@@ -429,11 +439,27 @@ class CardOut(BaseModel):
         return {"summary": card.summary, "limits": card.limits, "trained_on": card.trained_on}
 
 
+class CurvePoint(BaseModel):
+    """Pairs of photo and expression of about one confidence."""
+
+    confidence: float = Field(ge=0, le=1, description="Their mean.")
+    share: float = Field(ge=0, le=1, description="Of them, how many showed the referent.")
+    pairs: int = Field(ge=1)
+
+    @classmethod
+    def all_of(cls, calibration: Calibration) -> list[Self]:
+        """A calibration's curve, least confident first."""
+        return [cls(confidence=p, share=share, pairs=n) for p, share, n in calibration.curve]
+
+
 class ServedModelOut(CardOut):
     """The model that judges an album's photos, and what to know before searching them."""
 
     model: str
     threshold: float = Field(description="Confidence from which a photo matches.")
+    curve: list[CurvePoint] = Field(
+        description="How confidences held where they were measured; empty where nobody did."
+    )
     notes: list[NoteOut] = Field(
         description="`unlike-training`: the photos look otherwise than those it was trained on."
     )
@@ -448,6 +474,9 @@ class ModelOut(CardOut):
     fingerprints: dict[str, str]
     calibration_revision: str | None
     threshold: float | None
+    curve: list[CurvePoint] = Field(
+        default_factory=list, description="How confidences held; empty where nobody measured it."
+    )
     albums: list[str] = Field(description="Albums whose searches it serves.")
 
 

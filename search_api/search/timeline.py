@@ -55,6 +55,11 @@ class Timeline:
     searchable: int
     unreadable: int
 
+    def place(self, photo_id: int) -> int | None:
+        """Where a photo stands, from 0; None where it is not shown."""
+        found = np.flatnonzero(self.photo_ids == photo_id)
+        return int(found[0]) if len(found) else None
+
     def photos(self, catalog: Catalog, first: int, size: int) -> list[PhotoInfo]:
         """Some photos from a place in the order on; without those that left meanwhile."""
         wanted = [int(each) for each in self.photo_ids[first : first + size]]

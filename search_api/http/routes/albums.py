@@ -20,6 +20,7 @@ from search_api.http.schemas import (
     AlbumList,
     AlbumOut,
     CardOut,
+    CurvePoint,
     FolderList,
     FolderOut,
     NoteOut,
@@ -146,6 +147,7 @@ async def get_album_model(album_id: AlbumId, server: ServerDep, who: Reader) -> 
         return ServedModelOut(
             model=view.predictor.name,
             threshold=view.calibration.threshold,
+            curve=CurvePoint.all_of(view.calibration),
             notes=[NoteOut.of(note) for note in view.notes if note.code == UNLIKE],
             **CardOut.words_of(view.predictor.card),
         )

@@ -18,6 +18,7 @@ from search_api.http.problems import documented
 from search_api.http.schemas import (
     AlbumName,
     Cursor,
+    FoldsOut,
     HitPage,
     MaskOut,
     PageSize,
@@ -28,6 +29,7 @@ from search_api.http.schemas import (
 from search_api.http.streams import EVENTS, EventStream
 from search_api.search import runs
 from search_api.search.albums import album_id_of
+from search_api.search.folding import folds
 from search_api.search.photos import one_photo
 from search_api.show.images import jpeg, mask_png, png
 from search_api.show.overlay import draw_minimap
@@ -114,6 +116,18 @@ async def get_hits(
                 server, str(run_id), cursor=cursor, size=size, rejected=rejected, order=order
             )
         )
+
+
+@router.get(
+    "/search/{run_id}/folds",
+    response_model=FoldsOut,
+    responses=documented(401, 403, 404, 409, 422, 429),
+)
+async def get_folds(run_id: RunId, server: ServerDep, who: Reader) -> FoldsOut:
+    """Matches that can be shown as one: the same picture again, shots of one minute alike."""
+    async with server.pictures.one():
+        found = await server.pictures.compute(lambda: folds(server.engine, str(run_id)))
+    return FoldsOut(folds=found)
 
 
 @router.get("/history", response_model=RunPage, responses=documented(400, 401, 403, 404, 422))

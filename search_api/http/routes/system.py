@@ -18,7 +18,15 @@ from search_api.http.access import whole_library
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
 from search_api.http.keys import Principal, authenticate, key_info
 from search_api.http.problems import documented
-from search_api.http.schemas import CardOut, Health, ModelList, ModelOut, SessionIn, SessionOut
+from search_api.http.schemas import (
+    CardOut,
+    CurvePoint,
+    Health,
+    ModelList,
+    ModelOut,
+    SessionIn,
+    SessionOut,
+)
 from search_api.http.sessions import COOKIE
 from search_api.http.state import Server
 
@@ -65,6 +73,7 @@ def list_models(server: Server, among: frozenset[int] | None = None) -> list[Mod
             fingerprints=default.fingerprints,
             calibration_revision=default.calibration.revision,
             threshold=default.calibration.threshold,
+            curve=CurvePoint.all_of(default.calibration),
             albums=[],
             **CardOut.words_of(default.card),
         )
@@ -81,6 +90,7 @@ def list_models(server: Server, among: frozenset[int] | None = None) -> list[Mod
                 fingerprints=fingerprints,
                 calibration_revision=None,
                 threshold=None,
+                curve=[],
                 albums=sorted(serving.get(version_id, [])),
                 **CardOut.words_of(card_of(name)),
             )

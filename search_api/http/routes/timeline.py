@@ -11,6 +11,7 @@ from search_api.http.problems import documented
 from search_api.http.schemas import (
     AlbumName,
     CopiesOut,
+    Id,
     PhotoOut,
     TimelineGroup,
     TimelineOut,
@@ -27,7 +28,11 @@ _PROBLEMS = documented(401, 403, 404, 422, 429)
 
 @router.get("/timeline", response_model=TimelineOut, responses=_PROBLEMS)
 async def get_timeline(
-    server: ServerDep, who: Reader, album: OfAlbum = None, order: InOrder = "newest"
+    server: ServerDep,
+    who: Reader,
+    album: OfAlbum = None,
+    order: InOrder = "newest",
+    photo: Annotated[Id | None, Query(description="Tell the place of this one.")] = None,
 ) -> TimelineOut:
     """How many photos there are under which heading; the same bytes count once."""
 
@@ -38,6 +43,7 @@ async def get_timeline(
             photos=len(found.photo_ids),
             searchable=found.searchable,
             unreadable=found.unreadable,
+            place=found.place(photo) if photo is not None else None,
             groups=[TimelineGroup(key=each.key, photos=each.photos) for each in found.groups],
         )
 
