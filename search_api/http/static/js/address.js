@@ -2,8 +2,9 @@
 
 import { $, all } from "./dom.js";
 
-// A search run, or photos like one (those of `in`, a run's match; `same`: duplicates).
-const LIST = ["run", "like", "in", "same", "album"];
+// A search run (its matches in an `order`, alike ones folded into one: `fold`), or photos like one (those of `in`, a
+// run's match; `same`: duplicates), or an album without a search (`look`: in which order).
+const LIST = ["run", "order", "fold", "like", "in", "same", "look", "album"];
 // The photo that is open above them, or the drawer's tab: what the dialog that lies there shows.
 const ABOVE = { photo: "lightbox", tab: "drawer" };
 const NAMES = [...LIST, ...Object.keys(ABOVE)];

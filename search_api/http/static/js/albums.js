@@ -1,13 +1,15 @@
-// Albums: make one, fill it, index it again, remove it.
+// Albums: make one, fill it, name it, index it again, remove it.
 
 import * as api from "./api.js";
 import { ask, h, toast } from "./dom.js";
-import { plural } from "./format.js";
-import { may, mayAddFolders } from "./session.js";
+import { foldersOf } from "./folders.js";
+import { count, plural } from "./format.js";
+import { may } from "./session.js";
+import { filesOf, outcome, uploadTo } from "./upload.js";
+import { say } from "./words.js";
 
-// One request carries at most this much; the server's own limits lie above.
-const FILES_AT_ONCE = 20;
-const BYTES_AT_ONCE = 100e6;
+// How often cards follow what jobs do.
+const EVERY_MS = 4000;
 
 export function albumsPanel(panel, host) {
   const list = h("ul", { class: "cards" });
@@ -25,7 +27,7 @@ export function albumsPanel(panel, host) {
   } }, name, h("button", { class: "primary", type: "submit" }, "Make album"));
   const draw = async () => {
     try {
-      const { albums } = await api.get(`/v1/albums${may("admin") ? "?roots=true" : ""}`);
+      const { albums } = await api.get("/v1/albums");
       list.replaceChildren(...albums.map((album) => card(album, host, draw)));
       if (!albums.length) list.append(h("li", { class: "hint" }, "There is no album yet."));
     } catch (error) {
@@ -34,6 +36,11 @@ export function albumsPanel(panel, host) {
   };
   panel.append(...[may("write") ? form : null, list].filter(Boolean));
   draw();
+  const follow = setInterval(() => {
+    const inUse = list.contains(document.activeElement) || list.querySelector("details[open], .card-item > form, [role=status]:not(:empty)");
+    if (!document.hidden && !inUse) draw();
+  }, EVERY_MS);
+  return () => clearInterval(follow);
 }
 
 function card(album, host, draw) {
@@ -48,25 +55,10 @@ function card(album, host, draw) {
   const said = h("p", { class: "hint", role: "status" });
   const refused = h("ul", { class: "refused" });
   const send = async (files) => {
-    let taken = 0, known = 0;
-    for (const batch of batches(files)) {
-      said.textContent = `Uploading ${taken + known + refused.children.length} of ${files.length} …`;
-      const form = new FormData();
-      for (const file of batch) form.append("files", file);
-      try {
-        const answer = await api.upload(`/v1/albums/${album.id}/photos`, form);
-        for (const file of answer.files) {
-          if (file.known) known += 1;
-          else if (file.path) taken += 1;
-          else refused.append(h("li", {}, `${file.name}: ${file.reason}`));
-        }
-      } catch (error) {
-        for (const file of batch) refused.append(h("li", {}, `${file.name}: ${error.message}`));
-      }
-    }
+    const found = await uploadTo(album.id, files, (done) => { said.textContent = say("upload.far", { done, of: files.length }); });
+    refused.append(...found.refused.map(({ name, reason }) => h("li", {}, `${name}: ${reason}`)));
     picker.value = "";
-    const others = [known && `${known} here already`, refused.children.length && `${refused.children.length} refused`].filter(Boolean);
-    said.textContent = `${[`${plural(taken, "photo")} taken`, ...others].join(", ")}; indexing goes on by itself.`;
+    said.textContent = outcome(found);
     host.albumsChanged();
   };
   const index = async () => {
@@ -76,6 +68,27 @@ function card(album, host, draw) {
     } catch (error) {
       toast(error.message, "bad");
     }
+  };
+  const rename = () => {
+    const field = h("input", { type: "text", maxlength: 255, required: true, value: album.name, "aria-label": say("album.newName", { name: album.name }) });
+    const form = h("form", { class: "inline", onsubmit: async (event) => {
+      event.preventDefault();
+      try {
+        await api.patch(`/v1/albums/${album.id}`, { name: field.value });
+        await draw();
+        host.albumsChanged();
+      } catch (error) {
+        toast(error.message, "bad");
+      }
+    } }, field, h("button", { class: "small", type: "submit" }, say("album.rename")));
+    form.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation();
+      form.replaceWith(head);
+    });
+    head.replaceWith(form);
+    field.select();
   };
   const drop = async () => {
     if (!(await ask(`Remove “${album.name}”?`, "The album leaves the library and uploaded photos go with it. Folders of the server stay as they are.", "Remove"))) return;
@@ -87,18 +100,22 @@ function card(album, host, draw) {
       toast(error.message, "bad");
     }
   };
+  const unread = Object.entries(album.unread).sort(([, a], [, b]) => b - a);
+  const head = h("div", { class: "card-head" }, h("h3", {}, album.name), h("span", { class: "tag" }, album.model ?? "not indexed"));
   const element = h("li", { class: "card-item" },
-    h("div", { class: "card-head" }, h("h3", {}, album.name), h("span", { class: "tag" }, album.model ?? "not indexed")),
+    head,
     h("div", { class: "stack", role: "img", "aria-label": parts.join(", "), vars: { "--indexed": indexed, "--waiting": waiting, "--failed": failed } }, h("i", { class: "ok" }), h("i", { class: "wait" }), h("i", { class: "bad" })),
     h("p", { class: "hint" }, parts.join(" · ")),
     h("div", { class: "actions" },
       h("button", { type: "button", class: "small", onclick: () => host.searchAlbum(album.name) }, "Search it"),
+      h("button", { type: "button", class: "small", onclick: () => host.lookAt(album.name) }, say("album.look")),
       may("write") ? h("button", { type: "button", class: "small", onclick: () => picker.click() }, "Upload photos") : null,
       may("write") ? h("button", { type: "button", class: "small", onclick: index }, "Index again") : null,
+      may("write") ? h("button", { type: "button", class: "small", onclick: rename, "aria-label": say("album.renameIt", { name: album.name }) }, say("album.rename")) : null,
       may("admin") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": `Remove ${album.name}` }, "Remove") : null),
     failed ? failedPhotos(album, failed, host) : null,
-    album.roots?.length ? h("details", { class: "folder" }, h("summary", {}, plural(album.roots.length, "folder")), h("ul", { class: "roots" }, album.roots.map((root) => h("li", {}, root)))) : null,
-    mayAddFolders() ? folderForm(album, host) : null,
+    unread.length ? h("p", { class: "hint" }, say("album.unread", { n: unread.reduce((sum, [, n]) => sum + n, 0), kinds: unread.map(([kind, n]) => `${count(n)} ${kind}`).join(", ") })) : null,
+    foldersOf(album, host, draw),
     picker, said, refused);
   if (may("write")) {
     element.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("drop"); });
@@ -106,7 +123,7 @@ function card(album, host, draw) {
     element.addEventListener("drop", (event) => {
       event.preventDefault();
       element.classList.remove("drop");
-      send([...event.dataTransfer.files]);
+      filesOf(event.dataTransfer).then(send);
     });
   }
   return element;
@@ -157,34 +174,4 @@ function failedPhotos(album, number, host) {
     h("summary", {}, plural(number, "photo that failed", "photos that failed")),
     h("div", { class: "inline" }, words, may("write") ? h("button", { type: "button", class: "small", onclick: all }, "Retry all of these") : null),
     list, more);
-}
-
-/** Let the album scan a folder of the server, where its settings allow that. */
-function folderForm(album, host) {
-  const path = h("input", { type: "text", required: true, maxlength: 4096, placeholder: "/srv/photos", spellcheck: "false", "aria-label": `Folder of the server for ${album.name}` });
-  const form = h("form", { class: "inline", onsubmit: async (event) => {
-    event.preventDefault();
-    try {
-      await api.post(`/v1/albums/${album.id}/roots`, { path: path.value });
-      host.albumsChanged();
-      host.show("jobs");
-    } catch (error) {
-      toast(error.message, "bad");
-    }
-  } }, path, h("button", { class: "small", type: "submit" }, "Add"));
-  return h("details", { class: "folder" }, h("summary", {}, "Add a folder of the server"), form);
-}
-
-function* batches(files) {
-  let batch = [];
-  let size = 0;
-  for (const file of files) {
-    if (batch.length && (batch.length === FILES_AT_ONCE || size + file.size > BYTES_AT_ONCE)) {
-      yield batch;
-      [batch, size] = [[], 0];
-    }
-    batch.push(file);
-    size += file.size;
-  }
-  if (batch.length) yield batch;
 }

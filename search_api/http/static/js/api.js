@@ -49,6 +49,7 @@ const withBody = (method, body) => ({
 export const get = async (path, options) => (await send(path, options)).json();
 export const post = async (path, body, options) => (await send(path, { ...withBody("POST", body), ...options })).json();
 export const put = async (path, body) => (await send(path, withBody("PUT", body))).json();
+export const patch = async (path, body) => (await send(path, withBody("PATCH", body))).json();
 export const act = async (path) => (await send(path, { method: "POST" })).json();
 export const remove = async (path) => { await send(path, { method: "DELETE" }); };
 export const upload = async (path, form) => (await send(path, { method: "POST", body: form })).json();

@@ -21,12 +21,13 @@ const shown = () => TABS.filter(([name]) => name !== "keys" || may("admin"));
 let host = {};
 let leave = null;
 
-/** `host` has albumsChanged(), openRun(id) and searchAlbum(name). */
+/** `host` has albumsChanged(), openRun(id), searchAlbum(name) and lookAt(name). */
 export function installDrawer(callbacks) {
   host = {
     ...callbacks,
     openRun: (runId) => { $("drawer").close(); callbacks.openRun(runId); },
     searchAlbum: (name) => { $("drawer").close(); callbacks.searchAlbum(name); },
+    lookAt: (name) => { $("drawer").close(); callbacks.lookAt(name); },
     show: (name) => openDrawer(name),
   };
   $("tabs").append(...TABS.map(([name, label]) =>

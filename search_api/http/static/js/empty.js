@@ -22,7 +22,7 @@ function saying(search) {
 function tooHigh(search) {
   return [
     h("h2", {}, "All of them are below this confidence"),
-    h("p", {}, `${plural(search.hits.length, "photo")} match; the most certain at ${percent(search.hits[0].confidence)}.`),
+    h("p", {}, `${plural(search.hits.length, "photo")} match; the most certain at ${percent(Math.max(...search.hits.map((hit) => hit.confidence)))}.`),
     h("div", { class: "actions" }, h("button", { class: "primary", onclick: () => search.setMinimum(null) }, "Show them")),
   ];
 }

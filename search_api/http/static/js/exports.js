@@ -1,8 +1,12 @@
-// A search's matches for other programs: a menu of downloads.
+// A search's matches to take away, as photos and for other programs: a menu of downloads.
 
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
+import { may } from "./session.js";
+import { say } from "./words.js";
 
+/** @type {[string, "originals" | "gallery" | "sidecars"][]} */
+const PHOTOS = [["originals.zip", "originals"], ["gallery.zip", "gallery"], ["sidecars.zip", "sidecars"]];
 const FORMS = [
   ["coco.json", "COCO", "masks and boxes, JSON"],
   ["grefcoco.zip", "gRefCOCO", "references and instances, zip"],
@@ -35,7 +39,10 @@ export function drawExports(run, marked, chosen) {
   $("exports").dataset.of = key;
   const item = (href, name, label, text) => h("li", {}, h("a", { href: api.here(href), download: name }, h("b", {}, label), h("span", {}, text)));
   const stem = run.expression.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
-  const items = FORMS.map(([file, label, text]) => item(`/v1/search/${run.id}/${file}${which}`, `${stem}-${file}`, label, text));
+  const taken = (/** @type {(typeof PHOTOS)[number]} */ [file, kind]) => item(`/v1/search/${run.id}/take-away.zip?${new URLSearchParams([["kind", kind], ...narrowed])}`, `${stem}-${file}`, say(`take.${kind}`), say(`take.${kind}Text`));
+  const cut = h("li", {}, h("button", { type: "button", onclick: () => $("cut").click() }, h("b", {}, say("take.cut")), h("span", {}, say("take.cutText"))));
+  const [originals, ...others] = PHOTOS.map(taken);
+  const items = [originals, may("write") ? cut : null, ...others, h("li", { class: "hint" }, say("take.programs")), ...FORMS.map(([file, label, text]) => item(`/v1/search/${run.id}/${file}${which}`, `${stem}-${file}`, label, text))];
   if (marked && run.album) items.push(item(`/v1/marks/grefcoco.zip${api.query({ album: run.album })}`, `${run.album}-marks.zip`, "Marks of the album", "right and wrong ones, gRefCOCO zip"));
-  $("export-list").replaceChildren(h("li", { class: "hint" }, chosen.text), ...items);
+  $("export-list").replaceChildren(h("li", { class: "hint" }, chosen.text), ...items.filter(Boolean));
 }

@@ -1,7 +1,9 @@
 // Numbers, sizes and times as people read them.
 
-const LOCALE = "en";
-const whole = new Intl.NumberFormat(LOCALE);
+import { locale } from "./locale.js";
+
+const whole = new Intl.NumberFormat(locale);
+const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
 
 export const count = (n) => whole.format(n);
 
@@ -37,16 +39,19 @@ export function duration(seconds) {
 /** Unix seconds as "3 minutes ago". */
 export function ago(unixSeconds) {
   const seconds = unixSeconds - Date.now() / 1000;
-  const form = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
   /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
   const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
   for (const [unit, size] of units) {
-    if (Math.abs(seconds) >= size) return form.format(Math.round(seconds / size), unit);
+    if (Math.abs(seconds) >= size) return relative.format(Math.round(seconds / size), unit);
   }
-  return "just now";
+  return relative.format(0, "second");
 }
 
 /** A photo's clock time, which has no zone. */
-export function clockTime(iso) {
-  return new Date(iso).toLocaleString(LOCALE, { dateStyle: "medium", timeStyle: "short" });
-}
+export const clockTime = (iso) => new Date(iso).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
+
+/** Its day alone. */
+export const day = (iso) => new Date(iso).toLocaleDateString(locale, { dateStyle: "medium" });
+
+/** A month (2024-05) in words. */
+export const month = (key) => new Date(`${key}-01T00:00`).toLocaleDateString(locale, { month: "long", year: "numeric" });

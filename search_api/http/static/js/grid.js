@@ -2,9 +2,10 @@
 
 import * as api from "./api.js";
 import { h, icon } from "./dom.js";
-import { percent } from "./format.js";
+import { count, percent } from "./format.js";
 import { badge, said } from "./marks.js";
 import { maskOf, outline } from "./masks.js";
+import { say } from "./words.js";
 
 const STEP = 48;
 export const TILE_SIDE = devicePixelRatio > 1.2 ? 640 : 400;
@@ -78,6 +79,7 @@ export class Grid {
 
   pick(item, event) {
     this.selection.toggle(item.photo.id, event.shiftKey ? this.items.map((each) => each.photo.id) : null);
+    this.selection.together(item.photo.id, item.group ?? []);
   }
 
   focus(item) {
@@ -92,13 +94,15 @@ export class Grid {
     const name = photo.path.split("/").pop();
     const isHit = item.confidence !== undefined;
     const score = isHit ? percent(item.confidence) : item.similarity.toFixed(2);
+    const alike = item.group ? `, ${say("fold.tile", { n: item.group.length })}` : "";
     const spoken = isHit
-      ? `${name}, ${item.accepted ? "confidence" : "rejected, confidence"} ${score}`
+      ? `${name}, ${item.accepted ? "confidence" : "rejected, confidence"} ${score}${alike}`
       : `${name}, similarity ${score}`;
     const image = h("img", { src: api.thumbnail(photo, TILE_SIDE), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
     const frame = h("button", { class: "open", type: "button", "aria-label": spoken, onclick: () => this.open(item) },
       image,
-      h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? h("span", { class: "word" }, "rejected · ") : null, score));
+      h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? h("span", { class: "word" }, "rejected · ") : null, score),
+      item.group ? h("span", { class: "folded", "aria-hidden": "true" }, icon("similar"), count(item.group.length)) : null);
     const tile = h("li", { class: "tile", vars: { "--ratio": Math.min(2.6, Math.max(0.5, ratio)).toFixed(4) } },
       frame,
       this.selection && isHit ? h("button", { class: "pick", type: "button", title: "Select (x)", "aria-label": `Select ${name}`, "aria-pressed": "false", "aria-keyshortcuts": "x", onclick: (event) => this.pick(item, event) }, icon("check")) : null,

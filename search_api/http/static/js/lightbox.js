@@ -2,10 +2,11 @@
 
 import * as api from "./api.js";
 import { $, h, icon, toast } from "./dom.js";
-import { bytes, clockTime, count, percent } from "./format.js";
+import { bytes, clockTime, count, day, percent } from "./format.js";
 import { TILE_SIDE } from "./grid.js";
 import { maskOf, outline } from "./masks.js";
 import { may } from "./session.js";
+import { say } from "./words.js";
 import { Zoom } from "./zoom.js";
 
 const SIDE = 2048;
@@ -23,7 +24,7 @@ export class Lightbox {
     this.cut = cut;
     this.turned = turned;
     this.closed = closed;
-    this.items = [];
+    this.list = null;
     this.search = null;
     this.runId = null;
     this.dialog = $("lightbox");
@@ -57,26 +58,32 @@ export class Lightbox {
     return h("button", { type: "button", class: `round ${more}`, "aria-label": label, title: label, onclick }, icon(symbol));
   }
 
-  open(item, items, search) {
-    this.items = items;
-    this.search = search;
-    this.runId = search.kind === "search" ? search.runId : null;
+  /**
+   * Show a photo of a `list`: how many it has in `total()`, the `index(item)` of one and the item `at(index)`, which may
+   * have to be fetched; `search` is what found them, null where nothing did.
+   */
+  open(item, list) {
+    this.list = list;
+    this.search = list.search;
+    this.runId = list.search?.kind === "search" ? list.search.runId : null;
     if (!this.dialog.open) this.dialog.showModal();
     this.turnTo(item);
   }
 
-  step(by) {
-    const next = this.items[this.items.indexOf(this.item) + by];
-    if (next) this.turnTo(next);
+  async step(by) {
+    const from = this.item;
+    const next = await this.near(by);
+    if (next && from === this.item) this.turnTo(next);
+  }
+
+  /** The item so many places on; undefined where there is none, or it cannot be fetched. */
+  near(by) {
+    return this.list.at(this.list.index(this.item) + by).catch((error) => { toast(error.message, "bad"); });
   }
 
   turnTo(item) {
     this.item = item;
     this.turned(item);
-    const at = this.items.indexOf(item);
-    if (at > this.items.length - 5 && this.search.hasMore) {
-      this.search.nextPage().then(() => { this.items = item.accepted ? this.search.visible() : this.items; this.drawPlace(); });
-    }
     this.zoom.reset();
     this.drawPlace();
     const { photo } = item;
@@ -98,9 +105,10 @@ export class Lightbox {
     if (!judged || (this.view === "mask" && !item.accepted)) this.view = "photo";
     this.show(this.view);
     this.drawAbout();
-    for (const neighbour of [this.items[at + 1], this.items[at - 1]]) {
-      if (neighbour) new Image().src = api.thumbnail(neighbour.photo, SIDE);
+    for (const by of [1, -1]) {
+      this.near(by).then((neighbour) => { if (neighbour && item === this.item) new Image().src = api.thumbnail(neighbour.photo, SIDE); });
     }
+    this.loadCopies(item);
   }
 
   /** A verdict came or changed. */
@@ -113,10 +121,21 @@ export class Lightbox {
   }
 
   drawPlace() {
-    const at = this.items.indexOf(this.item);
-    this.place.textContent = `${count(at + 1)} of ${count(this.item.accepted === false ? this.items.length : Math.max(this.items.length, this.search.minimum === null ? this.search.coverage.matched : 0))}`;
+    const at = this.list.index(this.item);
+    const total = this.list.total();
+    this.place.textContent = say("photo.place", { at: at + 1, total });
     this.stage.querySelector(".previous").disabled = at <= 0;
-    this.stage.querySelector(".next").disabled = at >= this.items.length - 1;
+    this.stage.querySelector(".next").disabled = at >= total - 1;
+  }
+
+  /** Other places of the same bytes. */
+  async loadCopies(item) {
+    try {
+      item.copies ??= (await api.get(`/v1/photos/${item.photo.id}/copies`)).photos;
+      if (item === this.item && item.copies.length) this.drawAbout();
+    } catch {
+      // What is known of the photo itself is shown all the same.
+    }
   }
 
   async loadMask(item) {
@@ -154,7 +173,8 @@ export class Lightbox {
     const rows = [
       ["File", photo.path],
       ["Album", photo.album],
-      ["Taken", photo.taken_at && clockTime(photo.taken_at)],
+      [say("photo.copies"), item.copies?.length ? item.copies.map((copy) => h("span", { class: "line" }, `${copy.album}/${copy.path}`)) : null],
+      ["Taken", photo.taken_at && taken(photo)],
       ["Camera", photo.camera],
       ["Place", photo.lat !== null && photo.lon !== null ? `${photo.lat.toFixed(4)}, ${photo.lon.toFixed(4)}` : null],
       ["Size", photo.width && `${count(photo.width)} × ${count(photo.height)} px, ${bytes(photo.size_bytes)}`],
@@ -188,6 +208,7 @@ export class Lightbox {
 
   verdict() {
     const { item } = this;
+    if (item.confidence === undefined && item.similarity === undefined) return null;
     if (item.confidence === undefined) {
       return h("div", { class: "verdict" }, h("p", { class: "big" }, item.similarity.toFixed(3)),
         h("p", {}, item.same_file ? "The same file, byte for byte." : "Resemblance (cosine). Nothing was verified."));
@@ -225,6 +246,13 @@ export class Lightbox {
     else if (!this.judged() || !this.search.run || !this.search.marks.onKey(event.key, this.item)) return;
     event.preventDefault();
   }
+}
+
+/** When a photo was taken: its clock, the clock's zone where the camera wrote it, and whether only its name says so. */
+function taken({ taken_at: at, taken_source: source, taken_offset_min: ahead }) {
+  const zone = ahead === null ? "" : ` UTC${ahead < 0 ? "−" : "+"}${[Math.trunc(Math.abs(ahead) / 60), Math.abs(ahead) % 60].map((each) => String(each).padStart(2, "0")).join(":")}`;
+  const when = source.endsWith("-day") ? day(at) : clockTime(at) + zone;
+  return source.startsWith("name") ? say("photo.named", { when }) : when;
 }
 
 const stem = (photo) => photo.path.split("/").pop().replace(/\.[^.]*$/, "");

@@ -2,10 +2,12 @@
 
 import { go, installAddress, leave, listOf, lowerTo, raise, shown, whileOpening } from "./address.js";
 import * as api from "./api.js";
+import { Browse } from "./browse.js";
 import { Cutouts } from "./cutouts.js";
-import { $, all, h, isTyping, toast } from "./dom.js";
-import { installDrawer, openDrawer, showTab } from "./drawer.js";
+import { $, all, h, icon, isTyping, toast } from "./dom.js";
+import { installDrawer, showTab } from "./drawer.js";
 import { installExports } from "./exports.js";
+import { firstAlbum } from "./first.js";
 import { filters, installFilters, within } from "./filters.js";
 import { Lightbox } from "./lightbox.js";
 import { Search } from "./search.js";
@@ -14,6 +16,7 @@ import { installSession } from "./session.js";
 import { watchServer } from "./status.js";
 import { installTheme } from "./theme.js";
 import { chooseVerifier, installVerifier, loadVerifiers, verification } from "./verifier.js";
+import { say } from "./words.js";
 
 const EXAMPLES = [
   "a dog",
@@ -30,14 +33,22 @@ const lightbox = new Lightbox({
   cut: (item) => cutouts.open(search.run, { photos: [item.photo.id], number: 1, sample: item }),
   similar: (item, options) => moreLike(item, options),
   turned: ({ photo }) => raise("photo", photo.id),
-  closed: (item) => search.grid.focus(item),
+  closed: (item) => (browse.shown ? browse : search.grid).focus(item),
+});
+const browse = new Browse({
+  open: (item) => lightbox.open(item, browse.turning()),
+  turned: (order) => look(order),
 });
 const search = new Search({
-  open: (item, items) => lightbox.open(item, items, search),
+  open: (item) => lightbox.open(item, search.turning(item)),
   similar: (item) => moreLike(item, { region: item.confidence !== undefined && item.accepted }),
   changed: remember,
+  sorted: (order, fold) => {
+    go({ ...shown(), order: order === "confidence" ? null : order, fold: fold ? "1" : null }, { ...where(), scroll: 0 });
+    openAddress();
+  },
   marked: () => lightbox.drawMarks(),
-  left: () => { leave(); opened = null; lowerTo({}); },
+  left: () => { leave(); opened = null; lowerTo({}); browse.hide(); },
 });
 
 function leaveField() {
@@ -82,10 +93,24 @@ async function openLike(view) {
   }
 }
 
+/** Look at the photos of the album that is chosen, without a search. */
+function look(order = "newest") {
+  go({ look: order, album: $("album").value || null });
+  openAddress();
+}
+
+async function openLook(view) {
+  search.reset();
+  search.draw();
+  $("album").value = view.album ?? "";
+  document.title = `${view.album ?? say("look.all")} · Referent`;
+  await browse.show(view);
+}
+
 /** Keep the run in the address, so that it can be opened again, shared and gone back to. */
 function remember(runId) {
   if (shown().run !== runId) go({ run: runId });
-  opened = listOf({ run: runId });
+  opened = listOf(shown());
   document.title = `${search.request.expression} · Referent`;
 }
 
@@ -117,19 +142,20 @@ async function openAddress() {
 const where = () => ({ scroll: Math.round(scrollY), minimum: search.minimum, chosen: [...search.selection.photos], near: search.askedForNear });
 
 async function openPhoto(photoId) {
-  const item = await search.find(photoId).catch((error) => toast(error.message, "bad"));
-  if (item && Number(shown().photo) === photoId) lightbox.open(item, item.accepted === false ? search.rejected : search.visible(), search);
+  const item = await (browse.shown ? browse : search).find(photoId).catch((error) => toast(error.message, "bad"));
+  if (item && Number(shown().photo) === photoId) lightbox.open(item, browse.shown ? browse.turning() : search.turning(item));
 }
 
 async function openList(view) {
   if (view.like) return openLike(view);
+  if (view.look) return openLook(view);
   if (!view.run) {
     search.reset();
     search.draw();
     document.title = "Referent";
     return;
   }
-  await search.reopen(view.run);
+  await search.reopen(view.run, { order: view.order ?? undefined, fold: view.fold !== null });
   if (!search.request) return;
   $("expression").value = search.request.expression;
   $("album").value = search.request.album ?? "";
@@ -139,7 +165,8 @@ async function openList(view) {
 
 async function loadAlbums() {
   const { albums } = await api.get("/v1/albums");
-  const chosen = $("album").value;
+  const known = $("album").options.length > 1;
+  const chosen = known ? $("album").value : browse.view?.album ?? search.request?.album ?? "";
   $("album").replaceChildren(h("option", { value: "" }, "All albums"), ...albums.map((album) => h("option", { value: album.name, "data-id": album.id }, album.name)));
   $("album").value = albums.some((album) => album.name === chosen) ? chosen : "";
   const photos = albums.reduce((sum, album) => sum + album.photos, 0);
@@ -148,15 +175,18 @@ async function loadAlbums() {
 }
 
 function drawExamples(photos) {
+  if (!photos && $("examples").querySelector(".first")) return; // it may be in use
   const tries = EXAMPLES.map((text) =>
     h("button", { type: "button", class: "example", onclick: () => { $("expression").value = text; ask(); } }, text));
   const first = photos
     ? h("p", { class: "examples-title" }, "Try")
-    : h("div", { class: "welcome" },
-        h("h2", {}, "No photos yet"),
-        h("p", {}, "Upload some, or index a folder on this machine with ", h("code", {}, "referent index ~/Photos"), "."),
-        h("button", { type: "button", class: "primary", onclick: () => openDrawer("albums") }, "Make an album"));
-  $("examples").replaceChildren(first, ...(photos ? tries : []));
+    : firstAlbum(async (name) => {
+        await loadAlbums();
+        $("album").value = name;
+        look();
+      });
+  const everything = h("button", { type: "button", class: "secondary", onclick: () => look() }, icon("photos"), say("look.start", { n: photos }));
+  $("examples").replaceChildren(first, ...(photos ? [...tries, h("p", { class: "look-start" }, everything)] : []));
 }
 
 function toggleMasks() {
@@ -202,7 +232,12 @@ function onKey(event) {
 function install() {
   installTheme();
   installFilters(() => {});
-  $("album").addEventListener("change", () => loadServed().catch((error) => toast(error.message, "bad")));
+  $("album").addEventListener("change", () => {
+    if (browse.shown) look(browse.view.order);
+    loadServed().catch((error) => toast(error.message, "bad"));
+  });
+  $("open-look").addEventListener("click", () => look());
+  for (const name of ["aria-label", "title"]) $("open-look").setAttribute(name, say("look.open"));
   installExports();
   installVerifier();
   try {
@@ -213,6 +248,7 @@ function install() {
   installDrawer({
     albumsChanged: () => loadAlbums().catch((error) => toast(error.message, "bad")),
     openRun: (runId) => { go({ run: runId }); openAddress(); },
+    lookAt: (name) => { $("album").value = name; look(); },
     searchAlbum: (name) => { $("album").value = name; $("expression").focus(); },
   });
   $("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });

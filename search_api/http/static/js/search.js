@@ -1,5 +1,6 @@
 // One search: its events, its hits, the live line, the confidence slider, pages of old runs.
 
+import { shown } from "./address.js";
 import * as api from "./api.js";
 import { $, all, h, toast } from "./dom.js";
 import { drawEmpty } from "./empty.js";
@@ -12,19 +13,27 @@ import { Marks } from "./marks.js";
 import { Selection } from "./selection.js";
 import { may } from "./session.js";
 import { drawSlider } from "./slider.js";
+import { drawEffect, installSure } from "./sure.js";
+import { say } from "./words.js";
 
 // More hits than this are paged from the server instead of kept from the stream.
 const KEPT_HITS = 1000;
 const PAGE = 100;
+const ORDERS = /** @type {const} */ (["confidence", "newest", "oldest", "name"]);
 const REJECTED = 24;
+// The next page is fetched when so few photos are left to turn to.
+const AHEAD = 5;
 // Tiles are added when the end of the grid is this near to the window.
 const NEAR_PX = 900;
 // After one stops a search, the server ends its run within moments.
 const ENDS_WITHIN_MS = 20000;
 
 export class Search {
-  /** `left` runs whenever its photos make way for others: what shows one of them must go with them. */
-  constructor({ open, similar, changed, marked, left }) {
+  /**
+   * `left` runs whenever its photos make way for others: what shows one of them must go with them.
+   * `sorted(order, fold)` runs when one wants the matches in another order, or alike ones as one or apart.
+   */
+  constructor({ open, similar, changed, marked, left, sorted }) {
     this.marks = new Marks(() => {
       for (const grid of [this.grid, this.near]) grid.drawStates();
       this.drawActions();
@@ -35,8 +44,8 @@ export class Search {
       this.drawActions();
     });
     const { marks, selection } = this;
-    this.grid = new Grid($("grid"), { open: (item) => open(item, this.visible()), similar, marks, selection });
-    this.near = new Grid($("near-grid"), { open: (item) => open(item, this.nearest()), similar, marks });
+    this.grid = new Grid($("grid"), { open, similar, marks, selection });
+    this.near = new Grid($("near-grid"), { open, similar, marks });
     this.changed = changed;
     this.left = left;
     this.minimum = null;
@@ -44,6 +53,13 @@ export class Search {
     $("stop").addEventListener("click", () => this.stop());
     $("minimum").addEventListener("input", () => this.setMinimum(Number($("minimum").value) / 100));
     $("minimum-reset").addEventListener("click", () => this.setMinimum(null));
+    installSure(this);
+    $("order").append(...ORDERS.map((order) => h("option", { value: order }, say(`order.${order}`))));
+    $("order").setAttribute("aria-label", say("look.order"));
+    $("order").addEventListener("change", () => sorted($("order").value, this.folds !== null));
+    $("fold-word").textContent = say("fold.button");
+    $("fold").title = say("fold.title");
+    $("fold").addEventListener("click", () => sorted(this.order, this.folds === null));
     $("unselect").addEventListener("click", () => this.selection.clear());
     new IntersectionObserver(() => this.more(), { rootMargin: `${NEAR_PX}px` }).observe($("sentinel"));
   }
@@ -65,6 +81,8 @@ export class Search {
     this.coverage = { total: 0, filtered: 0, prefiltered: 0, verified: 0, matched: 0 };
     this.threshold = 0.5;
     this.minimum = null;
+    this.order = "confidence";
+    this.folds = null; // photo -> every photo that is shown as one with it; null: none is folded
     this.elapsed = 0;
     this.notes = [];
     this.askedForNear = false;
@@ -140,9 +158,10 @@ export class Search {
     return true;
   }
 
-  /** Open a run of the history again. */
-  async reopen(runId) {
+  /** Open a run of the history again, its matches in an order, or with alike ones as one. */
+  async reopen(runId, { order = "confidence", fold = false } = {}) {
     this.reset();
+    this.order = order;
     const { pages } = this;
     pages.ended = false;
     this.state = "opening";
@@ -162,6 +181,7 @@ export class Search {
       this.grid.clear(runId);
       this.near.clear(runId);
       this.changed(runId);
+      if (fold) await this.loadFolds();
       await this.page();
       await Promise.all([this.loadRejected(), this.marks.load(runId)]);
     } catch (error) {
@@ -246,11 +266,17 @@ export class Search {
   }
 
   async fetchPage(pages) {
-    const found = await api.get(`/v1/search/${this.runId}/hits${api.query({ size: PAGE, cursor: pages.cursor })}`);
+    const found = await api.get(`/v1/search/${this.runId}/hits${api.query({ size: PAGE, cursor: pages.cursor, order: this.order })}`);
     if (pages !== this.pages) return;
     this.hits.push(...found.hits);
     pages.cursor = found.next_cursor;
     pages.ended = found.next_cursor === null;
+  }
+
+  async loadFolds() {
+    const { runId, pages } = this;
+    const { folds } = await api.get(`/v1/search/${runId}/folds`);
+    if (pages === this.pages) this.folds = new Map(folds.flatMap((group) => group.map((photoId) => [photoId, group])));
   }
 
   async loadRejected() {
@@ -291,6 +317,23 @@ export class Search {
     }
   }
 
+  /** What is shown beside a photo, to be turned over: what matches, or what was rejected. */
+  turning({ accepted }) {
+    const rejected = this.nearest().length ? this.nearest() : this.rejected;
+    const items = () => (accepted === false ? rejected : this.visible());
+    const total = () => (accepted === false || this.minimum !== null ? items().length : Math.max(items().length, this.coverage.matched));
+    return {
+      search: this,
+      total,
+      index: (item) => items().indexOf(item),
+      at: async (place) => {
+        while (place >= items().length && place < total() && this.hasMore) await this.page();
+        if (accepted !== false && place > items().length - AHEAD) this.nextPage();
+        return items()[place];
+      },
+    };
+  }
+
   /** What was decided about a photo, paged as far as it takes; undefined where nothing was. */
   async find(photoId) {
     const of = (items) => items.find((item) => item.photo.id === photoId);
@@ -301,6 +344,19 @@ export class Search {
   visible() {
     if (this.kind !== "search" || this.minimum === null) return this.hits;
     return this.hits.filter((hit) => hit.confidence >= this.minimum);
+  }
+
+  /** What is shown of matches: of those that are alike the first, for all of its group. */
+  faces(hits) {
+    if (!this.folds) return hits;
+    const seen = new Set();
+    return hits.filter((hit) => {
+      hit.group = this.folds.get(hit.photo.id);
+      if (!hit.group) return true;
+      const first = !seen.has(hit.group);
+      seen.add(hit.group);
+      return first;
+    });
   }
 
   nearest() {
@@ -328,11 +384,11 @@ export class Search {
       text: `${fewer ? "what is shown" : "every match"}: ${count(number)}${without}` };
   }
 
-  /** Whether hits are yet to be fetched that `chosen` counts. They come best first: below the slider is none. */
+  /** Whether hits are yet to be fetched that `chosen` counts. Best first, below the slider is none. */
   get uncounted() {
     if (!this.hasMore || !this.hits.length) return false;
     if (this.selection.size) return this.lack(this.selection.photos);
-    if (this.minimum !== null && this.minimum > this.threshold) return this.hits.at(-1).confidence >= this.minimum;
+    if (this.minimum !== null && this.minimum > this.threshold) return this.order !== "confidence" || this.hits.at(-1).confidence >= this.minimum;
     return this.lack(this.marks.wrong);
   }
 
@@ -370,7 +426,7 @@ export class Search {
 
   draw() {
     const running = this.state === "running";
-    document.body.classList.toggle("at-start", this.state === "idle");
+    document.body.classList.toggle("at-start", this.state === "idle" && !shown().look);
     document.body.classList.toggle("running", running);
     $("bar").hidden = this.state === "idle";
     $("stop").hidden = !running || this.kind !== "search";
@@ -380,9 +436,10 @@ export class Search {
     $("progress").setAttribute("aria-valuenow", String(Math.round(share * 100)));
     $("progress").firstElementChild.style.setProperty("--done", share.toFixed(4));
     drawSlider(this);
+    drawEffect(this);
     this.drawActions();
     this.drawNotes();
-    this.grid.show(this.visible());
+    this.grid.show(this.faces(this.visible()));
     const nearest = this.nearest();
     $("near").hidden = !nearest.length;
     this.near.show(nearest);
@@ -397,6 +454,9 @@ export class Search {
     const { size } = this.selection;
     const chosen = this.chosen();
     const fewer = chosen.least !== null;
+    $("sorting").hidden = !ended || this.coverage.matched < 2;
+    $("order").value = this.order;
+    $("fold").setAttribute("aria-pressed", String(this.folds !== null));
     $("bar-actions").hidden = !ended || chosen.number < 1;
     document.body.classList.toggle("selecting", size > 0);
     $("unselect").hidden = !size;

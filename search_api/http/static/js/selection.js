@@ -33,6 +33,13 @@ export class Selection {
     this.changed();
   }
 
+  /** Let photos go the way of one that was just chosen or let go. */
+  together(photoId, others) {
+    const does = this.photos.has(photoId) ? "add" : "delete";
+    for (const each of others) this.photos[does](each);
+    if (others.length) this.changed();
+  }
+
   clear() {
     this.choose([]);
   }

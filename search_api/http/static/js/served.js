@@ -7,11 +7,14 @@ import { $, h } from "./dom.js";
 export async function loadServed() {
   const { id } = $("album").selectedOptions[0].dataset;
   const asked = id ?? "";
-  const found = id ? await api.get(`/v1/albums/${id}/model`) : defaultOf(await api.get("/v1/models"));
+  const found = await modelOf(id);
   if (asked !== ($("album").selectedOptions[0].dataset.id ?? "")) return;
   $("served").hidden = !found.summary;
   $("served").replaceChildren(...cardOf(found));
 }
+
+/** What is known of the model that serves an album, or of the default one. */
+export const modelOf = async (id) => (id ? api.get(`/v1/albums/${id}/model`) : defaultOf(await api.get("/v1/models")));
 
 function defaultOf({ models }) {
   const model = models.find((each) => each.default) ?? {};
