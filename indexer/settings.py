@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         description="How long it is known who deleted what, signed in, and changed keys; 0: for "
         "ever.",
     )
+    webhook_hosts: str = Field(
+        default="",
+        description="Hosts of this network that webhooks of saved searches may reach, with commas "
+        "between: nas.lan,127.0.0.1. Public addresses need no naming.",
+    )
     kept_runs: int = Field(
         default=2000,
         ge=1,

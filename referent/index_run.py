@@ -22,6 +22,7 @@ from indexer.features.store import FeatureStore
 from indexer.features.verify import verify
 from indexer.folders.albums import check_folder, ensure_album, find_album, list_albums
 from indexer.folders.watch import Only, watch_albums
+from indexer.jobs.watching import ask_saved_searches
 from indexer.settings import Settings
 from model.build import load_predictor
 from model.errors import UnknownModel, WeightsError
@@ -107,6 +108,7 @@ class Run:
                 retry_failed=self.retry_failed,
                 only=only,
             )
+        ask_saved_searches(self.catalog, album_id)
         if only is None or report.encoded or _changes(report):
             self._say(index_output.summary(report))
             if self.model is None:

@@ -19,6 +19,7 @@ from indexer.folders import scan
 from indexer.folders.offline import Away, sentence
 from indexer.jobs import jobs, slots
 from indexer.jobs.failures import note_album_failures, note_failure
+from indexer.jobs.watching import ask_saved_searches
 from indexer.settings import MEBIBYTE
 from workers import metrics
 from workers.errors import ReindexRefused
@@ -301,6 +302,7 @@ def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -
     if not turn.job.parameters.get("model") and serving is not None and serving.id != version.id:
         return MORE  # another model was swapped in meanwhile: what came since belongs to it
     report_progress(turn, album_id, encoded.wanted)
+    ask_saved_searches(turn.catalog, album_id)
     with turn.catalog.session() as session:
         note_album_failures(session, turn.job.id, album_id)
         counts = count_by_status(session, album_id)

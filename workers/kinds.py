@@ -21,6 +21,7 @@ FUNCTIONS: Mapping[str, str] = {
     "verify": "workers.upkeep:verify",
     "matte": "workers.matting:cut_out_matches",
     "export": "workers.exporting:export_run",
+    "watch": "workers.watching:watch",
 }
 
 

@@ -19,7 +19,7 @@ Action = Literal[
     "key made", "key rotated", "key revoked",
     "album made", "album renamed", "album changed", "album deleted",
     "folder added", "folder moved", "folder dropped",
-    "search deleted", "mark replaced", "mark taken back",
+    "search deleted", "mark replaced", "mark taken back", "webhook set",
 ]  # fmt: skip
 
 

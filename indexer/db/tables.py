@@ -345,13 +345,16 @@ class SearchRun(Base):
     """A search and the revision of everything that it used; ``id`` is a UUID in text.
 
     ``key_id`` is the API key's whose search it was, None of one that needed none. No foreign key:
-    it outlives keys.
+    it outlives keys. ``asked`` is the same for the same question: the history shows the last one.
+    ``saved_id`` is that of the saved search which asked about new photos; no history has it.
     """
 
     __tablename__ = "search_runs"
     __table_args__ = (
         Index("ix_search_runs_album_id_created_at", "album_id", "created_at"),
         Index("ix_search_runs_key_id_created_at", "key_id", "created_at"),
+        Index("ix_search_runs_asked", "asked"),
+        Index("ix_search_runs_saved_id", "saved_id"),
     )
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     expression: Mapped[str]
@@ -367,7 +370,37 @@ class SearchRun(Base):
     timings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     state: Mapped[str] = mapped_column(String(16))
     key_id: Mapped[int | None]
+    asked: Mapped[str | None] = mapped_column(String(40))
+    saved_id: Mapped[int | None]
     created_at: Mapped[float] = mapped_column(default=clock(), index=True)
+
+
+class SavedSearch(Base):
+    """A search that is kept under a name, and asked again of photos that come.
+
+    ``key_id`` as of a run. ``webhook`` is told of matches; ``trouble`` is why it last was not.
+    """
+
+    __tablename__ = "saved_searches"
+    __table_args__ = (_NEVER_AGAIN,)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    key_id: Mapped[int | None]
+    name: Mapped[str] = mapped_column(String(255))
+    expression: Mapped[str]
+    album_id: Mapped[int | None] = _owner("albums.id", nullable=True, index=True)
+    filters: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    webhook: Mapped[str | None]
+    trouble: Mapped[str | None]
+    created_at: Mapped[float] = mapped_column(default=clock())
+
+
+class SavedJudged(Base):
+    """A content that a saved search has judged, or had at its beginning: it is judged once."""
+
+    __tablename__ = "saved_judged"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    saved_id: Mapped[int] = _owner("saved_searches.id", primary_key=True)
+    content_hash: Mapped[str] = mapped_column(String(40), primary_key=True)
 
 
 class Hit(Base):

@@ -28,7 +28,7 @@ from indexer.db.clock import clock
 from indexer.db.tables import Album, Job, JobFailure, JobSlot, Photo
 from indexer.errors import JobConflict, JobParametersInvalid, UnknownJob
 
-KINDS = ("index", "reindex", "compact", "verify", "matte", "export")
+KINDS = ("index", "reindex", "compact", "verify", "matte", "export", "watch")
 UNFINISHED = ("queued", "running", "paused", "cancelling")
 FINISHED = ("cancelled", "failed", "done")
 # Which worker may take a job: encoding wants the network (and a GPU), the rest CPU and disk.
@@ -39,6 +39,7 @@ QUEUE_OF_KIND: Mapping[str, str] = {
     "compact": "matte",
     "matte": "matte",
     "export": "matte",
+    "watch": "encode",
 }
 QUEUES = ("encode", "matte")
 # Kinds whose photos can be shared out between workers; the others have one place.

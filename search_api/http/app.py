@@ -36,6 +36,7 @@ from search_api.http.routes import (
     matte,
     photos,
     places,
+    saved,
     search,
     system,
     timeline,
@@ -140,6 +141,7 @@ def create_app(
         jobs,
         exports,
         marks,
+        saved,
         key_routes,
     ):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(known_parameters)])

@@ -11,6 +11,8 @@ from fastapi.security import (
     APIKeyCookie,
     APIKeyHeader,
     HTTPAuthorizationCredentials,
+    HTTPBasic,
+    HTTPBasicCredentials,
     HTTPBearer,
 )
 
@@ -25,6 +27,7 @@ _header = APIKeyHeader(
     name="x-api-key", auto_error=False, description="A key made by `referent keys create`."
 )
 _bearer = HTTPBearer(auto_error=False, description="The same key, as other programs send it.")
+_basic = HTTPBasic(auto_error=False, description="The key as the password, for feed readers.")
 _cookie = APIKeyCookie(
     name=COOKIE, auto_error=False, description="The page's session, from POST /v1/session."
 )
@@ -123,7 +126,22 @@ def _having(scope: Scope) -> Callable[[Principal], Principal]:
     return check
 
 
+def _feed_reader(
+    request: Request,
+    server: ServerDep,
+    basic: Annotated[HTTPBasicCredentials | None, Security(_basic)] = None,
+    key: Annotated[str | None, Security(_header)] = None,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+    session: Annotated[str | None, Security(_cookie)] = None,
+) -> Principal:
+    """As `Reader`, for programs too that can send nothing but a name and a password."""
+    if key is None and bearer is None and basic is not None:
+        key = basic.password
+    return _having("read")(principal(request, server, key, bearer, session))
+
+
 Reader = Annotated[Principal, Depends(_having("read"))]
 Writer = Annotated[Principal, Depends(_having("write"))]
 Admin = Annotated[Principal, Depends(_having("admin"))]
+FeedReader = Annotated[Principal, Depends(_feed_reader)]
 ActorDep = Annotated[Actor, Depends(actor)]

@@ -164,6 +164,15 @@ class Engine:
             return None
         return self._view(album_id, key)
 
+    def reopened(self, album_id: int) -> View | None:
+        """The same, but never one from before the album's last change."""
+        with self.catalog.reading() as session:
+            key = _keys(session, album_id).get(album_id)
+        with self._opening:
+            if (known := self._views.get(album_id)) is not None and known.key != key:
+                self._views.pop(album_id, None)
+        return self.view(album_id)
+
     def let_outdated_go(self) -> int:
         """Drop the views of albums that are gone or have changed; returns how many.
 

@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from indexer.db.names import comparable
-from indexer.db.tables import Hit, Mark, Photo, SearchRun
+from indexer.db.tables import Hit, Mark, Photo, SavedJudged, SearchRun
 from indexer.folders.globs import EXTENSION_OF, compile_globs
 from search_api.errors import UnknownRun
 
@@ -147,6 +147,10 @@ class Filters(BaseModel):
         default=None, max_length=1000, description="With `run`: only these of its matches."
     )
 
+    unjudged_by: Annotated[int, Field(ge=1, le=2**53)] | None = Field(
+        default=None, description="Photos that the saved search of this number has not judged yet."
+    )
+
     @field_validator("taken_before")
     @classmethod
     def _after_taken_from(cls, before: datetime | None, info: ValidationInfo) -> datetime | None:
@@ -186,6 +190,12 @@ class Filters(BaseModel):
             clauses.append(func.lower(Photo.format).in_(_formats(self.formats)))
         if self.run is not None:
             clauses.append(Photo.id.in_(self._of_run()))
+        if self.unjudged_by is not None:
+            judged = select(SavedJudged.content_hash).where(
+                SavedJudged.saved_id == self.unjudged_by,
+                SavedJudged.content_hash == Photo.content_hash,
+            )
+            clauses.append(~judged.exists())
         return clauses
 
     def _of_run(self) -> Select[int]:

@@ -143,6 +143,7 @@ def search(
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
             key_id=asker.key_id,
+            saved_id=asker.saved_id,
         )
     twins = Twins(engine.catalog, views, subsets, _judges(views, verification))
     tally = Tally(

@@ -47,6 +47,8 @@ class Asker:
     """The API key's; None of one that needs none."""
     albums: frozenset[int] | None = None
     """The albums that it may look at; None means all."""
+    saved_id: int | None = None
+    """Of the saved search that asks about new photos."""
 
 
 NOBODY = Asker()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
 
 from sqlalchemy import Select, delete, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
@@ -92,9 +94,12 @@ def begin(
     index_version_id: int | None,
     coverage: Coverage,
     key_id: int | None = None,
+    saved_id: int | None = None,
 ) -> str:
     """Write a new run's row and return its id."""
     run_id = str(uuid4())
+    kept_filters = filters.model_dump(mode="json", exclude_defaults=True)
+    question = [expression, album_id, mode, kept_filters, verifier, threshold]
     with catalog.session() as session:
         session.execute(
             insert(SearchRun).values(
@@ -102,7 +107,7 @@ def begin(
                 expression=expression,
                 album_id=album_id,
                 mode=mode,
-                filters=filters.model_dump(mode="json", exclude_defaults=True),
+                filters=kept_filters,
                 fingerprints=dict(fingerprints),
                 calibration_revision=calibration_revision,
                 index_version_id=index_version_id,
@@ -112,6 +117,10 @@ def begin(
                 },
                 state="running",
                 key_id=key_id,
+                asked=hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[
+                    :40
+                ],
+                saved_id=saved_id,
                 created_at=clock(),
             )
         )
@@ -265,7 +274,7 @@ def history(
     album_id: int | None = None,
     of: Asker | None = None,
 ) -> tuple[list[Run], bool]:
-    """Search runs, newest first, and whether there are older ones.
+    """Search runs, newest first, and whether there are older ones; of identical ones the newest.
 
     Args:
         before: only runs that are older than this one.
@@ -273,7 +282,18 @@ def history(
     Raises:
         UnknownRun: there is none of that id (any more).
     """
-    statement = _runs().order_by(SearchRun.created_at.desc(), SearchRun.id.desc()).limit(size + 1)
+    later = aliased(SearchRun)
+    again = (
+        select(later.id)
+        .where(later.asked == SearchRun.asked, later.saved_id.is_(None))
+        .where(later.key_id.is_not_distinct_from(SearchRun.key_id))
+        .where(
+            (later.created_at > SearchRun.created_at)
+            | ((later.created_at == SearchRun.created_at) & (later.id > SearchRun.id))
+        )
+    )
+    statement = _runs().where(SearchRun.saved_id.is_(None), ~again.exists()).limit(size + 1)
+    statement = statement.order_by(SearchRun.created_at.desc(), SearchRun.id.desc())
     if album_id is not None:
         statement = statement.where(SearchRun.album_id == album_id)
     if of is not None:
@@ -290,15 +310,28 @@ def history(
 
 
 def forget(catalog: Catalog, run_id: str) -> None:
-    """Remove a run and its hits.
+    """Remove a run and its hits, with the identical ones of the same key that it stands for.
 
     Raises:
         UnknownRun: there is none of this id.
     """
     with catalog.session() as session:
         _load(session, run_id)
-        session.execute(delete(Hit).where(Hit.run_id == run_id))
-        session.execute(delete(SearchRun).where(SearchRun.id == run_id))
+        run = session.get_one(SearchRun, run_id)
+        same = [run_id]
+        if run.asked is not None and run.saved_id is None:
+            same = list(
+                session.scalars(
+                    select(SearchRun.id).where(
+                        SearchRun.asked == run.asked,
+                        SearchRun.saved_id.is_(None),
+                        SearchRun.key_id.is_not_distinct_from(run.key_id),
+                    )
+                )
+            )
+        for each in same:
+            session.execute(delete(Hit).where(Hit.run_id == each))
+            session.execute(delete(SearchRun).where(SearchRun.id == each))
 
 
 def _rows(run_id: str, decisions: Sequence[Decision], first: int) -> list[dict[str, Any]]:

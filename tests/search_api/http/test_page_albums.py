@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import zipfile
@@ -14,8 +15,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import select
 
 from indexer.db.tables import CalibrationRow
+from model.calibration import Calibration
 from search_api.http.keys import create_key
-from tests.support.library import Library, make_library, paint
+from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.page import Visit, chromium, let_match, matched, search, serving
 
 pytestmark = pytest.mark.browser
@@ -242,6 +244,57 @@ def test_how_sure_shows_the_measured_curve_or_says_that_there_is_none(
     )
     page.click("#sure")
     expect(dialog).to_contain_text("For other nobody has kept how well that holds")
+
+
+def test_search_is_saved_and_tells_what_came_since(
+    page: Page, library: Library, tmp_path: Path
+) -> None:
+    search(page)
+    search(page)
+    page.click("#open-history")
+    expect(page.locator(".run")).to_have_count(1)  # identical searches are one row
+    page.keyboard.press("Escape")
+    page.click("#save")
+    page.fill("#save-name", "Red ones")
+    assert violations(page) == []
+    page.keyboard.press("Enter")
+    expect(page.locator("#save-dialog")).to_be_hidden()
+    page.click("#open-history")
+    page.click("#tab-saved")
+    card = card_of(page, "Red ones")
+    expect(card).to_contain_text("Nothing new since it was saved.")
+    assert violations(page) == []
+    with library.engine.catalog.session() as session:  # from now on everything matches
+        row = session.scalars(select(CalibrationRow)).one()
+        fitting = Calibration.from_dict(row.json)
+        easy = dataclasses.replace(fitting, threshold=0.0)
+        row.revision, row.json = easy.revision, easy.to_dict()
+    try:
+        paint(tmp_path / "later.png", 400)
+        page.click("#tab-albums")
+        files = card_of(page, "small").locator("input[type=file]")
+        files.set_input_files(tmp_path / "later.png")
+        page.click("#tab-jobs")
+        expect(page.locator(".job.done", has_text="watch small")).to_be_visible()
+        page.click("#tab-saved")
+        card.get_by_role("button", name="1 new in small").click()
+        expect(page.locator("#grid .tile")).to_have_count(1)
+        expect(page.locator("#live")).to_contain_text("verified 1 of")
+        feed = page.request.get(f"{page.url.split('?')[0]}v1/saved/1/feed.atom").text()
+        assert "later.png" in feed
+        page.click("#open-history")
+        page.click("#tab-saved")
+        card.get_by_role("button", name="Search now").click()
+        expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
+        page.click("#open-history")
+        page.click("#tab-saved")
+        card.get_by_role("button", name="Remove the saved search").click()
+        page.locator("#question-yes").click()
+        expect(card).to_have_count(0)
+    finally:
+        with library.engine.catalog.session() as session:
+            row = session.scalars(select(CalibrationRow)).one()
+            row.revision, row.json = fitting.revision, {**fitting.to_dict()}
 
 
 def test_reader_without_the_right_to_write_is_told_that_there_is_nothing(

@@ -7,7 +7,9 @@ import { historyPanel } from "./history.js";
 import { jobsPanel } from "./jobs.js";
 import { keysPanel } from "./keys.js";
 import { modelsPanel } from "./models.js";
+import { savedPanel } from "./saved.js";
 import { may } from "./session.js";
+import { say } from "./words.js";
 
 /** @type {[string, string, (panel: HTMLElement, host: any) => any][]} */
 const TABS = [
@@ -15,18 +17,20 @@ const TABS = [
   ["jobs", "Jobs", jobsPanel],
   ["models", "Models", modelsPanel],
   ["history", "History", historyPanel],
+  ["saved", say("saved.tab"), savedPanel],
   ["keys", "Keys", keysPanel],
 ];
 const shown = () => TABS.filter(([name]) => name !== "keys" || may("admin"));
 let host = {};
 let leave = null;
 
-/** `host` has albumsChanged(), openRun(id), searchAlbum(name) and lookAt(name). */
+/** `host` has albumsChanged(), openRun(id), askAgain(saved), searchAlbum(name) and lookAt(name). */
 export function installDrawer(callbacks) {
   host = {
     ...callbacks,
     openRun: (runId) => { $("drawer").close(); callbacks.openRun(runId); },
     searchAlbum: (name) => { $("drawer").close(); callbacks.searchAlbum(name); },
+    askAgain: (saved) => { $("drawer").close(); callbacks.askAgain(saved); },
     lookAt: (name) => { $("drawer").close(); callbacks.lookAt(name); },
     show: (name) => openDrawer(name),
   };

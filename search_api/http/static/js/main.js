@@ -8,8 +8,9 @@ import { $, all, h, icon, isTyping, toast } from "./dom.js";
 import { installDrawer, showTab } from "./drawer.js";
 import { installExports } from "./exports.js";
 import { firstAlbum } from "./first.js";
-import { filters, installFilters, within } from "./filters.js";
+import { filters, installFilters, setFilters, within } from "./filters.js";
 import { Lightbox } from "./lightbox.js";
+import { installSaving } from "./saved.js";
 import { Search } from "./search.js";
 import { loadServed } from "./served.js";
 import { installSession } from "./session.js";
@@ -239,6 +240,7 @@ function install() {
   $("open-look").addEventListener("click", () => look());
   for (const name of ["aria-label", "title"]) $("open-look").setAttribute(name, say("look.open"));
   installExports();
+  installSaving(() => search.request);
   installVerifier();
   try {
     if (localStorage.getItem("referent-masks") === "off") toggleMasks();
@@ -248,6 +250,12 @@ function install() {
   installDrawer({
     albumsChanged: () => loadAlbums().catch((error) => toast(error.message, "bad")),
     openRun: (runId) => { go({ run: runId }); openAddress(); },
+    askAgain: (saved) => {
+      $("expression").value = saved.expression;
+      $("album").value = saved.album ?? "";
+      setFilters(saved.filters);
+      ask();
+    },
     lookAt: (name) => { $("album").value = name; look(); },
     searchAlbum: (name) => { $("album").value = name; $("expression").focus(); },
   });

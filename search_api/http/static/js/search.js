@@ -461,6 +461,7 @@ export class Search {
     document.body.classList.toggle("selecting", size > 0);
     $("unselect").hidden = !size;
     $("cut").hidden = !may("write");
+    $("save-row").hidden = !ended || !may("write");
     $("cut-label").textContent = size ? `Cut out ${count(chosen.number)} selected` : fewer ? "Cut out what is shown" : chosen.number === 1 ? "Cut out the match" : `Cut out all ${count(chosen.number)}`;
     if (ended) drawExports(this.run, this.marks.size > 0, chosen);
     const narrowed = fewer || size || chosen.number < this.coverage.matched;

@@ -1,0 +1,28 @@
+"""The job that asks saved searches about the photos of an album that came since."""
+
+from __future__ import annotations
+
+from search_api.search import saved
+from workers.indexing import album_of, broken_off
+from workers.turn import Outcome, Turn
+
+
+def watch(turn: Turn) -> Outcome:
+    """Judge the album's new photos for each saved search once, and tell who wants to know.
+
+    One that is cut off begins again with the searches that have not been asked.
+    """
+    album_id = album_of(turn)
+    engine = turn.models.engine(turn.settings, turn.catalog)
+    asked = found = 0
+    for each in saved.of_album(turn.catalog, album_id):
+        if turn.should_stop():
+            return broken_off(turn)
+        run = saved.judge_new(engine, each, album_id, stopping=turn.should_stop)
+        if run is None:
+            continue
+        asked += 1
+        found += run.coverage.matched
+        if run.coverage.matched and each.webhook is not None:
+            saved.tell(engine, each, run)
+    return Outcome("done", {"searches": asked, "matched": found})
