@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { ask, h, toast } from "./dom.js";
 import { foldersOf } from "./folders.js";
-import { count, plural } from "./format.js";
+import { count } from "./format.js";
 import { may } from "./session.js";
 import { filesOf, outcome, uploadTo } from "./upload.js";
 import { say } from "./words.js";
@@ -13,7 +13,7 @@ const EVERY_MS = 4000;
 
 export function albumsPanel(panel, host) {
   const list = h("ul", { class: "cards" });
-  const name = h("input", { type: "text", maxlength: 255, required: true, placeholder: "holiday", "aria-label": "Name of the new album" });
+  const name = h("input", { type: "text", maxlength: 255, required: true, placeholder: say("album.example"), "aria-label": say("album.name") });
   const form = h("form", { class: "inline", onsubmit: async (event) => {
     event.preventDefault();
     try {
@@ -24,12 +24,12 @@ export function albumsPanel(panel, host) {
     } catch (error) {
       toast(error.message, "bad");
     }
-  } }, name, h("button", { class: "primary", type: "submit" }, "Make album"));
+  } }, name, h("button", { class: "primary", type: "submit" }, say("album.make")));
   const draw = async () => {
     try {
       const { albums } = await api.get("/v1/albums");
       list.replaceChildren(...albums.map((album) => card(album, host, draw)));
-      if (!albums.length) list.append(h("li", { class: "hint" }, "There is no album yet."));
+      if (!albums.length) list.append(h("li", { class: "hint" }, say("album.none")));
     } catch (error) {
       list.replaceChildren(h("li", { class: "hint" }, error.message));
     }
@@ -46,11 +46,11 @@ export function albumsPanel(panel, host) {
 function card(album, host, draw) {
   const { indexed, failed, missing } = { indexed: 0, failed: 0, missing: 0, ...album.by_status };
   const waiting = album.photos - indexed - failed;
-  const parts = [`${plural(indexed, "photo")} searchable`];
-  if (waiting) parts.push(`${waiting} waiting`);
-  if (failed) parts.push(`${failed} failed`);
-  if (missing) parts.push(`${missing} missing`);
-  const picker = h("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif", class: "hidden", tabindex: -1, "aria-label": `Photos for ${album.name}`,
+  const parts = [say("album.searchable", { n: indexed })];
+  if (waiting) parts.push(say("album.waiting", { n: waiting }));
+  if (failed) parts.push(say("job.failures", { n: failed }));
+  if (missing) parts.push(say("album.missing", { n: missing }));
+  const picker = h("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif", class: "hidden", tabindex: -1, "aria-label": say("album.photosFor", { name: album.name }),
     onchange: () => send([...picker.files]) });
   const said = h("p", { class: "hint", role: "status" });
   const refused = h("ul", { class: "refused" });
@@ -91,7 +91,7 @@ function card(album, host, draw) {
     field.select();
   };
   const drop = async () => {
-    if (!(await ask(`Remove “${album.name}”?`, "The album leaves the library and uploaded photos go with it. Folders of the server stay as they are.", "Remove"))) return;
+    if (!(await ask(say("saved.dropTitle", { name: album.name }), say("album.dropText"), say("saved.drop")))) return;
     try {
       await api.remove(`/v1/albums/${album.id}`);
       await draw();
@@ -101,18 +101,18 @@ function card(album, host, draw) {
     }
   };
   const unread = Object.entries(album.unread).sort(([, a], [, b]) => b - a);
-  const head = h("div", { class: "card-head" }, h("h3", {}, album.name), h("span", { class: "tag" }, album.model ?? "not indexed"));
+  const head = h("div", { class: "card-head" }, h("h3", {}, album.name), h("span", { class: "tag" }, album.model ?? say("album.unindexed")));
   const element = h("li", { class: "card-item" },
     head,
     h("div", { class: "stack", role: "img", "aria-label": parts.join(", "), vars: { "--indexed": indexed, "--waiting": waiting, "--failed": failed } }, h("i", { class: "ok" }), h("i", { class: "wait" }), h("i", { class: "bad" })),
     h("p", { class: "hint" }, parts.join(" · ")),
     h("div", { class: "actions" },
-      h("button", { type: "button", class: "small", onclick: () => host.searchAlbum(album.name) }, "Search it"),
+      h("button", { type: "button", class: "small", onclick: () => host.searchAlbum(album.name) }, say("album.search")),
       h("button", { type: "button", class: "small", onclick: () => host.lookAt(album.name) }, say("album.look")),
-      may("write") ? h("button", { type: "button", class: "small", onclick: () => picker.click() }, "Upload photos") : null,
-      may("write") ? h("button", { type: "button", class: "small", onclick: index }, "Index again") : null,
+      may("write") ? h("button", { type: "button", class: "small", onclick: () => picker.click() }, say("album.upload")) : null,
+      may("write") ? h("button", { type: "button", class: "small", onclick: index }, say("album.index")) : null,
       may("write") ? h("button", { type: "button", class: "small", onclick: rename, "aria-label": say("album.renameIt", { name: album.name }) }, say("album.rename")) : null,
-      may("admin") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": `Remove ${album.name}` }, "Remove") : null),
+      may("admin") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": say("album.dropIt", { name: album.name }) }, say("saved.drop")) : null),
     failed ? failedPhotos(album, failed, host) : null,
     unread.length ? h("p", { class: "hint" }, say("album.unread", { n: unread.reduce((sum, [, n]) => sum + n, 0), kinds: unread.map(([kind, n]) => `${count(n)} ${kind}`).join(", ") })) : null,
     foldersOf(album, host, draw),
@@ -131,14 +131,14 @@ function card(album, host, draw) {
 
 /** The photos that failed, fetched when one looks: with reasons, to filter and to try again. */
 function failedPhotos(album, number, host) {
-  const words = h("input", { type: "search", placeholder: "Reason", "aria-label": `Filter the failed photos of ${album.name} by reason` });
+  const words = h("input", { type: "search", placeholder: say("album.reason"), "aria-label": say("album.reasonOf", { name: album.name }) });
   const list = h("ul", { class: "refused" });
-  const more = h("button", { type: "button", class: "small", hidden: true, onclick: () => fetch() }, "Show more");
+  const more = h("button", { type: "button", class: "small", hidden: true, onclick: () => fetch() }, say("album.more"));
   let next = null;
   const again = async (body, row) => {
     try {
       const { photos } = await api.post(`/v1/albums/${album.id}/retry`, body);
-      toast(`${plural(photos, "photo")} will be tried again.`);
+      toast(say("album.again", { n: photos }));
       if (row) row.remove();
       else host.show("jobs");
     } catch (error) {
@@ -146,8 +146,8 @@ function failedPhotos(album, number, host) {
     }
   };
   const line = (photo) => {
-    const row = h("li", {}, `${photo.path}: ${photo.error ?? "unknown"} `);
-    if (may("write")) row.append(h("button", { type: "button", class: "small", "aria-label": `Retry ${photo.path}`, onclick: () => again({ photos: [photo.id] }, row) }, "Retry"));
+    const row = h("li", {}, `${photo.path}: ${photo.error ?? say("album.unknown")} `);
+    if (may("write")) row.append(h("button", { type: "button", class: "small", "aria-label": say("album.retry", { path: photo.path }), onclick: () => again({ photos: [photo.id] }, row) }, say("job.retry")));
     return row;
   };
   const fetch = async () => {
@@ -171,7 +171,7 @@ function failedPhotos(album, number, host) {
   words.addEventListener("change", anew);
   const all = () => again(words.value.trim() ? { reason: words.value.trim() } : {}, null);
   return h("details", { class: "folder", ontoggle: (event) => { if (event.target.open && !list.children.length) anew(); } },
-    h("summary", {}, plural(number, "photo that failed", "photos that failed")),
-    h("div", { class: "inline" }, words, may("write") ? h("button", { type: "button", class: "small", onclick: all }, "Retry all of these") : null),
+    h("summary", {}, say("album.failed", { n: number })),
+    h("div", { class: "inline" }, words, may("write") ? h("button", { type: "button", class: "small", onclick: all }, say("album.retryAll")) : null),
     list, more);
 }

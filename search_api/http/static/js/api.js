@@ -1,5 +1,7 @@
 // The HTTP API: JSON requests, problem documents as errors, searches as streams of events.
 
+import { say } from "./words.js";
+
 /** An address of the server, relative to the page: a proxy may serve both below a path. */
 export const here = (path) => (path.startsWith("/") ? `.${path}` : path);
 
@@ -16,7 +18,7 @@ let whenSignedOut = () => {};
 export const onSignedOut = (callback) => { whenSignedOut = callback; };
 
 async function problemOf(answer) {
-  let detail = `The server answered ${answer.status}.`;
+  let detail = say("api.answered", { status: String(answer.status) });
   try {
     const body = await answer.json();
     const first = body.errors?.[0]?.detail ?? body.errors?.[0]?.message;
@@ -34,7 +36,7 @@ async function send(path, options = {}) {
     answer = await fetch(here(path), { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, "The server cannot be reached; is it still running?");
+    throw new Problem(0, say("api.unreachable"));
   }
   if (!answer.ok) throw await problemOf(answer);
   return answer;

@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import { $, h, icon, s, toast } from "./dom.js";
-import { plural } from "./format.js";
 import { actions, failures, meter, progress } from "./jobs.js";
 import { maskOf, pathOf } from "./masks.js";
+import { say } from "./words.js";
 
 const SIDE = 1024;
 
@@ -29,9 +29,8 @@ export class Cutouts {
     this.least = least;
     this.sample = sample;
     this.mask = null;
-    const what = plural(number, "photo");
-    $("cutouts-title").replaceChildren("Cut out ", h("em", {}, `“${run.expression}”`));
-    $("cutouts-start").textContent = `Cut out ${what}`;
+    $("cutouts-title").textContent = say("cut.of", { expression: run.expression });
+    $("cutouts-start").textContent = say("cut.start", { n: number });
     const { width, height } = sample.photo;
     $("preview").style.setProperty("--photo", width && height ? width / height : 1.5);
     $("cutouts-error").hidden = true;
@@ -87,7 +86,7 @@ export class Cutouts {
   follow(job) {
     this.form.hidden = true;
     $("cutouts-job").hidden = false;
-    const stop = api.watchJob(job.id, (now) => this.drawJob(now), () => toast("The job's progress cannot be followed; Jobs shows it.", "bad"));
+    const stop = api.watchJob(job.id, (now) => this.drawJob(now), () => toast(say("cut.lost"), "bad"));
     this.leave = () => { stop(); this.leave = () => {}; };
     this.drawJob(job);
   }
@@ -96,7 +95,7 @@ export class Cutouts {
     const panel = $("cutouts-job");
     const ended = ["done", "failed", "cancelled"].includes(job.state);
     const written = job.result?.written ?? job.done;
-    const title = { done: `${plural(written, "cut-out")} ready`, failed: "The job failed", cancelled: "Cancelled", paused: "Paused", queued: "Waiting for its turn" }[job.state] ?? "Cutting out …";
+    const title = { done: say("cut.ready", { n: written }), failed: say("cut.failed"), cancelled: say("cut.cancelled"), paused: say("cut.paused"), queued: say("cut.queued") }[job.state] ?? say("cut.running");
     const focused = panel.contains(document.activeElement) ? document.activeElement.textContent : null;
     panel.replaceChildren(
       h("p", { class: "big", role: "status" }, title),
@@ -105,10 +104,10 @@ export class Cutouts {
       ...[job.message && job.state === "failed" ? h("p", { class: "error" }, job.message) : null, job.failed ? failures(job) : null].filter(Boolean),
       h("div", { class: "actions end" },
         actions(job, (now) => (ended ? this.follow(now) : this.drawJob(now))),
-        h("button", { type: "button", class: "secondary", onclick: () => this.dialog.close() }, ended ? "Close" : "Leave it running"),
-        job.state === "done" && written ? h("a", { class: "primary", href: api.cutOuts(job.id), download: `cutouts-${job.id}.zip` }, icon("download"), "Download zip") : null));
+        h("button", { type: "button", class: "secondary", onclick: () => this.dialog.close() }, say(ended ? "close" : "cut.leave")),
+        job.state === "done" && written ? h("a", { class: "primary", href: api.cutOuts(job.id), download: `cutouts-${job.id}.zip` }, icon("download"), say("cut.zip")) : null));
     if (focused) [...panel.querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
-    if (job.state === "done" && !this.dialog.open) toast("The cut-outs are ready: Jobs has their zip.");
+    if (job.state === "done" && !this.dialog.open) toast(say("cut.there"));
   }
 }
 
@@ -120,7 +119,7 @@ function picture(photo, mask, choices) {
   const d = pathOf(mask.polygons);
   const source = { href: api.thumbnail(photo, SIDE), width, height, preserveAspectRatio: "none" };
   const plain = maskOnly ? "#000000" : background;
-  return s("svg", { class: plain ? "" : "transparent", viewBox: `${x} ${y} ${w} ${h_}`, vars: { "--ratio": w / h_ }, role: "img", "aria-label": "Preview" },
+  return s("svg", { class: plain ? "" : "transparent", viewBox: `${x} ${y} ${w} ${h_}`, vars: { "--ratio": w / h_ }, role: "img", "aria-label": say("cut.preview") },
     s("clipPath", { id: "cut-shape" }, s("path", { d, "clip-rule": "evenodd" })),
     // Larger than the photo, so that its blurred border stays outside.
     plain === "blur" ? s("image", { ...source, x: -0.06 * width, y: -0.06 * height, width: 1.12 * width, height: 1.12 * height, class: "behind", vars: { "--blur": `${Math.round(Math.max(w, h_) / 40)}px` } }) : null,

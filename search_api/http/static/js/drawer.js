@@ -13,12 +13,12 @@ import { say } from "./words.js";
 
 /** @type {[string, string, (panel: HTMLElement, host: any) => any][]} */
 const TABS = [
-  ["albums", "Albums", albumsPanel],
-  ["jobs", "Jobs", jobsPanel],
-  ["models", "Models", modelsPanel],
-  ["history", "History", historyPanel],
+  ["albums", say("drawer.albums"), albumsPanel],
+  ["jobs", say("drawer.jobs"), jobsPanel],
+  ["models", say("drawer.models"), modelsPanel],
+  ["history", say("drawer.history"), historyPanel],
   ["saved", say("saved.tab"), savedPanel],
-  ["keys", "Keys", keysPanel],
+  ["keys", say("drawer.keys"), keysPanel],
 ];
 const shown = () => TABS.filter(([name]) => name !== "keys" || may("admin"));
 let host = {};

@@ -8,10 +8,10 @@ import { say } from "./words.js";
 /** @type {[string, "originals" | "gallery" | "sidecars"][]} */
 const PHOTOS = [["originals.zip", "originals"], ["gallery.zip", "gallery"], ["sidecars.zip", "sidecars"]];
 const FORMS = [
-  ["coco.json", "COCO", "masks and boxes, JSON"],
-  ["grefcoco.zip", "gRefCOCO", "references and instances, zip"],
-  ["hits.csv", "CSV", "a line a match, for spreadsheets"],
-  ["sheet.jpg", "Contact sheet", "the best matches on one picture"],
+  ["coco.json", "COCO", say("take.coco")],
+  ["grefcoco.zip", "gRefCOCO", say("take.grefcoco")],
+  ["hits.csv", "CSV", say("take.csv")],
+  ["sheet.jpg", say("take.sheet"), say("take.sheetText")],
 ];
 
 export function installExports() {
@@ -43,6 +43,6 @@ export function drawExports(run, marked, chosen) {
   const cut = h("li", {}, h("button", { type: "button", onclick: () => $("cut").click() }, h("b", {}, say("take.cut")), h("span", {}, say("take.cutText"))));
   const [originals, ...others] = PHOTOS.map(taken);
   const items = [originals, may("write") ? cut : null, ...others, h("li", { class: "hint" }, say("take.programs")), ...FORMS.map(([file, label, text]) => item(`/v1/search/${run.id}/${file}${which}`, `${stem}-${file}`, label, text))];
-  if (marked && run.album) items.push(item(`/v1/marks/grefcoco.zip${api.query({ album: run.album })}`, `${run.album}-marks.zip`, "Marks of the album", "right and wrong ones, gRefCOCO zip"));
+  if (marked && run.album) items.push(item(`/v1/marks/grefcoco.zip${api.query({ album: run.album })}`, `${run.album}-marks.zip`, say("take.marks"), say("take.marksText")));
   $("export-list").replaceChildren(h("li", { class: "hint" }, chosen.text), ...items.filter(Boolean));
 }

@@ -1,9 +1,12 @@
 // Which photos a search looks at: dates, path, camera, shape, place, file type, an earlier search.
 
 import { $, all, h } from "./dom.js";
+import { count } from "./format.js";
+import { say } from "./words.js";
 
 const FORMATS = [["jpeg", "JPEG"], ["heif", "HEIC"], ["png", "PNG"], ["webp", "WebP"], ["tiff", "TIFF"], ["avif", "AVIF"], ["raw", "RAW"]];
 const PLACE = ["west", "south", "east", "north"];
+const SIDES = { west: say("filter.west"), south: say("filter.south"), east: say("filter.east"), north: say("filter.north") };
 let run = null; // { run, run_least?, run_photos? }, as the API takes them
 
 /** Build the form; `changed` runs after every change. */
@@ -12,24 +15,24 @@ export function installFilters(changed) {
     h("label", { class: `filter ${wide}` }, h("span", {}, label), control, hint ? h("small", {}, hint) : null);
   $("filters").append(
     h("div", { class: "filter-grid" },
-      field("Taken from", h("input", { type: "date", id: "f-from" })),
-      field("until", h("input", { type: "date", id: "f-until" })),
-      field("Path", h("input", { type: "text", id: "f-path", maxlength: 200, placeholder: "2024/**/*.jpg", spellcheck: "false" }), "a glob inside the album", "wide"),
-      field("Camera", h("input", { type: "text", id: "f-camera", maxlength: 100, placeholder: "Pixel" }), "part of its name"),
-      field("Shape", h("select", { id: "f-orientation" },
-        ...[["", "any"], ["landscape", "landscape"], ["portrait", "portrait"], ["square", "square"]].map(([value, label]) => h("option", { value }, label)))),
-      h("fieldset", { class: "filter" }, h("legend", {}, "File type"),
+      field(say("filter.from"), h("input", { type: "date", id: "f-from" })),
+      field(say("filter.until"), h("input", { type: "date", id: "f-until" })),
+      field(say("filter.path"), h("input", { type: "text", id: "f-path", maxlength: 200, placeholder: "2024/**/*.jpg", spellcheck: "false" }), say("filter.glob"), "wide"),
+      field(say("fact.camera"), h("input", { type: "text", id: "f-camera", maxlength: 100, placeholder: "Pixel" }), say("filter.part")),
+      field(say("filter.shape"), h("select", { id: "f-orientation" },
+        ...[["", say("filter.any")], ["landscape", say("filter.landscape")], ["portrait", say("filter.portrait")], ["square", say("filter.square")]].map(([value, label]) => h("option", { value }, label)))),
+      h("fieldset", { class: "filter" }, h("legend", {}, say("filter.type")),
         h("div", { class: "chips" }, FORMATS.map(([value, label]) =>
           h("label", { class: "chip" }, h("input", { type: "checkbox", name: "format", value }), h("span", {}, label))))),
-      h("fieldset", { class: "filter" }, h("legend", {}, "Taken inside (degrees)"),
+      h("fieldset", { class: "filter" }, h("legend", {}, say("filter.inside")),
         h("div", { class: "place" }, PLACE.map((side) =>
-          h("input", { type: "number", id: `f-${side}`, step: "any", placeholder: side, "aria-label": `Degrees ${side}`,
+          h("input", { type: "number", id: `f-${side}`, step: "any", placeholder: SIDES[side], "aria-label": say("filter.degrees", { side: SIDES[side] }),
             min: side === "west" || side === "east" ? -180 : -90, max: side === "west" || side === "east" ? 180 : 90 })))),
     ),
     h("div", { class: "filter-foot" },
-      h("span", { id: "f-run", class: "chip on", hidden: true }, "Only within the last search ",
-        h("button", { type: "button", "aria-label": "Search everything again", onclick: () => { within(null); changed(); } }, "×")),
-      h("button", { type: "button", class: "small", id: "f-clear", onclick: () => { clear(); changed(); } }, "Clear filters")),
+      h("span", { id: "f-run", class: "chip on", hidden: true }, say("filter.within"), " ",
+        h("button", { type: "button", "aria-label": say("filter.everything"), onclick: () => { within(null); changed(); } }, "×")),
+      h("button", { type: "button", class: "small", id: "f-clear", onclick: () => { clear(); changed(); } }, say("filter.clear"))),
   );
   $("filters").addEventListener("change", () => { label(); changed(); });
   $("filters").addEventListener("keydown", (event) => {
@@ -100,7 +103,7 @@ function clear() {
 
 function label() {
   const n = Object.keys(filters()).filter((name) => !name.startsWith("run_")).length;
-  $("filters-label").textContent = n ? `Filters · ${n}` : "Filters";
+  $("filters-label").textContent = n ? `${say("filter.title")} · ${count(n)}` : say("filter.title");
   $("filters-toggle").classList.toggle("on", n > 0);
   $("f-clear").hidden = n === 0;
 }

@@ -95,22 +95,20 @@ export class Grid {
     const isHit = item.confidence !== undefined;
     const score = isHit ? percent(item.confidence) : item.similarity.toFixed(2);
     const alike = item.group ? `, ${say("fold.tile", { n: item.group.length })}` : "";
-    const spoken = isHit
-      ? `${name}, ${item.accepted ? "confidence" : "rejected, confidence"} ${score}${alike}`
-      : `${name}, similarity ${score}`;
+    const spoken = say(isHit ? (item.accepted ? "tile.hit" : "tile.rejected") : "tile.similar", { name, score }) + alike;
     const image = h("img", { src: api.thumbnail(photo, TILE_SIDE), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
     const frame = h("button", { class: "open", type: "button", "aria-label": spoken, onclick: () => this.open(item) },
       image,
-      h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? h("span", { class: "word" }, "rejected · ") : null, score),
+      h("span", { class: "score", "aria-hidden": "true" }, isHit && !item.accepted ? h("span", { class: "word" }, say("tile.word")) : null, score),
       item.group ? h("span", { class: "folded", "aria-hidden": "true" }, icon("similar"), count(item.group.length)) : null);
     const tile = h("li", { class: "tile", vars: { "--ratio": Math.min(2.6, Math.max(0.5, ratio)).toFixed(4) } },
       frame,
-      this.selection && isHit ? h("button", { class: "pick", type: "button", title: "Select (x)", "aria-label": `Select ${name}`, "aria-pressed": "false", "aria-keyshortcuts": "x", onclick: (event) => this.pick(item, event) }, icon("check")) : null,
-      h("button", { class: "like", type: "button", title: "More like this", "aria-label": `More like ${name}`, onclick: () => this.similar(item) }, icon("similar")));
+      this.selection && isHit ? h("button", { class: "pick", type: "button", title: say("tile.select"), "aria-label": say("tile.selectIt", { name }), "aria-pressed": "false", "aria-keyshortcuts": "x", onclick: (event) => this.pick(item, event) }, icon("check")) : null,
+      h("button", { class: "like", type: "button", title: say("tile.like"), "aria-label": say("live.like", { name }), onclick: () => this.similar(item) }, icon("similar")));
     image.addEventListener("load", () => tile.classList.add("loaded"), { once: true });
     image.addEventListener("error", () => {
       tile.classList.add("gone");
-      frame.append(h("span", { class: "gone-text" }, `${name} cannot be shown: the file is gone or damaged`));
+      frame.append(h("span", { class: "gone-text" }, say("photo.gone", { name })));
     }, { once: true });
     Object.assign(tile, { item, spoken });
     this.tiles.set(photo.id, tile);

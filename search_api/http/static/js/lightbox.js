@@ -12,7 +12,7 @@ import { Zoom } from "./zoom.js";
 const SIDE = 2048;
 const MASK_SIDE = 1600;
 const BROWSER_SHOWS = new Set(["JPEG", "PNG", "WEBP", "GIF", "AVIF"]);
-const VIEWS = [["photo", "Photo"], ["mask", "Mask"], ["minimap", "Minimap"]];
+const VIEWS = [["photo", say("view.photo")], ["mask", say("view.mask")], ["minimap", say("view.minimap")]];
 
 export class Lightbox {
   /**
@@ -31,20 +31,20 @@ export class Lightbox {
     this.view = "photo";
     this.paper = h("div", { class: "paper" });
     this.stage = h("div", { class: "stage", tabindex: -1, autofocus: true }, this.paper,
-      this.button("left", "Previous photo", () => this.step(-1), "previous"),
-      this.button("right", "Next photo", () => this.step(1), "next"),
+      this.button("left", say("view.previous"), () => this.step(-1), "previous"),
+      this.button("right", say("view.next"), () => this.step(1), "next"),
       h("div", { class: "zoom-tools" },
-        this.button("minus", "Zoom out", () => this.zoom.by(1 / 1.5)),
+        this.button("minus", say("view.out"), () => this.zoom.by(1 / 1.5)),
         h("output", { class: "zoom-level" }),
-        this.button("plus", "Zoom in", () => this.zoom.by(1.5))));
-    this.views = h("div", { class: "segments", role: "group", "aria-label": "View" }, VIEWS.map(([name, label], i) =>
+        this.button("plus", say("view.in"), () => this.zoom.by(1.5))));
+    this.views = h("div", { class: "segments", role: "group", "aria-label": say("view.view") }, VIEWS.map(([name, label], i) =>
       h("button", { type: "button", "data-view": name, "aria-keyshortcuts": String(i + 1), onclick: () => this.show(name) }, label)));
     this.about = h("div", { class: "about" });
     this.place = h("span", { class: "place-in-list" });
     this.dialog.append(
       this.stage,
-      h("aside", { "aria-label": "About this photo" },
-        h("header", {}, this.place, this.button("close", "Close", () => this.dialog.close())),
+      h("aside", { "aria-label": say("view.about") },
+        h("header", {}, this.place, this.button("close", say("close"), () => this.dialog.close())),
         this.views, this.about));
     this.zoom = new Zoom(this.stage, this.paper, (scale) => {
       this.stage.querySelector(".zoom-level").textContent = `${Math.round(scale * 100)} %`;
@@ -93,7 +93,7 @@ export class Lightbox {
     this.image = h("img", { class: "picture", src: api.thumbnail(photo, SIDE), alt: photo.path, draggable: "false" });
     // The grid's small picture, which the browser has, until the large one is there.
     this.image.style.backgroundImage = `url("${api.thumbnail(photo, TILE_SIDE)}")`;
-    this.image.addEventListener("error", () => this.paper.replaceChildren(h("p", { class: "gone-text" }, "The photo cannot be shown: its file is gone or damaged.")), { once: true });
+    this.image.addEventListener("error", () => this.paper.replaceChildren(h("p", { class: "gone-text" }, say("view.gone"))), { once: true });
     this.paper.replaceChildren(this.image);
     this.sharp = false;
     this.mask = null;
@@ -171,37 +171,37 @@ export class Lightbox {
     const { item, runId } = this;
     const { photo } = item;
     const rows = [
-      ["File", photo.path],
-      ["Album", photo.album],
+      [say("fact.file"), photo.path],
+      [say("fact.album"), photo.album],
       [say("photo.copies"), item.copies?.length ? item.copies.map((copy) => h("span", { class: "line" }, `${copy.album}/${copy.path}`)) : null],
-      ["Taken", photo.taken_at && taken(photo)],
-      ["Camera", photo.camera],
-      ["Place", photo.lat !== null && photo.lon !== null ? `${photo.lat.toFixed(4)}, ${photo.lon.toFixed(4)}` : null],
-      ["Size", photo.width && `${count(photo.width)} × ${count(photo.height)} px, ${bytes(photo.size_bytes)}`],
-      ["Type", photo.format],
+      [say("fact.taken"), photo.taken_at && taken(photo)],
+      [say("fact.camera"), photo.camera],
+      [say("fact.place"), photo.lat !== null && photo.lon !== null ? `${photo.lat.toFixed(4)}, ${photo.lon.toFixed(4)}` : null],
+      [say("fact.size"), photo.width && `${count(photo.width)} × ${count(photo.height)} px, ${bytes(photo.size_bytes)}`],
+      [say("fact.type"), photo.format],
     ];
     if (this.mask?.photo_width) {
       const share = this.mask.area / (this.mask.photo_width * this.mask.photo_height);
-      rows.push(["Mask", `${percent(share)} of the photo`]);
-      if (this.mask.box) rows.push(["Box", this.mask.box.join(", ")]);
+      rows.push([say("view.mask"), say("fact.share", { share: percent(share) })]);
+      if (this.mask.box) rows.push([say("fact.box"), this.mask.box.join(", ")]);
     }
     const focused = this.about.contains(document.activeElement) ? document.activeElement.textContent : null;
     this.about.replaceChildren(...[
       this.verdict(),
       this.judged() && this.search.run ? this.search.marks.buttons(item) : null,
       photo.note ? h("p", { class: "note" }, photo.note) : null,
-      item.vanished ? h("p", { class: "note" }, "The file is gone since it was indexed.") : null,
+      item.vanished ? h("p", { class: "note" }, say("view.vanished")) : null,
       h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
       h("div", { class: "actions" },
-        runId && item.accepted ? this.like("More like this referent", { region: true }) : null,
-        this.like("More like this photo", { region: false }),
-        this.like("Duplicates", { region: false, duplicates: true }),
-        runId && item.accepted && this.search.run && may("write") ? h("button", { type: "button", class: "small", onclick: () => this.cut(item) }, icon("cut"), "Cut out") : null),
+        runId && item.accepted ? this.like(say("view.likeRegion"), { region: true }) : null,
+        this.like(say("view.likePhoto"), { region: false }),
+        this.like(say("view.duplicates"), { region: false, duplicates: true }),
+        runId && item.accepted && this.search.run && may("write") ? h("button", { type: "button", class: "small", onclick: () => this.cut(item) }, icon("cut"), say("view.cut")) : null),
       h("div", { class: "actions" },
-        runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "mask.png"), "Mask", `${stem(photo)}-mask.png`) : null,
-        runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "overlay.jpg"), "Overlay", `${stem(photo)}-overlay.jpg`) : null,
+        runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "mask.png"), say("view.mask"), `${stem(photo)}-mask.png`) : null,
+        runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "overlay.jpg"), say("view.overlay"), `${stem(photo)}-overlay.jpg`) : null,
         runId && item.accepted ? this.link(api.ofHit(runId, photo.id, "mask.json"), "COCO", `${stem(photo)}-mask.json`) : null,
-        item.vanished ? null : this.link(api.original(photo.id), "Original", photo.path.split("/").pop())),
+        item.vanished ? null : this.link(api.original(photo.id), say("view.original"), photo.path.split("/").pop())),
     ].filter(Boolean));
     if (focused) [...this.about.querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
   }
@@ -211,13 +211,13 @@ export class Lightbox {
     if (item.confidence === undefined && item.similarity === undefined) return null;
     if (item.confidence === undefined) {
       return h("div", { class: "verdict" }, h("p", { class: "big" }, item.similarity.toFixed(3)),
-        h("p", {}, item.same_file ? "The same file, byte for byte." : "Resemblance (cosine). Nothing was verified."));
+        h("p", {}, item.same_file ? say("view.same") : say("view.resembles")));
     }
     const { threshold, request } = this.search;
     return h("div", { class: `verdict ${item.accepted ? "yes" : "no"}` },
       h("p", { class: "expression" }, `“${request.expression}”`),
-      h("p", { class: "big" }, percent(item.confidence), h("small", {}, item.accepted ? " likely" : " likely · rejected")),
-      h("div", { class: "meter", vars: { "--value": item.confidence, "--at": threshold }, title: `Matches from ${percent(threshold)} on` }, h("i"), h("b")));
+      h("p", { class: "big" }, percent(item.confidence), h("small", {}, ` ${say(item.accepted ? "view.likely" : "view.rejected")}`)),
+      h("div", { class: "meter", vars: { "--value": item.confidence, "--at": threshold }, title: say("view.from", { at: percent(threshold) }) }, h("i"), h("b")));
   }
 
   like(label, options) {

@@ -17,7 +17,7 @@ import { installSession } from "./session.js";
 import { watchServer } from "./status.js";
 import { installTheme } from "./theme.js";
 import { chooseVerifier, installVerifier, loadVerifiers, verification } from "./verifier.js";
-import { say } from "./words.js";
+import { fillPage, say } from "./words.js";
 
 const EXAMPLES = [
   "a dog",
@@ -168,7 +168,7 @@ async function loadAlbums() {
   const { albums } = await api.get("/v1/albums");
   const known = $("album").options.length > 1;
   const chosen = known ? $("album").value : browse.view?.album ?? search.request?.album ?? "";
-  $("album").replaceChildren(h("option", { value: "" }, "All albums"), ...albums.map((album) => h("option", { value: album.name, "data-id": album.id }, album.name)));
+  $("album").replaceChildren(h("option", { value: "" }, say("look.all")), ...albums.map((album) => h("option", { value: album.name, "data-id": album.id }, album.name)));
   $("album").value = albums.some((album) => album.name === chosen) ? chosen : "";
   const photos = albums.reduce((sum, album) => sum + album.photos, 0);
   drawExamples(photos);
@@ -180,7 +180,7 @@ function drawExamples(photos) {
   const tries = EXAMPLES.map((text) =>
     h("button", { type: "button", class: "example", onclick: () => { $("expression").value = text; ask(); } }, text));
   const first = photos
-    ? h("p", { class: "examples-title" }, "Try")
+    ? h("p", { class: "examples-title" }, say("html.try"))
     : firstAlbum(async (name) => {
         await loadAlbums();
         $("album").value = name;
@@ -231,6 +231,7 @@ function onKey(event) {
 }
 
 function install() {
+  fillPage();
   installTheme();
   installFilters(() => {});
   $("album").addEventListener("change", () => {

@@ -3,15 +3,16 @@
 import * as api from "./api.js";
 import { h, icon, toast } from "./dom.js";
 import { may } from "./session.js";
+import { say } from "./words.js";
 
 // Verdict, key, symbol, what its button says; those of a match, then that of a rejected photo.
 const OF_MATCH = [
-  ["right", "y", "check", "Right"],
-  ["wrong", "n", "close", "Wrong"],
-  ["wrong_mask", "b", "mask", "Wrong mask"],
+  ["right", "y", "check", say("mark.right")],
+  ["wrong", "n", "close", say("mark.wrong")],
+  ["wrong_mask", "b", "mask", say("mark.mask")],
 ];
-const OF_REJECTED = [["missed", "y", "flag", "Missed: it is there"]];
-const SAID = { right: "right", wrong: "wrong", wrong_mask: "wrong mask", missed: "missed" };
+const OF_REJECTED = [["missed", "y", "flag", say("mark.missed")]];
+const SAID = { right: say("marked.right"), wrong: say("marked.wrong"), wrong_mask: say("marked.mask"), missed: say("marked.missed") };
 const SYMBOLS = Object.fromEntries([...OF_MATCH, ...OF_REJECTED].map(([verdict, , symbol]) => [verdict, symbol]));
 
 const choices = (item) => (item.accepted ? OF_MATCH : OF_REJECTED);
@@ -85,13 +86,13 @@ export class Marks {
   /** Buttons for a photo's verdict, or what was said where one may not change it. */
   buttons(item) {
     const chosen = this.of(item);
-    if (!may("write")) return chosen ? h("p", { class: "hint" }, `Marked as ${SAID[chosen]}.`) : null;
-    return h("div", { class: "marks", role: "group", "aria-label": "Is this decision right?" }, choices(item).map(([verdict, key, symbol, label]) =>
+    if (!may("write")) return chosen ? h("p", { class: "hint" }, SAID[chosen]) : null;
+    return h("div", { class: "marks", role: "group", "aria-label": say("mark.question") }, choices(item).map(([verdict, key, symbol, label]) =>
       h("button", { type: "button", class: `small toggle ${verdict}`, "aria-pressed": String(verdict === chosen), "aria-keyshortcuts": key, onclick: () => this.put(item, verdict) }, icon(symbol), label)));
   }
 }
 
 /** A small sign of a verdict for a tile's corner. */
-export const badge = (verdict) => h("span", { class: `verdict-badge ${verdict}`, title: `Marked as ${SAID[verdict]}` }, icon(SYMBOLS[verdict]));
+export const badge = (verdict) => h("span", { class: `verdict-badge ${verdict}`, title: SAID[verdict] }, icon(SYMBOLS[verdict]));
 
-export const said = (verdict) => (verdict ? `, marked as ${SAID[verdict]}` : "");
+export const said = (verdict) => (verdict ? `, ${SAID[verdict]}` : "");

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { h } from "./dom.js";
 import { percent } from "./format.js";
+import { say } from "./words.js";
 
 export function modelsPanel(panel) {
   const list = h("ul", { class: "cards" });
@@ -14,7 +15,7 @@ async function load(list) {
   try {
     const [{ models }, ready] = await Promise.all([api.get("/v1/models"), fetch(api.here("/readyz"))]);
     list.replaceChildren(...models.map((model) => h("li", { class: "card-item" },
-      h("div", { class: "card-head" }, h("h3", {}, model.name), h("span", { class: "tag" }, model.loaded ? (ready.ok ? "ready" : "loading") : "kept for albums")),
+      h("div", { class: "card-head" }, h("h3", {}, model.name), h("span", { class: "tag" }, say(model.loaded ? (ready.ok ? "model.ready" : "model.loading") : "model.kept"))),
       h("dl", { class: "facts" }, facts(model).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))))));
   } catch (error) {
     list.replaceChildren(h("li", { class: "hint" }, error.message));
@@ -23,10 +24,10 @@ async function load(list) {
 
 function facts(model) {
   return [
-    ["Role", model.default ? "new albums and searches" : "albums that it indexed"],
-    ["Matches from", model.threshold === null ? null : `${percent(model.threshold)} confidence`],
-    ["Calibration", model.calibration_revision],
-    ["Albums", model.albums.join(", ") || "none"],
-    ["Features", model.fingerprints.tokens?.slice(0, 12)],
+    [say("model.role"), say(model.default ? "model.default" : "model.indexed")],
+    [say("model.from"), model.threshold === null ? null : percent(model.threshold)],
+    [say("model.calibration"), model.calibration_revision],
+    [say("drawer.albums"), model.albums.join(", ") || say("model.none")],
+    [say("model.features"), model.fingerprints.tokens?.slice(0, 12)],
   ].filter(([, value]) => value);
 }

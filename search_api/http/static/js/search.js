@@ -5,7 +5,6 @@ import * as api from "./api.js";
 import { $, all, h, toast } from "./dom.js";
 import { drawEmpty } from "./empty.js";
 import { drawExports } from "./exports.js";
-import { count } from "./format.js";
 import { filters, setFilters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { drawLive } from "./live.js";
@@ -107,7 +106,7 @@ export class Search {
         if (this.abort !== abort) return;
         await this.take(name, data);
       }
-      if (this.state === "running") this.fail(new Error("The stream of results broke off; search again."));
+      if (this.state === "running") this.fail(new Error(say("search.broke")));
     } catch (error) {
       if (this.abort === abort) this.fail(error);
     }
@@ -248,7 +247,7 @@ export class Search {
     clearInterval(this.ticking);
     this.abort = null;
     this.state = "failed";
-    const wait = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
+    const wait = error.retryAfter ? ` ${say("search.retry", { seconds: error.retryAfter })}` : "";
     this.notes = [{ code: "problem", text: error.message + wait }];
     this.draw();
   }
@@ -373,15 +372,15 @@ export class Search {
     const right = (hit) => this.marks.of(hit) !== "wrong";
     if (selection.size) {
       const photos = this.hits.filter((hit) => selection.has(hit.photo.id) && right(hit)).map((hit) => hit.photo.id);
-      return { photos, least: null, number: photos.length, text: `the ${count(photos.length)} selected` };
+      return { photos, least: null, number: photos.length, text: say("chosen.selected", { n: photos.length }) };
     }
     const fewer = this.minimum !== null && this.minimum > this.threshold;
     const meant = this.hits.filter((hit) => !fewer || hit.confidence >= this.minimum);
     const wrong = meant.filter((hit) => !right(hit)).length;
     const number = (fewer ? meant.length : this.coverage.matched) - wrong;
-    const without = wrong ? `, without ${count(wrong)} marked wrong` : "";
+    const without = wrong ? `, ${say("chosen.without", { n: wrong })}` : "";
     return { photos: null, least: fewer ? this.minimum : null, number,
-      text: `${fewer ? "what is shown" : "every match"}: ${count(number)}${without}` };
+      text: `${say(fewer ? "chosen.shown" : "chosen.every", { n: number })}${without}` };
   }
 
   /** Whether hits are yet to be fetched that `chosen` counts. Best first, below the slider is none. */
@@ -462,11 +461,11 @@ export class Search {
     $("unselect").hidden = !size;
     $("cut").hidden = !may("write");
     $("save-row").hidden = !ended || !may("write");
-    $("cut-label").textContent = size ? `Cut out ${count(chosen.number)} selected` : fewer ? "Cut out what is shown" : chosen.number === 1 ? "Cut out the match" : `Cut out all ${count(chosen.number)}`;
+    $("cut-label").textContent = size ? say("cut.selected", { n: chosen.number }) : fewer ? say("cut.shown") : say("cut.all", { n: chosen.number });
     if (ended) drawExports(this.run, this.marks.size > 0, chosen);
     const narrowed = fewer || size || chosen.number < this.coverage.matched;
-    $("meant").textContent = narrowed ? `For ${chosen.text}` : "";
-    $("within").title = `The next search looks only at ${chosen.text}`;
+    $("meant").textContent = narrowed ? say("chosen.for", { what: chosen.text }) : "";
+    $("within").title = say("chosen.within", { what: chosen.text });
   }
 
   drawNotes() {

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { $, toast } from "./dom.js";
+import { say } from "./words.js";
 
 let session = { name: "", scopes: [], keys_required: false, server_folders: false };
 
@@ -41,7 +42,7 @@ export async function installSession(ready) {
 function enter(found) {
   session = found;
   $("account").hidden = !found.keys_required;
-  $("account").title = `Signed in as ${found.name}; sign out`;
+  $("account").title = say("session.out", { name: found.name });
   $("account").setAttribute("aria-label", $("account").title);
   document.body.dataset.scopes = found.scopes.join(" ");
 }

@@ -2,6 +2,7 @@
 
 import { $, s } from "./dom.js";
 import { percent } from "./format.js";
+import { say } from "./words.js";
 
 const BINS = 40;
 const TALL = 20;
@@ -10,7 +11,7 @@ const TALL = 20;
 export function drawSlider({ minimum, threshold, hits, rejected }) {
   const at = minimum ?? threshold;
   $("minimum").value = String(Math.round(at * 100));
-  $("minimum").setAttribute("aria-valuetext", `${percent(at)}${minimum === null ? ", calibrated" : ""}`);
+  $("minimum").setAttribute("aria-valuetext", minimum === null ? say("slider.calibrated", { at: percent(at) }) : percent(at));
   $("minimum-shown").textContent = `≥ ${percent(at)}`;
   $("minimum-reset").hidden = minimum === null;
   $("mark").style.setProperty("--at", String(threshold));

@@ -3,9 +3,11 @@
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
 import { openDrawer } from "./drawer.js";
+import { stateOf } from "./jobs.js";
+import { say } from "./words.js";
 
 const EVERY_MS = 4000;
-const VERBS = { index: "Indexing", reindex: "Reindexing", verify: "Checking", compact: "Compacting", matte: "Cutting out", export: "Exporting" };
+const VERBS = { index: say("does.index"), reindex: say("does.reindex"), verify: say("does.verify"), compact: say("does.compact"), matte: say("does.matte"), export: say("does.export"), watch: say("does.watch") };
 let watching = false;
 let unfinished = 0;
 
@@ -32,9 +34,9 @@ async function show(jobEnded) {
   let word = "";
   let far = "";
   if (running) {
-    word = running.state === "running" ? VERBS[running.kind] ?? running.kind : `${running.kind} ${running.state}`;
+    word = running.state === "running" ? VERBS[running.kind] ?? running.kind : `${running.kind} ${stateOf(running)}`;
     far = running.total ? `${Math.floor((100 * running.done) / running.total)} %` : "…";
-  } else if (ready.status === 503) [word, far] = ["Loading the model", "…"];
+  } else if (ready.status === 503) [word, far] = [say("does.load"), "…"];
   const busy = $("busy");
   busy.hidden = !word;
   if (busy.title !== `${word} ${far}`) {

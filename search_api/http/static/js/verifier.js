@@ -2,12 +2,13 @@
 
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
+import { say } from "./words.js";
 
 let chosen = "";
 
 export async function loadVerifiers() {
   const { verifiers } = await api.get("/v1/models");
-  $("verifier").replaceChildren(h("option", { value: "" }, "Cached features"), ...verifiers.map((name) => h("option", { value: name }, name)));
+  $("verifier").replaceChildren(h("option", { value: "" }, say("verify.cached")), ...verifiers.map((name) => h("option", { value: name }, name)));
   $("verifier-choice").hidden = !verifiers.length;
   chooseVerifier(chosen);
 }

@@ -8,6 +8,16 @@ import en from "./words/en.js";
 const TABLE = { de, en }[language];
 const plurals = new Intl.PluralRules(language);
 
+/** Say the page's own words in the reader's language; they are written there in English. */
+export function fillPage() {
+  const said = (name, put) => {
+    for (const element of document.querySelectorAll(`[data-say${name}]`)) put(element, say(/** @type {any} */ (element.getAttribute(`data-say${name}`))));
+  };
+  said("", (element, text) => { element.textContent = text; });
+  said("-label", (element, text) => element.setAttribute("aria-label", text));
+  for (const name of ["title", "placeholder"]) said(`-${name}`, (element, text) => element.setAttribute(name, text));
+}
+
 /**
  * A sentence with its values. One that depends on a number `n` has a form for each of the language's plurals.
  * @param {keyof typeof en} key
