@@ -269,6 +269,74 @@ def test_same_bytes_are_named_with_their_places(page: Page) -> None:
     expect(page.locator("#lightbox .facts")).to_contain_text("small/2021/again.jpg")
 
 
+def test_first_view_is_small_and_leaves_the_world_for_later(browser: Browser, address: str) -> None:
+    with Visit(browser, "about:blank") as page:
+        bytes_of: dict[str, int] = {}
+        page.on("response", lambda answer: bytes_of.update({answer.url: len(answer.body())}))
+        page.goto(f"{address}/?look=newest")
+        expect(page.locator(".wall-tile.loaded").first).to_be_visible()
+        page.wait_for_load_state("networkidle")
+    written = {url: size for url, size in bytes_of.items() if url.endswith((".js", ".css"))}
+    assert len(written) > 20 and sum(written.values()) <= 300_000
+    assert not any(url.endswith("world.js") for url in written)
+
+
+def test_photos_lie_on_a_map_and_one_searches_in_what_it_shows(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    look(page)
+    page.select_option("#look-order", "map")
+    expect(page).to_have_url(re.compile("look=map"))
+    expect(page.locator("#map .land")).to_have_attribute("d", re.compile("^M"))
+    expect(page.locator("#look-facts")).to_contain_text("say where they were taken")
+    spots = page.locator(".spot")
+    expect(spots.first).to_be_visible()
+    clusters = spots.count()
+    assert clusters < PHOTOS
+    several = page.get_by_role("button", name=re.compile("photos near")).first
+    several.click()
+    expect(page.locator("#map .land")).to_be_visible()
+    page.locator("#map").focus()
+    for key in ("+", "+", "ArrowLeft", "-"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Search in this area").click()
+    expect(page.locator("#expression")).to_be_focused()
+    west, east = (float(page.locator(f"#f-{side}").input_value()) for side in ("west", "east"))
+    assert -180 <= west < east <= 180
+    search(page)
+    expect(page.locator("#live")).to_contain_text(re.compile(rf"verified \d+ of {PHOTOS + 1}"))
+    assert all(url.startswith((page.url.split("?")[0], "data:", "blob:")) for url in asked)
+
+
+def test_photo_on_the_map_opens_and_back_leads_to_the_map(page: Page) -> None:
+    page.route(
+        re.compile(r"/v1/places"),
+        lambda route: route.fulfill(json={
+            "photos": 30, "located": 1,
+            "bounds": {"west": 11.5, "east": 11.5, "south": 48.1, "north": 48.1},
+            "clusters": [{"photos": 1, "lon": 11.5, "lat": 48.1, "photo_id": 1,
+                          "box": {"west": 11.5, "east": 11.5, "south": 48.1, "north": 48.1}}],
+        }),
+    )  # fmt: skip
+    look(page)
+    page.select_option("#look-order", "map")
+    page.get_by_role("button", name="1 photo at 48.10, 11.50").click()
+    expect(page.locator("#lightbox .place-in-list")).to_have_text("1 of 1")
+    expect(page).to_have_url(re.compile("look=map.*photo=1"))
+    page.go_back()
+    expect(page.locator("#lightbox")).to_be_hidden()
+    expect(page.locator("#map")).to_be_visible()
+
+
+@pytest.mark.parametrize("screen", [PHONE, {}], ids=["phone", "desktop"])
+def test_map_is_accessible_and_fits(browser: Browser, address: str, screen: dict[str, Any]) -> None:
+    with Visit(browser, f"{address}/?look=map&album=small", **screen) as page:
+        expect(page.locator(".spot").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        found = Axe().run(page)["violations"]
+    assert [rule["help"] for rule in found if rule["impact"] in ("serious", "critical")] == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [PHONE, {}], ids=["phone", "desktop"])
 def test_looking_is_accessible_and_fits(

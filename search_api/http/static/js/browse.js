@@ -3,20 +3,29 @@
 import * as api from "./api.js";
 import { $, h, toast } from "./dom.js";
 import { day, duration, month } from "./format.js";
+import { WorldMap } from "./map.js";
 import { Wall } from "./wall.js";
 import { say } from "./words.js";
 
-const ORDERS = /** @type {const} */ (["newest", "oldest", "name", "folder"]);
+const ORDERS = /** @type {const} */ (["newest", "oldest", "name", "folder", "map"]);
 // Words beside the scrubber stand at least this far apart.
 const APART_PX = 26;
 // How often it looks for what has become searchable.
 const EVERY_MS = 3000;
 
 export class Browse {
-  /** `open(item)` shows a photo large, `turned(order)` runs when another order was chosen. */
-  constructor({ open, turned }) {
+  /**
+   * `open(item)` shows a photo large, `turned(order)` runs when another order was chosen, `area(box)` when one wants
+   * to search in a part of the map.
+   */
+  constructor({ open, turned, area }) {
     this.view = null;
     this.revision = "";
+    this.map = new WorldMap($("map"), {
+      open: (photoId) => this.find(photoId).then(open, (error) => toast(error.message, "bad")),
+      area,
+      told: ({ photos, located }) => { $("look-facts").textContent = say("map.located", { n: located, of: photos }); },
+    });
     this.wall = new Wall($("wall"), {
       open,
       fetch: (first, size) => this.fetch(first, size),
@@ -54,7 +63,15 @@ export class Browse {
     $("look-facts").textContent = "";
     $("look-order").value = view.order;
     $("browse").hidden = false;
-    await this.load();
+    const onMap = view.order === "map";
+    $("map").hidden = !onMap;
+    $("wall").hidden = onMap;
+    $("look-empty").textContent = "";
+    this.wall.clear();
+    clearTimeout(this.following);
+    if (!onMap) return this.load();
+    $("scrubber").hidden = true;
+    await this.map.show(album).catch((error) => { if (view === this.view) toast(error.message, "bad"); });
   }
 
   async load() {
@@ -103,20 +120,23 @@ export class Browse {
     }
   }
 
-  /** Its photos as one turns them over. */
+  /** Its photos as one turns them over; on the map each is alone. */
   turning() {
     const { wall } = this;
+    if (this.view.order === "map") return { search: null, total: () => 1, index: () => 0, at: async (place) => (place ? undefined : this.alone) };
     return { search: null, total: () => wall.total, index: (item) => wall.place(item), at: (place) => wall.item(place) };
   }
 
   /** A photo by its number, wherever it stands; undefined where the album has none. */
   async find(photoId) {
     const { view } = this;
+    if (view.order === "map") return (this.alone = { photo: await api.get(`/v1/photos/${photoId}`) });
     const { place } = await this.timeline({ photo: photoId });
     return view === this.view && place !== null ? this.wall.item(place) : undefined;
   }
 
   focus(item) {
+    if (this.view.order === "map") return;
     const place = this.wall.place(item);
     if (place >= 0) this.wall.focus(place);
   }

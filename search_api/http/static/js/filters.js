@@ -55,6 +55,12 @@ export function within(runId, chosen = {}) {
   label();
 }
 
+/** Look only at photos that were taken in a box. */
+export function inArea(box) {
+  for (const side of PLACE) $(`f-${side}`).value = box[side];
+  label();
+}
+
 /** The filters as the API takes them. */
 export function filters() {
   const chosen = {};

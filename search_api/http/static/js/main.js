@@ -8,7 +8,7 @@ import { $, all, h, icon, isTyping, toast } from "./dom.js";
 import { installDrawer, showTab } from "./drawer.js";
 import { installExports } from "./exports.js";
 import { firstAlbum } from "./first.js";
-import { filters, installFilters, setFilters, within } from "./filters.js";
+import { filters, inArea, installFilters, setFilters, within } from "./filters.js";
 import { Lightbox } from "./lightbox.js";
 import { installSaving } from "./saved.js";
 import { Search } from "./search.js";
@@ -39,6 +39,7 @@ const lightbox = new Lightbox({
 const browse = new Browse({
   open: (item) => lightbox.open(item, browse.turning()),
   turned: (order) => look(order),
+  area: (box) => { inArea(box); showFilters(); },
 });
 const search = new Search({
   open: (item) => lightbox.open(item, search.turning(item)),
@@ -51,6 +52,14 @@ const search = new Search({
   marked: () => lightbox.drawMarks(),
   left: () => { leave(); opened = null; lowerTo({}); browse.hide(); },
 });
+
+/** Show what the next search is narrowed to, and let one write it. */
+function showFilters() {
+  $("filters").hidden = false;
+  $("filters-toggle").setAttribute("aria-expanded", "true");
+  $("expression").focus();
+  $("expression").select();
+}
 
 function leaveField() {
   if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
@@ -278,10 +287,7 @@ function install() {
   });
   $("within").addEventListener("click", () => {
     within(search.runId, search.chosen());
-    $("filters").hidden = false;
-    $("filters-toggle").setAttribute("aria-expanded", "true");
-    $("expression").focus();
-    $("expression").select();
+    showFilters();
   });
   $("open-keys").addEventListener("click", () => $("keys").showModal());
   addEventListener("keydown", onKey);
