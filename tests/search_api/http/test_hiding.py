@@ -68,7 +68,7 @@ def test_a_problem_and_a_job_tell_no_path(
 ) -> None:
     home = str(library.settings.home)
 
-    def locked(catalog: object, name: str) -> None:
+    def locked(catalog: object, name: str, **by: object) -> None:
         raise CatalogLocked(f"the database {home}/catalog.sqlite is locked by another process")
 
     monkeypatch.setattr(albums, "create_album", locked)
