@@ -22,8 +22,8 @@ from search_api.search.query import Query
 from search_api.search.verifier import BATCH, Verification
 from search_api.show import matte
 from tests.search_api.search.test_verifier import NAME as VERIFIER
-from tests.search_api.search.test_verifier import verifier
 from tests.support.library import EXPRESSION, Library, make_library, paint
+from tests.support.official_trace import small_early_fusion
 from tests.support.page import Visit, chromium, let_match, matched, search, serving
 from tests.support.servers import wait_until
 from workers.pulse import BEAT_S
@@ -408,7 +408,7 @@ def test_verifier_shows_its_progress_keeps_its_budget_and_can_be_stopped(
 ) -> None:
     gate = Gate(Verification.judge)
     monkeypatch.setattr(Verification, "judge", lambda *values: gate(*values))
-    monkeypatch.setattr(library.engine.verifiers, "_kept", verifier())
+    monkeypatch.setattr(library.engine.verifiers, "_kept", small_early_fusion())
     page.reload()
     page.select_option("#verifier", VERIFIER)
     expect(page.locator("#budget")).to_be_visible()
@@ -439,7 +439,7 @@ def test_verifier_shows_its_progress_keeps_its_budget_and_can_be_stopped(
 def test_run_that_is_opened_again_tells_who_verified_it(
     page: Page, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library.engine.verifiers, "_kept", verifier())
+    monkeypatch.setattr(library.engine.verifiers, "_kept", small_early_fusion())
     query = Query(expression=EXPRESSION, album="small", verifier=VERIFIER, candidates=2)
     done = collect(library.engine, query)
     page.goto(f"{page.url}?run={done.run_id}")

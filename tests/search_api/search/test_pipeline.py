@@ -30,7 +30,7 @@ from search_api.search.events import Done, Found, Progress, Started
 from search_api.search.filters import Filters, GpsBox, compile_glob
 from search_api.search.photos import by_id
 from search_api.search.pipeline import collect, search
-from search_api.search.query import Query
+from search_api.search.query import Asker, Query
 from search_api.search.similar import similar
 from search_api.show.shown import polygons, render, show
 from tests.support.library import EXPRESSION, Library, make_library, paint
@@ -282,12 +282,28 @@ def test_unknown_run_and_pruned_run_are_named(library: Library) -> None:
 
 
 def test_pruning_keeps_the_newest_runs(own_library: Library) -> None:
-    made = [ask(own_library).run_id for _ in range(4)]
+    made = [ask(own_library, threshold=number / 10).run_id for number in range(4)]
     assert retention.prune_runs(own_library.engine.catalog, 2) == 2
     left, more = runs.history(own_library.engine.catalog, size=1)
     older, yet_more = runs.history(own_library.engine.catalog, before=left[-1].id, size=5)
     assert [run.id for run in left + older] == made[:1:-1]
     assert (more, yet_more) == (True, False)
+
+
+def test_identical_searches_are_one_row_of_the_history_and_are_forgotten_together(
+    own_library: Library,
+) -> None:
+    catalog = own_library.engine.catalog
+    made = [ask(own_library).run_id for _ in range(3)]
+    other = ask(own_library, mode="exhaustive").run_id
+    theirs = collect(own_library.engine, Query(expression=EXPRESSION), asker=Asker(7)).run_id
+    left, _ = runs.history(catalog)
+    assert [run.id for run in left] == [theirs, other, made[-1]]
+    runs.forget(catalog, made[-1])
+    left, _ = runs.history(catalog)
+    assert [run.id for run in left] == [theirs, other]
+    with pytest.raises(UnknownRun):
+        runs.load(catalog, made[0])
 
 
 def test_hit_shows_where_the_referent_is_in_upright_pixels(library: Library) -> None:
