@@ -1,11 +1,13 @@
 """Thirty people: as many photos in 304 albums as in one, searched all at once and by many clients.
 
 Run: python -m benchmarks.thirty [--albums 304] [--photos 8] [--clients 30] [--seconds 60] [--json]
+     [--queries 20] [--keep FOLDER]
 
 Two libraries hold the same number of photos, copies of a drawn album's features with noise: one in
 a single album, the other in many. Searches run over all albums, in this process one after another,
 then against a real `referent serve` with many clients at once, with health and the list of albums
-asked beside them. Every figure comes from one run of this program.
+asked beside them. Every figure comes from one run of this program; --keep has it build the
+libraries in a folder of yours, or find them there, so that another run takes minutes less.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +24,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -42,8 +45,8 @@ from search_api.search.query import Mode, Query
 from tests.support.servers import free_port
 from training.data.album import AlbumPlan, write_album
 
-REAL, REAL_PHOTOS = "real", 200
-QUERIES = 20
+REAL, REAL_PHOTOS = "real", 64
+BUILT = "built"
 BARS = {
     "the same photos in many albums, times one album: fast": 1.3,
     "the same photos in many albums, times one album: exhaustive": 1.3,
@@ -53,24 +56,54 @@ BARS = {
 }
 
 
-def library(place: Path, photos: Path, predictor: Predictor, albums: int, each: int) -> Settings:
-    """A library of so many albums of so many photos each."""
-    settings = Settings(
-        home=place, database_url="", features_dir="", exports_dir="", model=predictor.name
-    )  # type: ignore[arg-type]
+def indexed(place: Path, predictor: Predictor) -> Settings:
+    """A library of one album of drawn photos, which the others are copies of."""
+    settings = _settings(place / "library", predictor)
+    if not _is_built(settings):
+        for _ in write_album(AlbumPlan(REAL_PHOTOS, 7), place / "photos", os.cpu_count() or 1):
+            pass
+        with Catalog.open(settings) as catalog:
+            with catalog.session() as session:
+                ensure_album(session, [place / "photos"], name=REAL)
+            index_album(settings, REAL, predictor, catalog=catalog)
+        _note_built(settings)
+    return settings
+
+
+def library(place: Path, real: Settings, predictor: Predictor, albums: int, each: int) -> Settings:
+    """A library of so many albums of so many photos each; one that is there is taken as it is."""
+    settings = _settings(place, predictor)
+    if _is_built(settings):
+        return settings
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(real.home, place, ignore=shutil.ignore_patterns(BUILT))
     with Catalog.open(settings) as catalog:
-        with catalog.session() as session:
-            ensure_album(session, [photos], name=REAL)
-        index_album(settings, REAL, predictor, catalog=catalog)
         store = FeatureStore.open(settings, catalog)
         for number in range(albums):
             grow(catalog, store, predictor, REAL, f"album {number:04d}", each)
         with catalog.session() as session:
             delete_album(session, REAL)
+    _note_built(settings)
     return settings
 
 
-def alone(settings: Settings, predictor: Predictor, expressions: list[str]) -> dict[str, Any]:
+def _settings(home: Path, predictor: Predictor) -> Settings:
+    return Settings(
+        home=home, database_url="", features_dir="", exports_dir="", model=predictor.name
+    )  # type: ignore[arg-type]
+
+
+def _is_built(settings: Settings) -> bool:
+    return (settings.home / BUILT).exists()
+
+
+def _note_built(settings: Settings) -> None:
+    (settings.home / BUILT).touch()
+
+
+def alone(
+    settings: Settings, predictor: Predictor, expressions: list[str], queries: int
+) -> dict[str, Any]:
     """Searches over everything, one after another: the first with all that it opens, then p50."""
     asked = cycle(expressions)
     begun = time.perf_counter()
@@ -79,7 +112,7 @@ def alone(settings: Settings, predictor: Predictor, expressions: list[str]) -> d
         modes: tuple[Mode, ...] = ("fast", "exhaustive")
         for mode in modes:
             taken = []
-            for number in range(QUERIES + 1):
+            for number in range(queries + 1):
                 query = Query(expression=next(asked), mode=mode)
                 start = time.perf_counter()
                 done = collect(engine, query)
@@ -175,23 +208,28 @@ def main() -> int:
     options.add_argument("--photos", type=int, default=8)
     options.add_argument("--clients", type=int, default=30)
     options.add_argument("--seconds", type=float, default=60.0)
+    options.add_argument("--queries", type=int, default=20)
     options.add_argument("--json", action="store_true")
+    options.add_argument("--keep", type=Path)
     chosen = options.parse_args()
     predictor = load_predictor("rela-mini")
     total = chosen.albums * chosen.photos
-    with tempfile.TemporaryDirectory(prefix="referent-thirty-") as temporary:
-        place = Path(temporary)
-        plan = AlbumPlan(REAL_PHOTOS, 7)
-        for _ in write_album(plan, place / "real", max(1, os.cpu_count() or 1)):
-            pass
-        references = json.loads((place / "real" / "grefs(unc).json").read_text())
+    with ExitStack() as opened:
+        place = chosen.keep or Path(
+            opened.enter_context(tempfile.TemporaryDirectory(prefix="referent-thirty-"))
+        )
+        real = indexed(place / REAL, predictor)
+        references = json.loads((place / REAL / "photos" / "grefs(unc).json").read_text())
         texts = [s["sent"] for reference in references for s in reference["sentences"]]
         expressions = list(dict.fromkeys(texts))[:200]
-        one = library(place / "one", place / "real", predictor, 1, total)
-        many = library(place / "many", place / "real", predictor, chosen.albums, chosen.photos)
+        one = library(place / f"1x{total}", real, predictor, 1, total)
+        many = library(
+            place / f"{chosen.albums}x{chosen.photos}", real, predictor,
+            chosen.albums, chosen.photos,
+        )  # fmt: skip
         figures: dict[str, Any] = {"photos": total, "albums": chosen.albums}
         for name, settings in (("one", one), ("many", many)):
-            figures[name] = alone(settings, predictor, expressions)
+            figures[name] = alone(settings, predictor, expressions, chosen.queries)
             with server(settings) as address:
                 figures[name]["crowd"] = crowd(address, expressions, chosen.clients, chosen.seconds)
     reached = _reached(figures)

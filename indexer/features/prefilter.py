@@ -8,6 +8,7 @@ The best by this score may be ranked again by what else their records hold, roug
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from indexer.errors import DamagedSegment
 from indexer.features import vector_file
 from indexer.features.codes import Codes
 from indexer.features.scored_file import FileScores, ScoredFile
-from indexer.features.snapshot import Snapshot
+from indexer.features.snapshot import Snapshot, gather_together
 from indexer.features.vector_builds import HasVectors, build, needs_build
 from indexer.features.vector_file import Manifest, VectorFileDamaged
 from indexer.settings import Settings
@@ -103,55 +104,25 @@ class Prefilter:
         Returns:
             snapshot indices (K,) int64 and scores (K,) float32, best first; equal scores by index.
         """
-        if rerank is not None:
-            return search_together([(self, k, among)], query, rerank)[0]
-        count = len(self._row_of) if among is None else len(among)
-        k = min(int(k), count)
-        if k <= 0:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        query = np.ascontiguousarray(query, np.float32)
-        return _best(self._scores(query, k, k, among), k, among)
+        found = search_together([(self, among)], query, k, rerank)
+        return found.rows, found.scores
 
-    def _likely(
-        self, query: np.ndarray, k: int, among: np.ndarray | None, known: FileScores
-    ) -> _Likely:
-        """The photos whose records are to be scored, so that the k best of them can be told."""
-        count = len(self._row_of) if among is None else len(among)
-        depth = max(DEPTH * k, RERANKED_MIN)
-        if k <= 0:
-            chosen = np.zeros(0, np.int64)
-        elif depth >= count:
-            chosen = np.arange(count) if among is None else np.sort(among)
-        else:
-            scores = self._scores(query, k, depth, among, known)
-            chosen = np.sort(_best(scores, depth, among)[0])
-        segment = self._snapshot.places("vectors").segment[chosen]
-        lost = segment < 0
-        parts = []
-        for number in np.unique(segment[~lost]):
-            mine = np.flatnonzero(segment == number)
-            try:
-                parts.append((mine, self._snapshot.gather("vectors", chosen[mine])))
-            except DamagedSegment as error:
-                log.warning("%s", error)
-                lost[mine] = True
-        at = np.concatenate([mine for mine, _ in parts]) if parts else np.zeros(0, np.int64)
-        return _Likely(chosen, lost, at, [records for _, records in parts])
+    def _photos(self, among: np.ndarray | None) -> np.ndarray:
+        """Snapshot indices (n,) to choose from."""
+        return np.arange(len(self._row_of)) if among is None else np.asarray(among, np.int64)
 
-    def _finer(self, query: np.ndarray, likely: _Likely, finer: np.ndarray) -> np.ndarray:
-        """Scores (B,) of chosen photos, from those of their records in the order of ``at``.
+    def _in_place_of(
+        self, query: np.ndarray, chosen: np.ndarray, lost: np.ndarray, scores: np.ndarray
+    ) -> np.ndarray:
+        """Scores (B,) of photos of which the ``lost`` have no record that could be scored anew.
 
-        Where records are damaged, inner products must do: a photo gets the score that others have
-        who stand as high by these. Without any it comes last.
+        Inner products must do for these: a photo gets the score that others have who stand as high
+        by them. Without any it comes last.
         """
-        scores = np.zeros(len(likely.chosen), np.float32)
-        scores[likely.at] = finer
-        lost = likely.lost
-        if lost.any():
-            rough = self._scores(query, len(lost), len(lost), likely.chosen)
-            level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max((~lost).sum(), 1)
-            alike = np.quantile(scores[~lost], level) if len(likely.at) else rough[lost]
-            scores[lost] = np.where(np.isfinite(rough[lost]), alike, -np.inf)
+        rough = self._scores(query, len(chosen), len(chosen), chosen)
+        level = np.searchsorted(np.sort(rough[~lost]), rough[lost]) / max((~lost).sum(), 1)
+        alike = np.quantile(scores[~lost], level) if not lost.all() else rough[lost]
+        scores[lost] = np.where(np.isfinite(rough[lost]), alike, -np.inf)
         return scores
 
     # -- loading -------------------------------------------------------------------------------
@@ -277,57 +248,111 @@ class Prefilter:
 
 
 @dataclass(frozen=True)
-class _Likely:
-    """Photos of one snapshot whose records decide."""
+class Candidates:
+    """Photos of several snapshots, best first; equal scores in the order of these and of photos."""
 
-    chosen: np.ndarray
-    """Snapshot indices (B,) int64, ascending."""
-    lost: np.ndarray
-    """(B,) bool: there is no record, or it cannot be read."""
-    at: np.ndarray
-    """Places in ``chosen`` (R,) of the records, in their order."""
-    records: list[np.ndarray]
-    """Blocks of the R records."""
+    which: np.ndarray
+    """Places of their snapshots (K,) int64."""
+    rows: np.ndarray
+    """Snapshot indices (K,) int64."""
+    scores: np.ndarray
+    """(K,) float32."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def apart(self, count: int) -> list[np.ndarray]:
+        """Rows of each of ``count`` snapshots, best first."""
+        order = np.argsort(self.which, kind="stable")
+        starts = np.searchsorted(self.which[order], np.arange(count + 1))
+        return [self.rows[order[s:e]] for s, e in itertools.pairwise(starts.tolist())]
 
 
 def search_together(
-    searches: Sequence[tuple[Prefilter, int, np.ndarray | None]],
+    searches: Sequence[tuple[Prefilter, np.ndarray | None]],
     query: np.ndarray,
-    rerank: Reranker,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """As `Prefilter.search` of each, with the records of all of them scored at once.
+    k: int,
+    rerank: Reranker | None = None,
+) -> Candidates:
+    """As `Prefilter.search`, over the photos of several snapshots as if they were one's.
 
-    A small album fills no batch of the network's; three hundred of them together fill a few. A flat
-    file, which holds every album's vectors, is scored once for all of them.
+    So three hundred small albums cost what one large costs: as many records are scored anew, in
+    full batches, and a file that holds every album's vectors is looked at once.
 
     Args:
-        searches: prefilters of one model's vectors, with k and among of each.
+        searches: prefilters of one model's vectors, with ``among`` of each.
     """
     query = np.ascontiguousarray(query, np.float32)
+    photos = [prefilter._photos(among) for prefilter, among in searches]
+    which = np.repeat(np.arange(len(searches)), [len(each) for each in photos])
+    rows = np.concatenate(photos)
+    k = min(int(k), len(rows))
+    depth = k if rerank is None else max(DEPTH * k, RERANKED_MIN)
+    if k <= 0:
+        none = np.zeros(0, np.int64)
+        return Candidates(none, none, np.zeros(0, np.float32))
+    if rerank is None or depth < len(rows):
+        known = _known(searches, query, k, depth)
+        scores = np.concatenate(
+            [prefilter._scores(query, k, depth, among, known) for prefilter, among in searches]
+        )
+        best = _best(scores, depth)
+        if rerank is None:
+            return Candidates(which[best], rows[best], scores[best])
+        which, rows = which[best], rows[best]
+    order = np.lexsort((rows, which))
+    which, rows = which[order], rows[order]
+    starts = np.searchsorted(which, np.arange(len(searches) + 1)).tolist()
+    parts = [(start, end) for start, end in itertools.pairwise(starts)]
+    records, at = gather_together(
+        [
+            (prefilter._snapshot, rows[s:e])
+            for (prefilter, _), (s, e) in zip(searches, parts, strict=True)
+        ],
+        "vectors",
+    )
+    scores = np.zeros(len(rows), np.float32)
+    lost = np.ones(len(rows), bool)
+    lost[at] = False
+    if len(at):
+        scores[at] = rerank(records)
+    for (prefilter, _), (start, end) in zip(searches, parts, strict=True):
+        if lost[start:end].any():
+            mine = slice(start, end)
+            scores[mine] = prefilter._in_place_of(query, rows[mine], lost[mine], scores[mine])
+    best = _best(scores, k)
+    return Candidates(which[best], rows[best], scores[best])
+
+
+def _known(
+    searches: Sequence[tuple[Prefilter, np.ndarray | None]], query: np.ndarray, k: int, depth: int
+) -> FileScores:
+    """Scores of each file that several of the prefilters share, for the photos of all of these."""
+    sharing: dict[str, list[tuple[Prefilter, np.ndarray | None]]] = {}
+    for prefilter, among in searches:
+        prefilter._refresh()
+        if prefilter._file is not None:
+            sharing.setdefault(prefilter._file.manifest.file, []).append((prefilter, among))
     known: FileScores = {}
-    likely = [prefilter._likely(query, k, among, known) for prefilter, k, among in searches]
-    records = [block for each in likely for block in each.records]
-    scores = rerank(np.concatenate(records)) if records else np.zeros(0, np.float32)
-    found = []
-    end = 0
-    for (prefilter, k, _), each in zip(searches, likely, strict=True):
-        start, end = end, end + len(each.at)
-        finer = prefilter._finer(query, each, scores[start:end])
-        found.append(_best(finer, min(int(k), len(each.chosen)), each.chosen))
-    return found
+    for members in sharing.values():
+        if len(members) > 1:
+            first = members[0][0]
+            wanted = [p._row_of if among is None else p._row_of[among] for p, among in members]
+            with first._lock:
+                if first._file is not None:
+                    first._file.scores(query, k, depth, np.concatenate(wanted), known)
+    return known
 
 
-def _best(scores: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k greatest, best first."""
+def _best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the places of the k greatest (K,) int64, best first, equal ones as they come."""
     if k < len(scores):
         # All that tie with the k-th, then the first of them: the choice never depends on chance.
         cut = np.partition(scores, len(scores) - k)[len(scores) - k]
         at = np.flatnonzero(scores >= cut)
     else:
         at = np.arange(len(scores))
-    at = at[np.argsort(-scores[at], kind="stable")][:k]
-    indices = at if among is None else np.asarray(among)[at]
-    return indices.astype(np.int64), scores[at].astype(np.float32)
+    return at[np.argsort(-scores[at], kind="stable")][:k]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ LISTS_MIN = 64
 LISTS_A_SHARE = 8
 
 FileScores = dict[str, np.ndarray]
-"""File name → scores (rows,) of a flat file's rows for one query."""
+"""File name → scores (rows,) of a file's rows for one query, -inf for those not looked at."""
 
 
 class ScoredFile:
@@ -43,9 +43,9 @@ class ScoredFile:
             known: scores of whole files for this query, which others may have found; added to.
         """
         manifest = self.manifest
+        if (scored := known.get(manifest.file)) is not None:
+            return scored
         if manifest.kind == "flat":
-            if (scored := known.get(manifest.file)) is not None:
-                return scored
             flat = np.empty(manifest.rows * manifest.vectors, np.float32)
             codes = faiss.rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
             codes = codes.reshape(-1, manifest.dimensions)  # (rows * V, D)
@@ -63,6 +63,7 @@ class ScoredFile:
             scores = self._list_scores(query, depth, lists, wanted)
             found = int(np.isfinite(scores).sum())
             if found >= min(k, int(wanted.sum())) or lists >= self._index.nlist:
+                known[manifest.file] = scores
                 return scores
             lists = min(self._index.nlist, lists * 4)
 

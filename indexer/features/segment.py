@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from indexer.errors import DamagedSegment
+from indexer.features.mapping import mapped
 
 MAGIC = b"REFSEG01"
 ALIGNMENT = 4096
@@ -223,9 +224,13 @@ def map_rows(path: Path, dtype: np.dtype | None = None) -> np.ndarray:
         )
     if header.rows == 0:
         return np.zeros(0, dtype or header.dtype)
-    return np.memmap(
-        path, dtype or header.dtype, mode="r", offset=header.data_offset, shape=(header.rows,)
-    )
+    try:
+        with path.open("rb") as file:
+            whole = mapped(file.fileno(), header.file_bytes)
+    except OSError as error:
+        raise DamagedSegment(path, f"it cannot be mapped ({error.strerror})") from error
+    end = header.data_offset + header.rows * header.row_bytes
+    return whole[header.data_offset : end].view(dtype or header.dtype)
 
 
 def read_table(path: Path, header: SegmentHeader) -> np.ndarray:

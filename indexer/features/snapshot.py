@@ -177,47 +177,20 @@ class Snapshot:
             )
         if not len(wanted):
             return np.zeros(0, dtype or self._dtype(tier))
-        out: np.ndarray | None = None
-        order = np.lexsort((position, segment))
-        starts = np.flatnonzero(np.diff(segment[order], prepend=-1))
-        ends = np.r_[starts[1:], len(order)]
-        paths = self.segment_paths(segment[order[starts]].tolist())
-        for start, end in zip(starts, ends, strict=True):
-            at = order[start:end]  # places in the result, by position in the segment
-            rows = self.store.rows(paths[int(segment[at[0]])], dtype)
-            if int(position[at[-1]]) >= len(rows):
-                path = self.store.path_of(paths[int(segment[at[0]])])
-                raise DamagedSegment(path, "it has fewer rows than the catalog says")
-            if end - start == len(wanted) and _is_run(position):
-                return rows[int(position[0]) : int(position[0]) + len(wanted)]
-            if out is None:
-                out = np.empty(len(wanted), rows.dtype)
-            _copy(rows, position[at], at, out)
-        assert out is not None
-        return out
+        paths = self.segment_paths(np.unique(segment).tolist())
+        records, damaged = _fetch(self.store, paths, segment, position, dtype)
+        for _, error in damaged:
+            raise error
+        return records
 
-    def gather_readable(
-        self, tier: str, indices: np.ndarray, dtype: np.dtype | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def gather_readable(self, tier: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the records of those photos that have one which can be read, and their indices.
 
         Args:
             indices: snapshot indices (K,); in the common case, all come back as they are.
         """
-        try:
-            return self.gather(tier, indices, dtype), indices
-        except (DamagedSegment, FeaturesMissing):
-            segment = self.places(tier).segment[indices]
-        whole = np.ones(len(indices), bool)
-        for number in np.unique(segment):
-            mine = segment == number
-            try:
-                self.gather(tier, indices[mine], dtype)
-            except (DamagedSegment, FeaturesMissing) as error:
-                log.warning("%s", error)
-                whole[mine] = False
-        kept = indices[whole]
-        return self.gather(tier, kept, dtype), kept
+        records, at = gather_together([(self, indices)], tier)
+        return records, indices[at]
 
     def _dtype(self, tier: str) -> np.dtype:
         """Return the dtype of a tier's records; an empty one while the tier has none."""
@@ -229,14 +202,86 @@ class Snapshot:
         return self.store.rows(path).dtype
 
 
+def gather_together(
+    parts: Sequence[tuple[Snapshot, np.ndarray]], tier: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Records of photos of several snapshots, as far as there are any that can be read.
+
+    Hundreds of small albums are read segment by segment, as one album is.
+
+    Args:
+        parts: snapshots of one store and network, with indices (K_i,) of each.
+    Returns:
+        records (R,) in the order of the photos, and their places (R,) among all of them.
+    """
+    places = [snapshot.places(tier) for snapshot, _ in parts]
+    indices = [rows for _, rows in parts]
+    segment = np.concatenate([p.segment[rows] for p, rows in zip(places, indices, strict=True)])
+    position = np.concatenate([p.position[rows] for p, rows in zip(places, indices, strict=True)])
+    there = np.flatnonzero(segment >= 0)
+    if not len(there):
+        return np.zeros(0, parts[0][0]._dtype(tier)), there
+    paths: dict[int, str] = {}
+    for (snapshot, rows), place in zip(parts, places, strict=True):
+        mine = {int(each) for each in place.segment[rows]} - {-1}
+        paths |= snapshot.segment_paths(mine - paths.keys())
+    records, damaged = _fetch(parts[0][0].store, paths, segment[there], position[there])
+    if not damaged:
+        return records, there
+    whole = np.ones(len(there), bool)
+    for at, error in damaged:
+        log.warning("%s", error)
+        whole[at] = False
+    return records[whole], there[whole]
+
+
+def _fetch(
+    store: FeatureStore,
+    paths: Mapping[int, str],
+    segment: np.ndarray,
+    position: np.ndarray,
+    dtype: np.dtype | None = None,
+) -> tuple[np.ndarray, list[tuple[np.ndarray, DamagedSegment]]]:
+    """Read records (K,) at places (K,), at least one; a view of the file where they are one run.
+
+    Returns:
+        the records, and which of them could not be read and why.
+    """
+    out: np.ndarray | None = None
+    damaged: list[tuple[np.ndarray, DamagedSegment]] = []
+    order = np.lexsort((position, segment))
+    starts = np.flatnonzero(np.diff(segment[order], prepend=-1))
+    ends = np.r_[starts[1:], len(order)]
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        at = order[start:end]  # places in the result, by position in the segment
+        path = paths[int(segment[at[0]])]
+        try:
+            rows = store.rows(path, dtype)
+            if int(position[at[-1]]) >= len(rows):
+                reason = "it has fewer rows than the catalog says"
+                raise DamagedSegment(store.path_of(path), reason)
+        except DamagedSegment as error:
+            damaged.append((at, error))
+            continue
+        if len(at) == len(segment) and _is_run(position):
+            return rows[int(position[0]) : int(position[0]) + len(at)], []
+        if out is None:
+            out = np.empty(len(segment), rows.dtype)
+        _copy(rows, position[at], at, out)
+    return np.zeros(len(segment), np.dtype([])) if out is None else out, damaged
+
+
 def _is_run(position: np.ndarray) -> bool:
     return bool(np.all(np.diff(position) == 1))
 
 
 def _copy(rows: np.ndarray, position: np.ndarray, at: np.ndarray, out: np.ndarray) -> None:
     """Copy rows to ``out[at]``: long runs as slices of the mapping, the rest by position."""
+    if len(position) <= RUN_ROWS:
+        out[at] = rows[position]
+        return
     cuts = np.flatnonzero((np.diff(position) != 1) | (np.diff(at) != 1)) + 1
-    if len(position) < RUN_ROWS * (len(cuts) + 1):
+    if len(position) <= RUN_ROWS * (len(cuts) + 1):
         out[at] = rows[position]
         return
     edges = [0, *cuts.tolist(), len(position)]

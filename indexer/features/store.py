@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import resource
 import threading
 import uuid
 from collections import OrderedDict
@@ -36,15 +35,8 @@ from model.replacing import replacing, sync_folder
 
 # Writing a batch takes well under a second; a lease of minutes outlives a stalled disk.
 LEASE_S = 180.0
-# Each mapping holds a file descriptor; connections, photos and databases need the others.
-MAPS_MAX = 400
-MAPS_SHARE = 4
-
-
-def maps_max() -> int:
-    """How many segments may be mapped at once under this process's limit of descriptors."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAPS_MAX if soft == resource.RLIM_INFINITY else max(8, min(MAPS_MAX, soft // MAPS_SHARE))
+# Systems allow a process some 65,000 mappings.
+MAPS_MAX = 4096
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,6 @@ class FeatureStore:
 
     def __post_init__(self) -> None:
         self._readers = Readers(self.folder / "readers")
-        self._maps_max = maps_max()
 
     @classmethod
     def open(cls, settings: Settings, catalog: Catalog) -> FeatureStore:
@@ -106,9 +97,18 @@ class FeatureStore:
         mapped = map_rows(self.path_of(relative), dtype)
         with self._lock:
             self._maps[relative] = mapped
-            while len(self._maps) > self._maps_max:
+            while len(self._maps) > MAPS_MAX:
                 self._maps.popitem(last=False)
         return mapped
+
+    def let_removed_go(self) -> None:
+        """Unmap segments that another process has removed: until then the disk holds them."""
+        with self._lock:
+            known = list(self._maps)
+        gone = [relative for relative in known if not self.path_of(relative).exists()]
+        with self._lock:
+            for relative in gone:
+                self._maps.pop(relative, None)
 
     def places(self, fingerprint: str, content_hashes: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Return content hash → (segment path, row) of those contents that have a row."""

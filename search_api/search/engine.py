@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from indexer.db.catalog import Catalog, album_named, count_by_status, counts_by_status
 from indexer.db.tables import Album, CalibrationRow, IndexVersion, Photo
 from indexer.features import places_cache, versions
-from indexer.features.prefilter import Prefilter, search_together
+from indexer.features.prefilter import Candidates, Prefilter, search_together
 from indexer.features.snapshot import Snapshot, open_snapshot, open_snapshots
 from indexer.features.store import FeatureStore
 from indexer.settings import Settings
@@ -81,22 +81,18 @@ class View:
             words: one expression.
             among: rows to choose from; None means all.
         """
-        return candidates([self], words, [k], [among])[0]
+        found = candidates([self], words, k, [among])
+        return found.rows, found.scores
 
 
 def candidates(
-    views: Sequence[View],
-    words: Words,
-    ks: Sequence[int],
-    among: Sequence[np.ndarray | None],
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """As `View.candidates` of each of several views of one network, ranked in common batches."""
-    sentence = words.sentence[0]
-    searches = [(view.prefilter, k, rows) for view, k, rows in zip(views, ks, among, strict=True)]
+    views: Sequence[View], words: Words, k: int, among: Sequence[np.ndarray | None]
+) -> Candidates:
+    """As `View.candidates`, over the photos of several views of one network."""
+    searches = [(view.prefilter, rows) for view, rows in zip(views, among, strict=True)]
     predictor = views[0].predictor
-    if predictor.reranks:
-        return search_together(searches, sentence, partial(predictor.rerank, words=words))
-    return [prefilter.search(sentence, k, rows) for prefilter, k, rows in searches]
+    rerank = partial(predictor.rerank, words=words) if predictor.reranks else None
+    return search_together(searches, words.sentence[0], k, rerank)
 
 
 class Engine:
@@ -176,7 +172,8 @@ class Engine:
     def let_outdated_go(self) -> int:
         """Drop the views of albums that are gone or have changed; returns how many.
 
-        A view keeps the segments of its time on the disk, and nobody may ask for its album again.
+        A view keeps the segments of its time on the disk, and nobody may ask for its album again;
+        so does the mapping of a segment that a worker has removed.
         A search that uses one keeps it to its own end.
         """
         with self.catalog.reading() as session:
@@ -189,6 +186,7 @@ class Engine:
             ]
             for album_id in gone:
                 self._views.pop(album_id, None)
+        self.store.let_removed_go()
         return len(gone)
 
     def _view(self, album_id: int, key: tuple[object, ...]) -> View:

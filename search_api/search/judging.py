@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.features.snapshot import gather_together
 from search_api.search.booleans import Question
 from search_api.search.coverage import Spread, Stopwatch
 from search_api.search.deciding import decide
@@ -47,26 +48,28 @@ def nothing() -> Judged:
 def judge(shares: Sequence[Share], query: Query, question: Question, watch: Stopwatch) -> Judged:
     """Judge photos of one network, of as many albums as share the batch."""
     with watch.stage("gather"):
-        read = [plan.view.snapshot.gather_readable("tokens", rows) for plan, rows in shares]
-        blocks = [tokens for tokens, rows in read if len(rows)]
-        asked, whole = (sum(len(rows) for _, rows in each) for each in (shares, read))
+        tokens, at = gather_together(
+            [(plan.view.snapshot, rows) for plan, rows in shares], "tokens"
+        )
+        ends = np.cumsum([len(rows) for _, rows in shares])
+        damaged = int(ends[-1]) - len(at)
         spread = Spread()
-        if not blocks:
-            return replace(nothing(), damaged=asked - whole)
-        tokens = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        if not len(at):
+            return replace(nothing(), damaged=damaged)
     plan = shares[0][0]
     with watch.stage("judge"):
         judged = [plan.view.predictor.judge(tokens, words) for words in plan.words]
     decisions: list[Decision] = []
     with watch.stage("decide"):
-        end = 0
-        for (plan, _), (_, rows) in zip(shares, read, strict=True):
-            start, end = end, end + len(rows)
-            here = [each[start:end] for each in judged]
-            decisions += decide(plan.view, rows, here, query, question, spread)
+        start = 0
+        for (plan, rows), end in zip(shares, ends.tolist(), strict=True):
+            mine = slice(*np.searchsorted(at, (start, end)).tolist())
+            here = [each[mine] for each in judged]
+            decisions += decide(plan.view, rows[at[mine] - start], here, query, question, spread)
+            start = end
         nearest = sorted((d for d in decisions if not d.accepted), key=lambda d: d.order)
         decisions = [d for d in decisions if d.accepted] + nearest[: query.rejected]
-    return Judged(decisions, len(tokens), asked - whole, spread.counts)
+    return Judged(decisions, len(tokens), damaged, spread.counts)
 
 
 @dataclass(frozen=True)

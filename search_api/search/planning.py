@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexer.features.prefilter import Candidates
 from model.predictor import JUDGE_BATCH, Words
 from search_api.search import booleans
 from search_api.search.booleans import Question
@@ -61,68 +62,69 @@ def plan(
     # A verifier takes seconds a photo, so it never looks at more than was asked for.
     small = query.candidates if query.verifier else max(query.candidates, WHOLE_SET)
     whole = query.mode == "exhaustive" or sum(counts) <= small or narrowing is None
-    ks = [min(count, HEAD_START if whole else query.candidates) for count in counts]
-    ranked = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(views)
-    for members in _by_network(views):
-        found = [
-            candidates(
-                [views[i] for i in members],
-                words[members[0]][part],
-                [ks[i] for i in members],
-                [subsets[i] for i in members],
-            )
-            for part in led_by
-        ]
-        for i, *each in zip(members, *found, strict=True):
-            ranked[i] = _in_turn(each)
-    prints = [view.predictor.fingerprints for view in views]
-    if len({(each["vectors"], each["head"]) for each in prints}) > 1:
-        # Scores of different networks say nothing about each other; ranks do.
-        ranked = [(rows, -np.arange(len(rows), dtype=np.float32)) for rows, _ in ranked]
-    if not whole and len(views) > 1:
-        ranked = _best_of_all(ranked, query.candidates * len(led_by))
-    plans = []
-    for view, subset, count, read, (rows, _) in zip(
-        views, subsets, counts, words, ranked, strict=True
-    ):
-        if whole and len(rows) < count:
-            every = np.arange(count) if subset is None else subset
-            rows = np.concatenate([rows, np.setdiff1d(every, rows, assume_unique=True)])
-        plans.append(Plan(view, read, rows, count))
-    return plans
+    k = HEAD_START if whole else query.candidates
+    groups = _by_network(views)
+    found = [
+        _in_turn(
+            [
+                candidates(
+                    [views[i] for i in members],
+                    words[members[0]][part],
+                    k,
+                    [subsets[i] for i in members],
+                )
+                for part in led_by
+            ]
+        )
+        for members in groups
+    ]
+    if not whole and len(groups) > 1:
+        found = _best_of_all(found, query.candidates * len(led_by))
+    plans: dict[int, Plan] = {}
+    for members, best in zip(groups, found, strict=True):
+        for i, rows in zip(members, best.apart(len(members)), strict=True):
+            view, subset = views[i], subsets[i]
+            if whole and len(rows) < counts[i]:
+                left = np.full(len(view.snapshot), subset is None)
+                left[... if subset is None else subset] = True
+                left[rows] = False
+                rows = np.concatenate([rows, np.flatnonzero(left)])
+            plans[i] = Plan(view, words[i], rows, counts[i])
+    return [plans[i] for i in range(len(views))]
 
 
-def _in_turn(
-    ranked: Sequence[tuple[np.ndarray, np.ndarray]],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and scores of several parts' candidates as one ranking, by the best rank of each row."""
-    if len(ranked) == 1:
-        return ranked[0]
-    rows = np.concatenate([rows for rows, _ in ranked])
-    ranks = np.concatenate([np.arange(len(rows)) for rows, _ in ranked])
+def _in_turn(found: Sequence[Candidates]) -> Candidates:
+    """Several parts' candidates as one ranking, by the best rank of each photo."""
+    if len(found) == 1:
+        return found[0]
+    ranks = np.concatenate([np.arange(len(each)) for each in found])
     order = np.argsort(ranks, kind="stable")
-    _, first = np.unique(rows[order], return_index=True)
-    kept = order[np.sort(first)]
-    return rows[kept], -ranks[kept].astype(np.float32)
+    which = np.concatenate([each.which for each in found])[order]
+    rows = np.concatenate([each.rows for each in found])[order]
+    _, first = np.unique(np.stack([which, rows]), axis=1, return_index=True)
+    kept = np.sort(first)
+    return Candidates(which[kept], rows[kept], -ranks[order][kept].astype(np.float32))
 
 
 def _by_network(views: Sequence[View]) -> list[list[int]]:
     """Places of the views, those of one network together."""
-    groups: dict[int, list[int]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for place, view in enumerate(views):
-        groups.setdefault(id(view.predictor), []).append(place)
+        prints = view.predictor.fingerprints
+        groups.setdefault((prints["vectors"], prints["head"]), []).append(place)
     return list(groups.values())
 
 
-def _best_of_all(
-    ranked: list[tuple[np.ndarray, np.ndarray]], k: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The k best over all albums, still apart."""
-    scores = np.concatenate([scores for _, scores in ranked])
-    if len(scores) <= k:
-        return ranked
-    cut = np.sort(scores)[::-1][k - 1]
-    return [(rows[scores >= cut], scores[scores >= cut]) for rows, scores in ranked]
+def _best_of_all(found: Sequence[Candidates], k: int) -> list[Candidates]:
+    """The k best of several networks' candidates, still apart.
+
+    Scores of different networks say nothing about each other; ranks do.
+    """
+    ranks = np.sort(np.concatenate([np.arange(len(each)) for each in found]))
+    if len(ranks) <= k:
+        return list(found)
+    depth = int(ranks[k - 1]) + 1
+    return [Candidates(e.which[:depth], e.rows[:depth], e.scores[:depth]) for e in found]
 
 
 def interleaved(plans: list[Plan], batch: int, later: int) -> Iterator[list[Share]]:

@@ -48,6 +48,12 @@ def wait_until(
     return time.monotonic() - started
 
 
+def removed_but_held(process: int, folder: Path) -> list[str]:
+    """Files below a folder that were removed and still take disk, for a process maps them."""
+    lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+    return [line for line in lines if str(folder) in line and line.endswith(" (deleted)")]
+
+
 class OwnRedis:
     """A Redis server that keeps its data in a folder."""
 

@@ -293,25 +293,28 @@ def test_where_records_are_damaged_inner_products_must_do(
     library.add(300)
     library.add(100)  # a segment of its own
     found, query = library.open(), library.query()
-    inner, whole = found.search(query, 400), found._snapshot.gather
+    inner, whole = found.search(query, 400), FeatureStore.rows
+    first, second = found._snapshot.segment_paths(
+        np.unique(found._snapshot.places("vectors").segment)
+    ).values()
+    damaged = {second}
 
-    def torn(tier: str, indices: np.ndarray) -> np.ndarray:
-        if (indices >= damaged_from).any():
+    def torn(store: FeatureStore, relative: str, dtype: np.dtype | None = None) -> np.ndarray:
+        if relative in damaged:
             raise DamagedSegment(library.settings.home, "it is missing")
-        return whole(tier, indices)
+        return whole(store, relative, dtype)
 
     def hundred_times(records: np.ndarray) -> np.ndarray:
         return 100 * (library.predictor.vectors_of(records) @ query).max(1)
 
-    monkeypatch.setattr(found._snapshot, "gather", torn)
-    damaged_from = 300
+    monkeypatch.setattr(FeatureStore, "rows", torn)
     indices, scores = found.search(query, 400, None, hundred_times)
     expected = dict(zip(*inner, strict=True))
     wanted = np.array([100 * expected[i] for i in indices])
     lost = indices >= 300
     np.testing.assert_allclose(scores[~lost], wanted[~lost], atol=15)
     assert np.abs(scores[lost] - wanted[lost]).mean() < 0.1 * np.ptp(wanted)  # of the same scale
-    damaged_from = 0
+    damaged.add(first)
     indices, scores = found.search(query, 20, None, hundred_times)
     np.testing.assert_array_equal(indices, inner[0][:20])
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 from pathlib import Path
 
-import pytest
+import numpy as np
 
 from indexer.db.catalog import Catalog
+from indexer.features import segment
 from indexer.features.readers import Readers
-from indexer.features.store import FeatureStore, maps_max
+from indexer.features.store import FeatureStore
 
 
 def descriptors() -> int:
@@ -58,13 +58,44 @@ def test_forgotten_reader_holds_nothing_up(tmp_path: Path, catalog: Catalog) -> 
     assert store.oldest_reader() is None
 
 
-def test_mapped_segments_leave_most_descriptors_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    for soft, most in (
-        (256, 64),
-        (16, 8),
-        (1024, 256),
-        (65_536, 400),
-        (resource.RLIM_INFINITY, 400),
-    ):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
-        assert maps_max() == most
+def mappings(folder: Path) -> int:
+    """How many files below a folder this process maps."""
+    return Path("/proc/self/maps").read_text().count(str(folder))
+
+
+def segments_in(folder: Path, catalog: Catalog, count: int) -> FeatureStore:
+    folder.mkdir()
+    store = FeatureStore(folder, catalog)
+    for number in range(count):
+        segment.write_segment(
+            folder / f"{number}.seg",
+            tier="tokens",
+            fingerprint="a" * 16,
+            rows=np.full(5, number, np.int16),
+            content_hashes=[f"{number * 5 + row:040x}" for row in range(5)],
+            dtype=np.dtype(np.int16),
+        )
+    return store
+
+
+def test_mapped_segments_hold_no_descriptor(tmp_path: Path, catalog: Catalog) -> None:
+    store = segments_in(tmp_path / "store", catalog, 300)
+    before = descriptors()
+    held = [store.rows(f"{number}.seg") for number in range(300)]
+    assert descriptors() == before
+    assert mappings(store.folder) == 300
+    (store.folder / "7.seg").unlink()
+    assert held[7].tolist() == [7] * 5
+    assert not held[7].flags.writeable
+
+
+def test_segment_that_another_process_removed_is_unmapped(tmp_path: Path, catalog: Catalog) -> None:
+    """The disk holds a removed file for as long as anybody maps it."""
+    store = segments_in(tmp_path / "store", catalog, 3)
+    for number in range(3):
+        store.rows(f"{number}.seg")
+    (store.folder / "1.seg").unlink()
+    store.let_removed_go()
+    gc.collect()
+    assert mappings(store.folder) == 2
+    assert store.rows("2.seg").tolist() == [2] * 5

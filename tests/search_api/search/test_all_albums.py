@@ -109,7 +109,14 @@ def test_large_albums_of_one_model_have_its_vectors_scored_once(
     library.engine.let_go(0.0)
     views = library.engine.views(None)
     words = library.engine.models.words(first.predictor, EXPRESSION)
-    alone = [view.candidates(words, 2, None) for view in views]
+    among = [None] * ALBUMS
+    alone = {
+        (which, row): score
+        for which, view in enumerate(views)
+        for row, score in zip(
+            *(each.tolist() for each in view.candidates(words, 3, None)), strict=True
+        )
+    }
     scored: list[int] = []
     real = Codes.scores
 
@@ -118,8 +125,26 @@ def test_large_albums_of_one_model_have_its_vectors_scored_once(
         real(self, query, out)
 
     monkeypatch.setattr(Codes, "scores", counted)
-    together = candidates(views, words, [2] * ALBUMS, [None] * ALBUMS)
-    for (rows, scores), (rows_alone, scores_alone) in zip(together, alone, strict=True):
-        assert (rows.tolist(), scores.tolist()) == (rows_alone.tolist(), scores_alone.tolist())
-        assert len(rows) == 2
+    monkeypatch.setattr(prefilter, "DEPTH", 2)
+    found = candidates(views, words, 4, among)
     assert scored == [ALBUMS * PHOTOS * first.predictor.config.vectors]
+    together = list(zip(found.which.tolist(), found.rows.tolist(), strict=True))
+    assert len(together) == 4
+    assert [alone[each] for each in together] == found.scores.tolist()
+    assert sorted(found.scores.tolist(), reverse=True) == found.scores.tolist()
+
+
+def test_as_many_records_are_looked_at_in_many_albums_as_in_one(
+    library: Library, calls: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library of more than a thousand photos does: the best of all, not of each album."""
+    monkeypatch.setattr(prefilter, "RERANKED_MIN", 1)
+    monkeypatch.setattr(prefilter, "DEPTH", 2)
+    views = library.engine.views(None)
+    words = library.engine.models.words(views[0].predictor, EXPRESSION)
+    best = candidates(views, words, 2, [None] * ALBUMS)
+    assert len(best) == 2
+    assert calls["rerank"] == [4]
+    some = [view.rows_of(view.snapshot.photo_ids[1:]) for view in views]
+    assert 0 not in candidates(views, words, 4, list(some)).rows
+    assert best.apart(ALBUMS)[best.which[0]][0] == best.rows[0]

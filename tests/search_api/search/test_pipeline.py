@@ -478,16 +478,19 @@ def test_albums_share_candidates_by_score_of_one_network_and_by_rank_of_two(
     monkeypatch.setattr(planning, "WHOLE_SET", 0)
 
     def view(network: str, best: float) -> SimpleNamespace:
-        def ranked(sentence: object, k: int, among: None) -> tuple[np.ndarray, np.ndarray]:
-            return np.arange(k), np.linspace(best, best - 1, k, dtype=np.float32)
-
+        prefilter = SimpleNamespace(
+            _photos=lambda among: np.arange(100),
+            _scores=lambda *asked: np.linspace(best, best - 1, 100, dtype=np.float32),
+            _refresh=lambda: None,
+            _file=None,
+        )
         return SimpleNamespace(
             snapshot=SimpleNamespace(photo_ids=np.arange(100)),
             predictor=SimpleNamespace(
                 fingerprints=dict(zip(("vectors", "head"), network.split(), strict=True)),
                 reranks=False,
             ),
-            prefilter=SimpleNamespace(search=ranked),
+            prefilter=prefilter,
         )
 
     words = SimpleNamespace(sentence=np.zeros((1, 2), np.float32))
