@@ -43,7 +43,7 @@ class Day:
 
     def __init__(self, library: Library, client: TestClient, folder: Path) -> None:
         self.library, self.client, self.folder = library, client, folder
-        self.models = Models(load=lambda name: library.predictor)
+        self.models = Models(load=lambda name: library.predictor, engine=library.engine)
         self.dice = random.Random(7)
         self.painted = 0
         self.albums: dict[int, str] = {}
