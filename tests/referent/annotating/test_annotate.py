@@ -263,6 +263,7 @@ REAL = SHARED.parent / "photos" / "coco"
 
 
 @pytest.mark.browser
+@pytest.mark.timeout(900)  # twenty photos, each written for and verified in a page
 @pytest.mark.parametrize("source", ["drawn", *(["real"] if REAL.is_dir() else [])])
 def test_photos_are_annotated_beside_a_real_network_and_evaluated(
     tmp_path: Path, source: str
