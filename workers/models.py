@@ -82,6 +82,14 @@ class Models:
         self._used_at = time.monotonic()
         return self._engine
 
+    def let_outdated_go(self) -> int:
+        """Let albums go that have changed or are gone, of an engine of one's own; how many.
+
+        They would keep segments on the disk that nobody needs, for as long as no turn asks.
+        """
+        engine = self._engine
+        return 0 if engine is None or engine is self._given else engine.let_outdated_go()
+
     def decoder(self, settings: Settings, input_size: int) -> Decoder:
         """Processes that decode photos to this size."""
         from indexer.photos.decode import Decoder

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
+import threading
 import time
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from workers.work import run_turn
 
 log = logger(__name__)
 
+TIDY_S = 30.0
 # One byte that the parent shares with its children: set when the worker is asked to end, so that
 # the turn stops after its batch instead of using up its time.
 _ENDING = mmap.mmap(-1, 1)
@@ -131,6 +133,16 @@ def help_search(settings: Settings, run_id: str, sent_at: float) -> int:
             return 0
 
 
+def _tidy(models: Models) -> None:
+    """Between turns and during them, as long as the process lives."""
+    while True:
+        time.sleep(TIDY_S)
+        try:
+            models.let_outdated_go()
+        except ReferentError as error:  # the catalog is away
+            log.warning("albums that changed are kept open", reason=str(error))
+
+
 def _this_process(settings: Settings) -> _Process:
     global _process
     if _process is None or _process.pid != os.getpid():
@@ -141,4 +153,5 @@ def _this_process(settings: Settings) -> _Process:
             models=Models(settings.device),
             owner=new_owner(),
         )
+        threading.Thread(target=_tidy, args=(_process.models,), name="tidy", daemon=True).start()
     return _process

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
+from indexer.folders.albums import delete_album
 from indexer.settings import Settings
 from search_api.search import planning, runs
 from search_api.search.engine import Engine
@@ -22,12 +25,13 @@ from search_api.search.judging import Judged, packed, unpacked
 from search_api.search.pipeline import collect, search
 from search_api.search.query import Query
 from search_api.search.tally import Tally
-from tests.support.library import EXPRESSION, Library, make_library
+from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.page import let_match
 from tests.support.servers import Fleet, OwnRedis, wait_until
-from workers import judging
+from workers import judging, tasks
 from workers.broker import connect
 from workers.judging import Board, Workers, help_with
+from workers.models import Models
 
 pytestmark = [pytest.mark.redis]
 PHOTOS = 40
@@ -276,3 +280,20 @@ def test_real_workers_help_and_one_that_is_killed_loses_nothing(
     assert isinstance(last, Done)
     assert same(last, alone)
     assert len({d.photo_id for d in last.matched}) == len(last.matched)
+
+
+def test_a_worker_lets_albums_go_that_have_changed(
+    library: Library, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(library.photos.parent / "gone" / "one.jpg", 77)
+    library.add_album(library.photos.parent / "gone", "gone")
+    models = Models()
+    engine = models.engine(library.settings, library.engine.catalog)
+    pinned = weakref.ref(engine.views("gone")[0])
+    assert models.let_outdated_go() == 0
+    with library.engine.catalog.session() as session:
+        delete_album(session, "gone")
+    monkeypatch.setattr(tasks, "TIDY_S", 0.01)
+    threading.Thread(target=tasks._tidy, args=(models,), daemon=True).start()
+    wait_until(lambda: gc.collect() >= 0 and pinned() is None, timeout_s=20, what="the view")
+    models.close()
