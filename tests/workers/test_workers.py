@@ -514,11 +514,11 @@ def test_sweeper_sends_once_for_what_is_free_and_not_while_nobody_reads(
     jobs.create(catalog, "compact")
     sweeper = Sweeper(now, catalog)
     assert sweeper.sweep() == 4
-    assert queue_lengths(now) == {"encode": 3, "matte": 1}
+    assert queue_lengths(now) == {"encode": 3, "matte": 1, "judge": 0}
     assert sweeper.sweep() == 0  # woken a moment ago
     for _ in range(5):
         sweeper.sweep(after_s=0)
-    assert queue_lengths(now) == {"encode": 3, "matte": 1}
+    assert queue_lengths(now) == {"encode": 3, "matte": 1, "judge": 0}
     own_redis.client().flushall()
     assert sweeper.sweep(after_s=0) == 4
     message = json.loads(own_redis.client().lindex("matte", 0))  # type: ignore[arg-type]

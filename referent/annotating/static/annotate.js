@@ -61,6 +61,7 @@ async function showPhoto(id) {
   state.advised = "";
   state.drawnFrom = null;
   part("rules").hidden = true;
+  part("things").replaceChildren(); // nothing of the photo before can be chosen meanwhile
   const told = await ask(`/api/photos/${id}`);
   part("picture").src = `/api/photos/${id}/picture`;
   part("picture").alt = `Photo ${id}`;

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from xml.etree import ElementTree
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from search_api.errors import Forbidden
 from search_api.http.access import check_asked
@@ -26,7 +26,18 @@ SavedId = Annotated[int, Path(ge=1, le=2**53)]
 Name = Annotated[
     str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*\S[^\x00]*$", examples=["Rex"])
 ]
-Webhook = Annotated[PlainText, Field(max_length=2000, examples=["https://example.com/hook"])]
+Webhook = Annotated[
+    PlainText,
+    Field(max_length=2000, examples=["https://example.com/hook"]),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 2000,
+            "pattern": "^https?://[a-z][a-z0-9.-]*(:[1-9][0-9]{0,3})?(/[A-Za-z0-9/_.-]*)?$",
+            "examples": ["https://example.com/hook"],
+        }
+    ),
+]
 _ATOM = "http://www.w3.org/2005/Atom"
 _TOLD = 20
 _FEED: dict[int | str, dict[str, Any]] = {

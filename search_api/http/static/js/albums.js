@@ -25,9 +25,11 @@ export function albumsPanel(panel, host) {
       toast(error.message, "bad");
     }
   } }, name, h("button", { class: "primary", type: "submit" }, say("album.make")));
-  const draw = async () => {
+  const inUse = () => list.contains(document.activeElement) || list.querySelector("details[open], .card-item > form, [role=status]:not(:empty)");
+  const draw = async (unasked = false) => {
     try {
       const { albums } = await api.get("/v1/albums");
+      if (unasked && inUse()) return; // somebody began to use a card while the answer came
       list.replaceChildren(...albums.map((album) => card(album, host, draw)));
       if (!albums.length) list.append(h("li", { class: "hint" }, say("album.none")));
     } catch (error) {
@@ -37,8 +39,7 @@ export function albumsPanel(panel, host) {
   panel.append(...[may("write") ? form : null, list].filter(Boolean));
   draw();
   const follow = setInterval(() => {
-    const inUse = list.contains(document.activeElement) || list.querySelector("details[open], .card-item > form, [role=status]:not(:empty)");
-    if (!document.hidden && !inUse) draw();
+    if (!document.hidden && !inUse()) draw(true);
   }, EVERY_MS);
   return () => clearInterval(follow);
 }
