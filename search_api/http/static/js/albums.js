@@ -56,7 +56,9 @@ function card(album, host, draw) {
   const said = h("p", { class: "hint", role: "status" });
   const refused = h("ul", { class: "refused" });
   const send = async (files) => {
-    const found = await uploadTo(album.id, files, (done) => { said.textContent = say("upload.far", { done, of: files.length }); });
+    const tell = (done) => { said.textContent = say("upload.far", { done, of: files.length }); };
+    tell(0); // from now on the card is in use
+    const found = await uploadTo(album.id, files, tell);
     refused.append(...found.refused.map(({ name, reason }) => h("li", {}, `${name}: ${reason}`)));
     picker.value = "";
     said.textContent = outcome(found);
