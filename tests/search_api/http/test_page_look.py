@@ -181,6 +181,7 @@ def huge(page: Page) -> None:
     )
 
 
+@pytest.mark.long
 def test_hundred_thousand_photos_leave_the_document_small_wherever_one_scrolls(page: Page) -> None:
     huge(page)
     look(page)
