@@ -17,6 +17,7 @@ from indexer.db.tables import Job, Photo, SearchRun
 from indexer.errors import UnknownAlbum, UnknownJob
 from search_api.errors import Forbidden, NotFound, UnknownPhoto, UnknownRun
 from search_api.http.keys import Principal
+from search_api.search import saved
 from search_api.search.filters import Filters
 
 _DIGITS = 18
@@ -80,9 +81,12 @@ def check_asked(catalog: Catalog, who: Principal, album: str | None, filters: Fi
 
     Raises:
         UnknownAlbum, UnknownRun.
+        NotFound: a saved search that is another's.
     """
     check_album(catalog, who, album)
     check_run(catalog, who, filters.run)
+    if filters.unjudged_by is not None:
+        saved.one(catalog, filters.unjudged_by, who.key_id)
 
 
 def check_photos(catalog: Catalog, who: Principal, photo_ids: Iterable[int]) -> None:

@@ -151,6 +151,8 @@ def test_others_saved_searches_are_not_there(client: TestClient, library: Librar
     assert client.patch(at, json={"name": "mine"}, headers=other).status_code == 404
     assert client.delete(at, headers=other).status_code == 404
     assert client.get(f"{at}/feed.atom", headers=other).status_code == 404
+    unjudged = {"expression": "dog", "filters": {"unjudged_by": kept["id"]}}
+    assert client.post("/v1/search", json=unjudged, headers=other).status_code == 404
 
 
 def test_feed_has_an_entry_for_each_indexing_and_takes_the_key_as_a_password(
