@@ -12,25 +12,23 @@ from indexer.folders.printable import shown_file
 from indexer.jobs import jobs
 from search_api.errors import BadQuery, Forbidden, NotFound
 from search_api.http.access import whole_library
-from search_api.http.deps import ActorDep, Admin, PrincipalDep, Reader, ServerDep, Writer
-from search_api.http.named_parts import NamedPartsRoute
-from search_api.http.problems import documented
-from search_api.http.schemas import (
+from search_api.http.album_schemas import (
     AlbumIn,
     AlbumList,
     AlbumOut,
-    CardOut,
-    CurvePoint,
     FolderList,
     FolderOut,
-    NoteOut,
     RetryIn,
     RetryOut,
     RootIn,
-    ServedModelOut,
     UploadedOut,
     UploadOut,
 )
+from search_api.http.deps import ActorDep, Admin, PrincipalDep, Reader, ServerDep, Writer
+from search_api.http.model_schemas import CardOut, CurvePoint, ServedModelOut
+from search_api.http.named_parts import NamedPartsRoute
+from search_api.http.problems import documented
+from search_api.http.schemas import NoteOut
 from search_api.search import albums, folders, uploads
 from search_api.search.albums import AlbumInfo
 from search_api.search.engine import UNLIKE

@@ -17,16 +17,9 @@ from search_api.errors import Unauthenticated
 from search_api.http.access import whole_library
 from search_api.http.deps import PrincipalDep, Reader, ServerDep
 from search_api.http.keys import Principal, authenticate, key_info
+from search_api.http.model_schemas import CardOut, CurvePoint, ModelList, ModelOut
 from search_api.http.problems import documented
-from search_api.http.schemas import (
-    CardOut,
-    CurvePoint,
-    Health,
-    ModelList,
-    ModelOut,
-    SessionIn,
-    SessionOut,
-)
+from search_api.http.schemas import Health, SessionIn, SessionOut
 from search_api.http.sessions import COOKIE
 from search_api.http.state import Server
 
