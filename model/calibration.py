@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 FORMAT = 1
 TEMPERATURES = (0.02, 50.0)  # beyond these a fit says nothing about the network any more
 _FIELDS = ("temperature", "bias", "prior_shift", "threshold", "points", "fitted_to")
+_SEARCHES = ("least_expected", "measured_on")  # told where a search asks for anything
 
 
 class CalibrationError(ModelError):
@@ -51,6 +52,10 @@ class Calibration:
         fitted_to: fingerprint of the head that made the logits, "" where nobody said.
         curve: how p(target) held on the album that it was chosen on, for people; by tenths of p
             the mean p, the share that had a target, and how many pairs. () where nobody measured.
+        least_expected: a search of an album answers where its matches' confidences sum to this:
+            so many of them can be expected to be right. 0 asks for nothing. Of many photos that
+            show nothing one or another always looks a little like it.
+        measured_on: photos of the album that it was chosen on; see `expected_of`.
         revision: 12 hex digits of the hash of the content but the curve, which decides nothing.
     """
 
@@ -61,16 +66,22 @@ class Calibration:
     points: dict[str, float] = field(default_factory=dict)
     fitted_to: str = ""
     curve: tuple[tuple[float, float, int], ...] = ()
+    least_expected: float = 0.0
+    measured_on: int = 0
     revision: str = field(init=False)
 
     def __post_init__(self) -> None:
-        numbers = (self.temperature, self.bias, self.prior_shift, self.threshold)
+        numbers = (
+            self.temperature, self.bias, self.prior_shift, self.threshold, self.least_expected
+        )  # fmt: skip
         if not all(math.isfinite(v) for v in (*numbers, *self.points.values())):
             raise CalibrationError("a calibration holds numbers that are not finite; fit it again")
         if self.temperature <= 0:
             raise CalibrationError(f"temperature must be positive, not {self.temperature}")
         if not 0 <= self.threshold <= 1:
             raise CalibrationError(f"threshold must lie in 0 to 1, not {self.threshold}")
+        if self.least_expected < 0 or self.measured_on < 0:
+            raise CalibrationError("a number of photos is not negative")
         content = json.dumps(self._content(), sort_keys=True)
         object.__setattr__(self, "revision", hashlib.sha256(content.encode()).hexdigest()[:12])
 
@@ -78,7 +89,8 @@ class Calibration:
         return hash(self.revision)
 
     def _content(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _FIELDS}
+        names = (*_FIELDS, *_SEARCHES) if self.least_expected else _FIELDS
+        return {name: getattr(self, name) for name in names}
 
     def confidence(self, no_target_logit: ArrayLike, *, shifted: bool = True) -> Floats:
         """Say how likely each pair has a target.
@@ -96,6 +108,28 @@ class Calibration:
         """Tell which pairs count as a match, at the album's operating point."""
         return np.asarray(self.confidence(no_target_logit) >= self.threshold)
 
+    def expected_of(self, photos: int) -> float:
+        """How many right photos a search of so many photos must expect for it to answer.
+
+        What looks a little like a thing that is not there grows with the number of photos, so an
+        album smaller than the measured one asks for less, in proportion. A larger one asks for no
+        more: a thing that is there once would be lost in it.
+        """
+        return self.least_expected * min(1.0, photos / self.measured_on if self.measured_on else 1)
+
+    def returned(self, no_target_logits: ArrayLike) -> NDArray[np.bool_]:
+        """Tell which photos searches of a whole album return.
+
+        Args:
+            no_target_logits: (E, N) of E expressions and N photos.
+        Returns:
+            (E, N): matches, of the expressions whose search answers.
+        """
+        confidence = self.confidence(no_target_logits)
+        matches = confidence >= self.threshold
+        expected = np.where(matches, confidence, 0).sum(1, keepdims=True)
+        return np.asarray(matches & (expected >= self.expected_of(confidence.shape[1])))
+
     def to_dict(self) -> dict[str, Any]:
         """Give the JSON form, which `from_dict` reads."""
         told = {"curve": [list(each) for each in self.curve]} if self.curve else {}
@@ -108,7 +142,7 @@ class Calibration:
         Raises:
             CalibrationError: fields are missing or unknown, or the revision is not the content's.
         """
-        known = {"format", *_FIELDS, "curve", "revision"}
+        known = {"format", *_FIELDS, *_SEARCHES, "curve", "revision"}
         if content.get("format") != FORMAT or set(content) - known or set(_FIELDS) - set(content):
             raise CalibrationError("not a calibration of this version; run `referent calibrate`")
         try:
@@ -117,6 +151,8 @@ class Calibration:
                 bias=float(content["bias"]),
                 prior_shift=float(content["prior_shift"]),
                 threshold=float(content["threshold"]),
+                least_expected=float(content.get("least_expected", 0)),
+                measured_on=int(content.get("measured_on", 0)),
                 points={str(k): float(v) for k, v in content["points"].items()},
                 fitted_to=str(content["fitted_to"]),
                 curve=tuple((float(p), float(s), int(n)) for p, s, n in content.get("curve", ())),

@@ -21,6 +21,19 @@ def threshold_of(view: View, query: Query) -> float:
     return round(chosen, CONFIDENCE_DIGITS)
 
 
+def least_expected(views: Sequence[View], query: Query, question: Question, photos: int) -> float:
+    """How many right photos a search must expect among its matches for it to return any.
+
+    Nothing is asked of a threshold of one's own, of what is absent, and of a verifier.
+
+    Args:
+        photos: that the search is about, of all its albums.
+    """
+    if query.threshold is not None or query.verifier is not None or booleans.says_not(question):
+        return 0.0
+    return min((view.calibration.expected_of(photos) for view in views), default=0.0)
+
+
 def decide(
     view: View,
     rows: np.ndarray,

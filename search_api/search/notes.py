@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from search_api.errors import NotIndexed, SearchError
 from search_api.search import booleans
 from search_api.search.booleans import Question
 from search_api.search.coverage import Note, photos, reading_notes
+from search_api.search.decisions import Decision
 from search_api.search.engine import View
 from search_api.search.query import Query
 
@@ -53,3 +56,17 @@ def damaged(count: int, so: str) -> Note:
     """That so many photos' features cannot be read, and what comes of it."""
     text = f"Features of {photos(count)} are damaged, so they {so}; the next index makes them anew."
     return Note("damaged-features", text)
+
+
+def unsure_of(matches: Sequence[Decision], among: int) -> Note:
+    """Why a search returns none of its matches.
+
+    Args:
+        matches: most confident first; `among`: how many photos the search is about.
+    """
+    text = (
+        f"{photos(len(matches)).capitalize()} of {among:,} would match, at most "
+        f"{matches[0].confidence:.0%} likely; so many look a little like anything, so none is "
+        "returned. A threshold of your own shows them."
+    )
+    return Note("unsure", text)

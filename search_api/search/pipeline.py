@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from search_api.errors import BadQuery, UnknownRun
 from search_api.search import booleans, planning, runs, verifier
 from search_api.search.coverage import Coverage, Stopwatch
-from search_api.search.deciding import threshold_of
+from search_api.search.deciding import least_expected, threshold_of
 from search_api.search.engine import Engine, View
 from search_api.search.events import Done, Event, Found, Progress, Started
 from search_api.search.fingerprints import of_views
@@ -147,7 +147,17 @@ def search(
         )
     twins = Twins(engine.catalog, views, subsets, _judges(views, verification))
     tally = Tally(
-        engine, query, question, run_id, planned, plans, watch, notes, twins, verification
+        engine,
+        query,
+        question,
+        run_id,
+        planned,
+        plans,
+        watch,
+        notes,
+        twins,
+        verification,
+        least_expected(views, query, question, planned.filtered),
     )
     batch, later = planning.BATCH, planning.LATER_BATCHES
     if verification is not None:

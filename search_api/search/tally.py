@@ -15,7 +15,7 @@ from search_api.search.decisions import Decision
 from search_api.search.engine import Engine
 from search_api.search.events import Done
 from search_api.search.judging import Judged, judge
-from search_api.search.notes import damaged
+from search_api.search.notes import damaged, unsure_of
 from search_api.search.photos import by_id
 from search_api.search.planning import Plan, Share
 from search_api.search.query import Query
@@ -38,11 +38,20 @@ class Tally:
         notes: tuple[Note, ...],
         twins: Twins,
         verification: Verification | None = None,
+        expected: float = 0.0,
     ) -> None:
+        """Begin with nothing.
+
+        Args:
+            expected: matches are held back until so many of them can be expected to be right,
+                and are none where that never is.
+        """
         self.twins, self.verification = twins, verification
         self.engine, self.query, self.question, self.run_id = engine, query, question, run_id
         self.planned, self.watch, self.notes = planned, watch, notes
         self.plans = {plan.view.album_id: plan for plan in plans}
+        self.expected = expected
+        self.held: list[Decision] = []
         self.matched: list[Decision] = []
         self.rejected: list[Decision] = []
         self.verified = 0
@@ -105,9 +114,11 @@ class Tally:
         return decide(plan.view, rows, judged, self.query, self.question, Spread())
 
     def _take(self, decisions: list[Decision], *, keep: bool) -> list[Decision]:
-        """Add decisions to the run's; return the matching ones, most confident first."""
-        found = self.twins.matched((d for d in decisions if d.accepted), self._decide_now)
-        found.sort(key=lambda d: d.order)
+        """Add decisions to the run's; return what matches from now on, most confident first."""
+        self.held += self.twins.matched((d for d in decisions if d.accepted), self._decide_now)
+        found: list[Decision] = []
+        if self.matched or sum(d.confidence for d in self.held) >= self.expected:
+            found, self.held = sorted(self.held, key=lambda d: d.order), []
         self.rejected += [d for d in decisions if not d.accepted]
         self.rejected.sort(key=lambda d: d.order)
         del self.rejected[self.query.rejected :]
@@ -133,6 +144,12 @@ class Tally:
             self.notes = (*self.notes, damaged(self.damaged, "could not be judged"))
         self.matched.sort(key=lambda d: d.order)
         self.rejected = self.twins.rejected(self.rejected)
+        if self.held:
+            self.spread.count([d.confidence for d in self.held])
+            unsure = sorted(self.held, key=lambda d: d.order)
+            self.notes = (*self.notes, unsure_of(unsure, self.coverage.filtered))
+            nearest = [*(replace(each, accepted=False) for each in unsure), *self.rejected]
+            self.rejected = nearest[: self.query.rejected]
         # What is absent at one threshold says nothing of what is at another.
         at_threshold = (
             {}

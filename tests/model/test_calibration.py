@@ -182,3 +182,36 @@ def test_curve_tells_by_tenths_how_confidences_held_and_changes_no_revision(
 def test_damaged_curve_is_refused(curve: object) -> None:
     with pytest.raises(CalibrationError):
         Calibration.from_dict({**Calibration().to_dict(), "curve": curve})
+
+
+def test_a_search_answers_where_right_photos_can_be_expected() -> None:
+    asks = Calibration(threshold=0.3, least_expected=0.9, measured_on=4)
+    weak, strong = -np.log(1 / 0.4 - 1), -np.log(1 / 0.95 - 1)  # logits of p(target)
+    nothing = -9.0
+    rows = -np.array(
+        [
+            [weak, nothing, nothing, nothing],  # .4 of a photo can be expected
+            [weak, weak, weak, nothing],  # 1.2
+            [strong, nothing, nothing, nothing],
+            [nothing] * 4,
+        ]
+    )
+    assert asks.returned(rows).sum(1).tolist() == [0, 3, 1, 0]
+    assert Calibration(threshold=0.3).returned(rows).sum(1).tolist() == [1, 3, 1, 0]
+    assert asks.returned(rows[:, :1]).sum(1).tolist() == [1, 1, 1, 0]  # a quarter is asked for
+    assert [asks.expected_of(n) for n in (0, 2, 4, 1000)] == [0, 0.45, 0.9, 0.9]
+
+
+def test_what_a_search_asks_for_is_kept_and_older_calibrations_stay_what_they_were(
+    tmp_path: Path,
+) -> None:
+    plain = Calibration(2.0, -0.5, threshold=0.3)
+    assert "least_expected" not in plain.to_dict()
+    asks = dataclasses.replace(plain, least_expected=0.9, measured_on=435)
+    asks.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == asks and asks.revision != plain.revision
+    around = calibration.fit([-1.0], [True], around=asks, strength=100)  # an album's own
+    assert (around.least_expected, around.measured_on) == (0.9, 435)
+    for wrong in ({"least_expected": -1.0}, {"least_expected": np.nan}, {"measured_on": -1}):
+        with pytest.raises(CalibrationError):
+            dataclasses.replace(plain, **wrong)

@@ -96,7 +96,7 @@ def album_figures(
     # Rank by the logit: p(target) of sure photos rounds to the same number.
     rank = -scores.no_target_logit
     confidence = calibrated.confidence(scores.no_target_logit)
-    accepted = confidence >= calibrated.threshold
+    accepted = calibrated.returned(scores.no_target_logit)
     own = retrieval.retrieval_figures(rank, accepted, data.truth, data.kinds)
     figures: Figures = {f"{prefix}.{key}": value for key, value in own.items()}
     scored = data.truth >= 0
@@ -131,7 +131,7 @@ def prefilter_figures(data: AlbumSet, scores: AlbumScores, calibrated: Calibrati
 
 def absent_figures(data: AlbumSet, scores: AlbumScores, calibrated: Calibration) -> Figures:
     """Give ``absent.*``: how often an album answers to something that none of its photos shows."""
-    accepted = calibrated.accepts(scores.no_target_logit)
+    accepted = calibrated.returned(scores.no_target_logit)
     figures: Figures = {f"absent.{key}": value for key, value in _silence(accepted).items()}
     kinds = np.array(data.kinds)
     figures["absent.by_kind"] = {
@@ -151,13 +151,15 @@ def choose_calibration(
     *,
     fitted_to: str,
     absent_rate: float = 0.003,
+    silent: float = 0.8,
     precision: float | None = None,
 ) -> Calibration:
     """Choose everything that a calibration holds, on validation sets.
 
     Temperature and bias come from the pairs, the prior shift from the album. The threshold has
     the album's best F1 (or the wanted precision), but lets no more than `absent_rate` of the
-    absent pairs through, where there are some.
+    absent pairs through, where there are some; and a search asks for as many expected photos as
+    keep `silent` of the absent searches from answering.
 
     Raises:
         CalibrationError: no threshold reaches the wanted precision.
@@ -171,7 +173,17 @@ def choose_calibration(
         quiet = float(np.quantile(fitted.confidence(absent.no_target_logit), 1 - absent_rate))
         threshold = min(1.0, max(threshold, float(np.nextafter(quiet, 1))))
     curve = calibration.curve_by_tenths(fitted.confidence(logits), truth)
-    return replace(fitted, threshold=threshold, fitted_to=fitted_to, curve=curve)
+    fitted = replace(fitted, threshold=threshold, fitted_to=fitted_to, curve=curve)
+    if absent is None:
+        return fitted
+    confidence = fitted.confidence(absent.no_target_logit)
+    expected = np.where(confidence >= threshold, confidence, 0).sum(1)
+    least = float(np.quantile(expected, silent, method="higher"))
+    return replace(
+        fitted,
+        least_expected=float(np.nextafter(least, np.inf)) if least else 0.0,
+        measured_on=confidence.shape[1] if least else 0,
+    )
 
 
 def choose_verifier_calibration(

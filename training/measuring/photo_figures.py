@@ -101,7 +101,7 @@ def photo_figures(scores: PhotoScores, calibrated: Calibration) -> Figures:
     figures["nouns.map"], figures["nouns.searches"] = mean_average_precision(
         -of_album.no_target_logit[nouns], album.truth[nouns]
     )
-    accepted = calibrated.accepts(of_album.no_target_logit)
+    accepted = calibrated.returned(of_album.no_target_logit)
     there = (album.truth == 1).sum(1)
     floods = accepted.sum(1) > 2 * there + 0.02 * album.truth.shape[1]
     figures["nouns.flooding"] = [album.expressions[k] for k in np.nonzero(floods & nouns)[0]]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -370,6 +371,46 @@ def test_nothing_found_says_how_many_photos_were_verified(
     monkeypatch.setattr(planning, "WHOLE_SET", 0)
     some = ask(library, threshold=1.0, candidates=5)
     assert "5 of 24 photos were verified" in some.coverage.sentence()
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_matches_too_few_to_be_right_are_held_back_and_shown_as_the_nearest(
+    library: Library, streaming: bool
+) -> None:
+    plain = library.engine.views(None)[0].calibration
+    threshold = library.threshold()
+
+    def asked(least: float, **values: object) -> tuple[list[object], Done]:
+        view = library.engine.views(None)[0]
+        view.calibration = replace(
+            plain, threshold=threshold, least_expected=least, measured_on=view.total
+        )
+        query = Query.model_validate({"expression": EXPRESSION, "rejected": 50, **values})
+        try:
+            *events, done = search(library.engine, query, streaming=streaming)
+        finally:
+            view.calibration = plain
+        assert isinstance(done, Done)
+        return events, done
+
+    _, whole = asked(0)
+    expected = sum(each.confidence for each in whole.matched)
+    answered, same = asked(expected * 0.999)
+    assert ids(same) == ids(whole)
+    assert sum(isinstance(event, Found) for event in answered) == len(whole.matched)
+    events, done = asked(expected * 1.001)
+    assert not done.matched and not any(isinstance(event, Found) for event in events)
+    assert done.coverage.matched == 0
+    (note,) = (note for note in done.run.notes if note.code == "unsure")
+    assert f"{len(whole.matched)} photos of 24" in note.text
+    nearest = [each.photo_id for each in done.rejected]
+    assert nearest == [*ids(whole), *(each.photo_id for each in whole.rejected)]
+    assert not any(each.accepted for each in done.rejected)
+    assert done.run.at_threshold == whole.run.at_threshold
+    for own in ({"threshold": threshold}, {"expression": f"NOT {EXPRESSION}"}):
+        assert asked(expected * 50, **own)[1].matched  # a person's own choice, and what is absent
+    few = Filters(run=UUID(whole.run_id), run_photos=(ids(whole)[0],))
+    assert asked(expected * 1.001, filters=few)[1].matched  # one photo of 24 asks for a 24th
 
 
 def test_unknown_album_names_those_that_exist(library: Library) -> None:

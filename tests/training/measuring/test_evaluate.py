@@ -176,6 +176,9 @@ def test_calibration_is_chosen_on_pairs_album_and_absent_things_together(
     assert figures["pairs.ece"] < 0.08  # 120 pairs
     silent = evaluate.absent_figures(absent, of_absent, chosen)
     assert silent["absent.false_photo_rate"] <= 0.02  # one of 80 pairs at most
+    loud = replace(chosen, threshold=0.0, least_expected=0.0)
+    assert evaluate.absent_figures(absent, of_absent, loud)["absent.nothing_returned"] == 0
+    assert silent["absent.nothing_returned"] >= 0.8
     shifted = chosen.confidence(of_album.no_target_logit)
     assert shifted.mean() == pytest.approx((album.truth == 1).mean(), abs=1e-6)
     told = sum(share * pairs for _, share, pairs in chosen.curve)
