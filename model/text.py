@@ -249,5 +249,7 @@ class TextEncoder(nn.Module):
 
 def _scripts(text: str) -> set[str]:
     """The scripts of a text's letters, by the first word of their Unicode names (LATIN, CJK)."""
+    if text.isascii():  # nearly all of a vocabulary's 30,000 pieces: 0.25 s of a first search
+        return {"LATIN"} if any(map(str.isalpha, text)) else set()
     letters = {c for c in text if unicodedata.category(c) in ("Lu", "Ll", "Lo", "Lt")}
     return {unicodedata.name(letter, "UNKNOWN").partition(" ")[0] for letter in letters}

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from referent.loading import loading
 from referent.terminal import of_another_model, say
 
 
@@ -58,17 +59,18 @@ def albums(
 
     Changes of folders and globs take effect with the next `referent index`.
     """
-    from indexer.db.catalog import Catalog
-    from indexer.features.versions import all_serving
-    from indexer.folders import own_folders
-    from indexer.folders.albums import (
-        change_album,
-        delete_album,
-        list_albums,
-        uploaded_photos,
-        what_goes_with,
-    )
-    from indexer.settings import Settings
+    with loading():
+        from indexer.db.catalog import Catalog
+        from indexer.features.versions import all_serving
+        from indexer.folders import own_folders
+        from indexer.folders.albums import (
+            change_album,
+            delete_album,
+            list_albums,
+            uploaded_photos,
+            what_goes_with,
+        )
+        from indexer.settings import Settings
 
     changes = bool(add or drop or moved or include or exclude or drop_glob or rename)
     changes = changes or everything is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from referent.loading import loading
 from referent.terminal import duration, say
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ Number = Annotated[int, typer.Argument(help="The job's number.")]
 
 
 def _open() -> Catalog:
-    from indexer.db.catalog import Catalog
-    from indexer.settings import Settings
+    with loading():
+        from indexer.db.catalog import Catalog
+        from indexer.settings import Settings
 
     return Catalog.open(Settings())
 
@@ -41,7 +43,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Jobs, newest first."""
-    from indexer.jobs import jobs
+    with loading():
+        from indexer.jobs import jobs
 
     with _open() as catalog:
         found = jobs.list_jobs(catalog, states=None if everything else jobs.UNFINISHED, limit=limit)

@@ -1,4 +1,4 @@
-"""The command line: every command lives in a module of its own and is registered here.
+"""The command line: every command lives in a module of its own, loaded when it is named.
 
 Command modules import torch, FAISS and the servers inside their functions, so that
 ``referent --help`` answers at once.
@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from model.errors import ReferentError
 from referent.terminal import say
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context
 
 # (command, module, function); a module may instead hold a typer app, registered as a group.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -45,25 +51,49 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("demo", "referent.demo", "demo"),
 )
 
+
+class Commands(TyperGroup):
+    """Commands whose modules are imported when they are named, or all of them listed."""
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """As typer does, which looks for names alike among those that are loaded."""
+        if args and args[0] not in self.list_commands(ctx):
+            for name in self.list_commands(ctx):
+                self.commands[name] = self.get_command(ctx, name)  # type: ignore[assignment]
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """In the order of the table."""
+        return [name for name, _, _ in COMMANDS]
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """The command of this name; None where there is none."""
+        for name, module, attribute in COMMANDS:
+            if name == cmd_name:
+                return _loaded(name, getattr(import_module(module), attribute))
+        return None
+
+
+def _loaded(name: str, command: Any) -> Command:
+    """A command or a group out of a function or an app of typer."""
+    shell = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    if isinstance(command, typer.Typer):
+        shell.add_typer(command, name=name)
+        return get_group(shell).commands[name]
+    shell.command(name=name, epilog=getattr(command, "epilog", None))(command)
+    return get_command(shell)
+
+
 app = typer.Typer(
+    cls=Commands,
+    callback=lambda: None,  # with none, and no command registered, typer makes no group
     help="Search your photos with referring expressions: the photos that show it, with masks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-
-
-def _register() -> None:
-    for name, module, attribute in COMMANDS:
-        command = getattr(import_module(module), attribute)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            epilog = getattr(command, "epilog", None)
-            app.command(name=name, epilog=epilog)(command)
-
-
-_register()
 
 
 def main() -> None:

@@ -55,10 +55,10 @@ def cases() -> list[tuple[str, str]]:
 def test_documented_command_and_its_options_exist(page: str, command: str) -> None:
     words = shlex.split(command.split("|")[0].replace("[", "").replace("]", ""))[1:]
     at: Any = typer.main.get_command(app)
-    while hasattr(at, "commands") and words and not words[0].startswith("-"):
+    while hasattr(at, "list_commands") and words and not words[0].startswith("-"):
         name = words.pop(0).rstrip(",")
-        assert name in at.commands, f"{page}: {command!r} names no command of ours"
-        at = at.commands[name]
+        assert name in at.list_commands(None), f"{page}: {command!r} names no command of ours"
+        at = at.get_command(None, name)
     options = {
         each for parameter in at.params for each in parameter.opts + parameter.secondary_opts
     }
