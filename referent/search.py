@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.loading import loading
 from referent.options import takes
-from referent.terminal import SOME_FAILED, say, write_paths
+from referent.terminal import SOME_FAILED, say
 
 if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+    from indexer.settings import Settings
+    from referent.search_output import Answer
     from search_api.search.decisions import Decision
     from search_api.search.engine import Engine
     from search_api.search.events import Done
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from search_api.show.shown import ShownHit
 
 DEFAULT_TOP = 20
+# Hits on one page of the API.
+PAGE_MOST = 100
 
 
 @dataclass(frozen=True)
@@ -90,30 +96,39 @@ class Asked:
     run: Annotated[
         str | None, typer.Option(metavar="ID", help="Among the matches of an earlier search.")
     ] = None
+    here: Annotated[
+        bool, typer.Option("--here", help="Search in this process, even where a server runs.")
+    ] = False
+
+    @property
+    def lists_paths(self) -> bool:
+        """Whether nothing but paths is printed."""
+        return self.paths or self.print0
 
 
 @takes(Asked)
 def search(asked: Asked) -> None:
     """Find the photos that show what an expression refers to, and where in them it is.
 
+    Where a server of this library runs on this machine, it is asked; the answer is the same.
+
     Leaves with status 0 when something matches, 1 when nothing does, 2 on an error and 3 when some
     of the photos could not be drawn with --out.
     """
     from indexer.settings import Settings
-    from search_api.search.coverage import Stopwatch
-    from search_api.search.engine import Engine
-    from search_api.show.shown import show
+    from referent import search_output as output
 
-    query = _query(
-        expression=asked.expression,
-        album=asked.album,
-        mode=asked.mode,
-        candidates=asked.candidates,
-        threshold=asked.threshold,
-        rejected=asked.rejected,
-        verifier=asked.verifier,
-        seconds=asked.seconds,
-        filters={
+    settings = Settings()
+    options = {
+        "expression": asked.expression,
+        "album": asked.album,
+        "mode": asked.mode,
+        "candidates": asked.candidates,
+        "threshold": asked.threshold,
+        "rejected": asked.rejected,
+        "verifier": asked.verifier,
+        "seconds": asked.seconds,
+        "filters": {
             "taken_from": asked.taken_from,
             "taken_before": asked.taken_before,
             "path": asked.path,
@@ -123,36 +138,17 @@ def search(asked: Asked) -> None:
             "formats": asked.file_type or [],
             "run": asked.run,
         },
-    )
-    paths = asked.paths or asked.print0
-    engine = Engine.open(Settings())
-    try:
-        done = _run(engine, query, quiet=asked.as_json or paths)
-        wanted = [*done.matched[: asked.top or None], *done.rejected]
-        watch = Stopwatch()
-        with watch.stage("render"):
-            fingerprints = done.run.fingerprints
-            shown = show(engine, wanted, fingerprints, masks=not paths or asked.out is not None)
-        timings = {**done.run.timings, "render": watch.as_json()["render"]}
-        by_photo = {decision.photo_id: decision for decision in wanted}
-        failed = 0
-        pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
-        if asked.out is not None:
-            failed = _write(engine, asked.out, query, done, pairs, fingerprints)
-        if asked.as_json:
-            typer.echo(json.dumps(_as_json(query, done, pairs, timings), ensure_ascii=True))
-        elif paths:
-            files = [hit.photo.file for hit in shown if hit.accepted]
-            write_paths(files, end=b"\0" if asked.print0 else b"\n")
-        else:
-            _print_table(query, done, shown)
-        if paths:
-            said = [note.text for note in done.run.notes]
-            for line in said if done.matched else (done.coverage.sentence(), *said):
-                typer.echo(line, err=True)
-    finally:
-        engine.close()
-    if not done.matched:
+    }
+    answer, failed = _by_server(settings, asked, options), 0
+    if answer is None:
+        answer, failed = _here(settings, asked, options)
+    if asked.as_json:
+        output.print_json(answer)
+    elif asked.lists_paths:
+        output.print_paths(answer, end=b"\0" if asked.print0 else b"\n")
+    else:
+        output.print_table(answer)
+    if not answer.matched:
         raise typer.Exit(1)
     if failed:
         raise typer.Exit(SOME_FAILED)
@@ -204,6 +200,118 @@ def _gps(text: str | None) -> dict[str, float] | None:
     return {"west": west, "south": south, "east": east, "north": north}
 
 
+def _by_server(settings: Settings, asked: Asked, options: dict[str, Any]) -> Answer | None:
+    """What the library's server answers; None where there is none, or it is not the one to ask.
+
+    What takes long shows how far it is, and is left to `_here`, like whatever the server refuses.
+    """
+    from referent import serving
+
+    short = asked.mode == "fast" and asked.verifier is None and 0 < asked.top <= PAGE_MOST
+    if asked.here or asked.out is not None or not short:
+        return None
+    filters = {name: value for name, value in options["filters"].items() if value}
+    given = {name: value for name, value in options.items() if value is not None}
+    with serving.connected(settings) as server:
+        if server is None:
+            return None
+        try:
+            body = {**given, "filters": filters, "size": asked.top}
+            page = serving.ask(server, "POST", "/v1/search", body)
+            return _of_page(server, asked, page)
+        except serving.NoAnswer:
+            return None
+
+
+def _of_page(server: HTTPConnection, asked: Asked, page: dict[str, Any]) -> Answer:
+    """The API's answer, with what its page leaves out: masks, and where the files lie.
+
+    Raises:
+        NoAnswer.
+    """
+    from referent.search_output import Answer, Hit
+    from referent.serving import ask
+
+    run, hits = page["run"], []
+    for hit in (*page["hits"], *page["rejected"]):
+        number, photo, rle = hit["photo"]["id"], hit["photo"], None
+        if asked.as_json or asked.lists_paths:
+            photo = ask(server, "GET", f"/v1/photos/{number}?server_path=true")
+        if asked.as_json and hit["accepted"]:
+            rle = ask(server, "GET", f"/v1/search/{run['id']}/hits/{number}/mask.json")["rle"]
+        hits.append(
+            Hit(
+                file=Path(photo["server_path"] or ""),
+                rle=rle,
+                photo=number,
+                **{name: photo[name] for name in ("album", "path", "width", "height")},
+                **{
+                    name: hit[name]
+                    for name in ("confidence", "accepted", "box", "area", "vanished")
+                },
+            )
+        )
+    same = ("expression", "mode", "verifier", "state", "coverage", "sentence", "at_threshold",
+            "timings_ms", "notes")  # fmt: skip
+    return Answer(run=run["id"], hits=hits, **{name: run[name] for name in same})
+
+
+def _here(settings: Settings, asked: Asked, options: dict[str, Any]) -> tuple[Answer, int]:
+    """Search in this process; the answer, and how many photos could not be drawn."""
+    from referent.search_output import Answer, Hit
+
+    with loading():
+        from search_api.search.coverage import Stopwatch
+        from search_api.search.engine import Engine
+        from search_api.show.shown import show
+
+    query = _query(**options)
+    with Engine.open(settings) as engine:
+        done = _run(engine, query, quiet=asked.as_json or asked.lists_paths)
+        run = done.run
+        wanted = [*done.matched[: asked.top or None], *done.rejected]
+        watch = Stopwatch()
+        with watch.stage("render"):
+            masks = not asked.lists_paths or asked.out is not None
+            shown = show(engine, wanted, run.fingerprints, masks=masks)
+        by_photo = {decision.photo_id: decision for decision in wanted}
+        failed = 0
+        if asked.out is not None:
+            pairs = [(hit, by_photo[hit.photo.id]) for hit in shown]
+            failed = _write(engine, asked.out, query, done, pairs, run.fingerprints)
+    hits = [
+        Hit(
+            file=hit.photo.file,
+            album=hit.photo.album,
+            path=hit.photo.path,
+            photo=hit.photo.id,
+            width=hit.photo.width,
+            height=hit.photo.height,
+            confidence=hit.confidence,
+            accepted=hit.accepted,
+            box=hit.box,
+            area=hit.area,
+            rle=hit.mask.rle if asked.as_json and hit.mask is not None else None,
+            vanished=hit.vanished,
+        )
+        for hit in shown
+    ]
+    answer = Answer(
+        run=run.id,
+        expression=query.expression,
+        mode=query.mode,
+        verifier=query.verifier,
+        state=run.state,
+        coverage=run.coverage.as_json(),
+        sentence=run.coverage.sentence(),
+        at_threshold=run.at_threshold,
+        timings_ms={**run.timings, "render": watch.as_json()["render"]},
+        notes=[note.as_json() for note in run.notes],
+        hits=hits,
+    )
+    return answer, failed
+
+
 def _run(engine: Engine, query: Query, *, quiet: bool) -> Done:
     """Search to the end, with a line of progress on stderr."""
     from referent.progress import ProgressLine
@@ -245,83 +353,3 @@ def _write(
     for path, reason in written.failures:
         say(f"not drawn: {path}: {reason}", err=True)
     return len(written.failures)
-
-
-def _as_json(
-    query: Query,
-    done: Done,
-    pairs: list[tuple[ShownHit, Decision]],
-    timings: dict[str, float],
-) -> dict[str, Any]:
-    from indexer.folders.printable import shown_file
-
-    def out(hit: ShownHit) -> dict[str, Any]:
-        return {
-            "path": shown_file(hit.photo.file),
-            "album": hit.photo.album,
-            "photo": hit.photo.id,
-            "width": hit.photo.width,
-            "height": hit.photo.height,
-            "confidence": hit.confidence,
-            "box": hit.box,
-            "area": hit.area,
-            "rle": hit.mask.rle if hit.mask is not None else None,
-            "vanished": hit.vanished,
-        }
-
-    return {
-        "run": done.run_id,
-        "expression": query.expression,
-        "mode": query.mode,
-        "verifier": query.verifier,
-        "state": done.run.state,
-        "coverage": done.coverage.as_json(),
-        "sentence": done.coverage.sentence(),
-        "at_threshold": done.run.at_threshold,
-        "timings_ms": timings,
-        "notes": [note.as_json() for note in done.run.notes],
-        "hits": [out(hit) for hit, _ in pairs if hit.accepted],
-        "rejected": [out(hit) for hit, _ in pairs if not hit.accepted],
-    }
-
-
-def _print_table(query: Query, done: Done, shown: list[ShownHit]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from indexer.folders.printable import printable
-
-    console = Console()
-    several = len({hit.photo.album for hit in shown}) > 1
-    for accepted in (True, False):
-        hits = [hit for hit in shown if hit.accepted is accepted]
-        if not hits:
-            continue
-        title = None if accepted else "Nearest photos that did not match"
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        table.add_column("photo", overflow="fold", style=None if accepted else "dim")
-        table.add_column("confidence", justify="right", style="bold" if accepted else "dim")
-        table.add_column("box x, y, w, h" if accepted else "", justify="right", style="dim")
-        for hit in hits:
-            name = f"{hit.photo.album}/{hit.photo.path}" if several else hit.photo.path
-            if hit.vanished:
-                name += " (file is gone)"
-            box = ", ".join(str(v) for v in hit.box) if hit.box else "" if accepted else "rejected"
-            table.add_row(escape(printable(name)), f"{hit.confidence:.3f}", box)
-        console.print(table)
-    more = len(done.matched) - sum(hit.accepted for hit in shown)
-    if more > 0:
-        console.print(f"[dim]... and {more:,} more; --top 0 shows all[/]")
-    judge = f"by {query.verifier}, " if query.verifier else ""
-    took = f"[dim]{judge}{done.run.timings['total']:,.0f} ms[/]"
-    console.print(f"{escape(done.coverage.sentence())} {took}")
-    if done.coverage.verified and done.run.at_threshold:
-        console.print(f"[dim]{_at_other_thresholds(done)}[/]")
-    for note in done.run.notes:
-        console.print(f"[yellow]{escape(printable(note.text))}[/]")
-
-
-def _at_other_thresholds(done: Done) -> str:
-    at = done.run.at_threshold
-    return f"with --threshold 0.3: {at['0.3']:,}; with --threshold 0.9: {at['0.9']:,}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from referent.loading import loading
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -36,13 +38,15 @@ def serve(
     """Serve the page and the HTTP API until interrupted."""
     import os
 
-    import torch
-    import uvicorn
+    with loading():
+        import torch
+        import uvicorn
 
-    from indexer.settings import Settings
-    from search_api.http.app import create_app
-    from search_api.http.keys import any_key
-    from workers.logging import configure_logging
+        from indexer.settings import Settings
+        from referent.serving import told
+        from search_api.http.app import create_app
+        from search_api.http.keys import any_key
+        from workers.logging import configure_logging
 
     _raise_descriptor_limit()
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -71,6 +75,14 @@ def serve(
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             server.stopping.set()
             super().handle_exit(sig, frame)
+
+        async def main_loop(self) -> None:
+            if server.trust.reason is not None:  # a search would need a key
+                await super().main_loop()
+                return
+            port: int = self.servers[0].sockets[0].getsockname()[1]
+            with told(settings, host, port, server.name):
+                await super().main_loop()
 
     config = uvicorn.Config(
         app,

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from starlette.concurrency import run_in_threadpool
 
@@ -51,6 +52,8 @@ class Server:
     metrics: Metrics
     helpers: Helpers | None = None
     """Processes that share the judging of large searches."""
+    name: str = field(default_factory=lambda: uuid4().hex)
+    """What it calls itself where it is ready, so that nobody takes another for it."""
     ready: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set once the process is told to end: searches end as stopped, streams close."""

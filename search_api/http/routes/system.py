@@ -185,6 +185,7 @@ async def readyz(request: Request, response: Response) -> Health:
     elif not await server.readiness.catalog_answers():
         found = Health(status="no database")
     else:
+        response.headers["Referent-Server"] = server.name
         return Health(status="ok")
     response.status_code = 503
     response.headers["Retry-After"] = "2"
