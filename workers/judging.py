@@ -224,7 +224,7 @@ def help_with(
         plans = {
             album: Plan(
                 view, tuple(engine().models.words(view.predictor, text) for text in texts),
-                np.zeros(0, np.int64), 0,
+                np.zeros(0, np.int64), np.zeros(0, np.int64), 0,
             )
             for album, view in views.items()
         }  # fmt: skip

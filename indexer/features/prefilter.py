@@ -262,10 +262,10 @@ class Candidates:
         return len(self.rows)
 
     def apart(self, count: int) -> list[np.ndarray]:
-        """Rows of each of ``count`` snapshots, best first."""
+        """Where each of ``count`` snapshots' photos stand in this ranking, best first."""
         order = np.argsort(self.which, kind="stable")
         starts = np.searchsorted(self.which[order], np.arange(count + 1))
-        return [self.rows[order[s:e]] for s, e in itertools.pairwise(starts.tolist())]
+        return [order[s:e] for s, e in itertools.pairwise(starts.tolist())]
 
 
 def search_together(

@@ -26,12 +26,15 @@ SHARED_FROM = 4_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What is verified in one album: rows of its snapshot in the order of verification."""
+    """What is verified in one album."""
 
     view: View
     words: tuple[Words, ...]
     """Of each part of the question, as `booleans.parts` tells them."""
     rows: np.ndarray
+    """Of its snapshot (n,), in the order of verification."""
+    places: np.ndarray
+    """Of these rows (n,) among all that is verified by this network, in whatever album."""
     filtered: int
 
 
@@ -46,7 +49,7 @@ def plan(
     query: Query,
     question: Question,
 ) -> list[Plan]:
-    """Choose what is verified, in each album, best first.
+    """Choose what is verified, the best of all albums first.
 
     Args:
         subsets: rows that the filters leave of each album, None where there are none.
@@ -82,14 +85,18 @@ def plan(
         found = _best_of_all(found, query.candidates * len(led_by))
     plans: dict[int, Plan] = {}
     for members, best in zip(groups, found, strict=True):
-        for i, rows in zip(members, best.apart(len(members)), strict=True):
-            view, subset = views[i], subsets[i]
+        planned = len(best)
+        for i, places in zip(members, best.apart(len(members)), strict=True):
+            view, subset, rows = views[i], subsets[i], best.rows[places]
             if whole and len(rows) < counts[i]:
                 left = np.full(len(view.snapshot), subset is None)
                 left[... if subset is None else subset] = True
                 left[rows] = False
-                rows = np.concatenate([rows, np.flatnonzero(left)])
-            plans[i] = Plan(view, words[i], rows, counts[i])
+                others = np.flatnonzero(left)
+                rows = np.concatenate([rows, others])
+                places = np.concatenate([places, planned + np.arange(len(others))])
+                planned += len(others)
+            plans[i] = Plan(view, words[i], rows, places, counts[i])
     return [plans[i] for i in range(len(views))]
 
 
@@ -128,26 +135,35 @@ def _best_of_all(found: Sequence[Candidates], k: int) -> list[Candidates]:
 
 
 def interleaved(plans: list[Plan], batch: int, later: int) -> Iterator[list[Share]]:
-    """Batches of one network's photos, every album's best early; then ``later`` times as large.
+    """Batches of each network's photos in turn, its best first; then ``later`` times as large.
 
-    Albums share them, so that three hundred small ones take no more batches than one large.
+    Albums share them, so that three hundred small ones take no more batches than one large, and
+    the best photo of the last is judged as early as if all were in one.
     """
-    longest = max((len(plan.rows) for plan in plans), default=0)
     groups = [[plans[i] for i in members] for members in _by_network([p.view for p in plans])]
+    queues = [_queue(group) for group in groups]
+    longest = max((len(rows) for _, rows in queues), default=0)
     start = 0
     while start < longest:
-        size = batch if start < HEAD_START else batch * later
-        for group in groups:
-            filling: list[Share] = []
-            room = size
-            for plan in group:
-                rows = plan.rows[start : start + size]
-                while len(rows):
-                    filling.append((plan, rows[:room]))
-                    room, rows = room - len(rows[:room]), rows[room:]
-                    if not room:
-                        yield filling
-                        filling, room = [], size
-            if filling:
-                yield filling
-        start += size
+        end = start + (batch if start < HEAD_START else batch * later)
+        for group, (which, rows) in zip(groups, queues, strict=True):
+            if start < len(rows):
+                yield _shares(group, which[start:end], rows[start:end])
+        start = end
+
+
+def _queue(plans: Sequence[Plan]) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the plans (n,), and which row of it (n,), in the order of verification."""
+    places = np.concatenate([plan.places for plan in plans])
+    which, rows = np.empty_like(places), np.empty_like(places)
+    which[places] = np.repeat(np.arange(len(plans)), [len(plan.rows) for plan in plans])
+    rows[places] = np.concatenate([plan.rows for plan in plans])
+    return which, rows
+
+
+def _shares(plans: Sequence[Plan], which: np.ndarray, rows: np.ndarray) -> list[Share]:
+    """A batch, each album's rows together."""
+    order = np.argsort(which, kind="stable")
+    members, starts = np.unique(which[order], return_index=True)
+    parts = np.split(rows[order], starts[1:])
+    return [(plans[i], part) for i, part in zip(members.tolist(), parts, strict=True)]

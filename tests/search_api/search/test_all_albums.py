@@ -13,7 +13,8 @@ from indexer.features.codes import Codes
 from model.predictor import Predictor
 from search_api.search import planning
 from search_api.search.engine import candidates
-from search_api.search.pipeline import collect
+from search_api.search.events import Found, Progress
+from search_api.search.pipeline import collect, search
 from search_api.search.query import Query
 from tests.support.library import EXPRESSION, Library, make_library, paint
 
@@ -89,6 +90,28 @@ def test_batches_are_full_whatever_the_albums_sizes(
     assert len(calls["judge"]) == math.ceil(total / 4)
 
 
+def test_the_best_photos_of_all_albums_are_judged_first(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "BATCH", 2)
+    monkeypatch.setattr(planning, "HEAD_START", 6)
+    views = library.engine.views(None)
+    words = library.engine.models.words(views[0].predictor, EXPRESSION)
+    ranking = candidates(views, words, ALBUMS * PHOTOS, [None] * ALBUMS)
+    ranked = [
+        int(views[which].snapshot.photo_ids[row])
+        for which, row in zip(ranking.which, ranking.rows, strict=True)
+    ]
+    streamed: list[set[int]] = [set()]
+    for event in search(library.engine, asked()):
+        if isinstance(event, Found):
+            streamed[-1].add(event.decision.photo_id)
+        elif isinstance(event, Progress):
+            streamed.append(set())
+    assert streamed[:3] == [set(ranked[:2]), set(ranked[2:4]), set(ranked[4:6])]
+    assert sorted(photo for batch in streamed for photo in batch) == sorted(ranked)
+
+
 def test_albums_of_one_model_map_its_vectors_once(library: Library) -> None:
     views = library.engine.views(None)
     indexes = {
@@ -147,4 +170,7 @@ def test_as_many_records_are_looked_at_in_many_albums_as_in_one(
     assert calls["rerank"] == [4]
     some = [view.rows_of(view.snapshot.photo_ids[1:]) for view in views]
     assert 0 not in candidates(views, words, 4, list(some)).rows
-    assert best.apart(ALBUMS)[best.which[0]][0] == best.rows[0]
+    assert [each.tolist() for each in best.apart(ALBUMS)] == [
+        [place for place, which in enumerate(best.which) if which == album]
+        for album in range(ALBUMS)
+    ]
