@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 DESCRIPTORS = 65_536
+# Seconds that a thread keeps the interpreter while the one that answers requests waits for it.
+SWITCH_S = 0.001
 
 
 def serve(
@@ -37,7 +39,10 @@ def serve(
 ) -> None:
     """Serve the page and the HTTP API until interrupted."""
     import os
+    import sys
 
+    # Before torch is loaded: threads that spin for their next work keep requests waiting.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with loading():
         import torch
         import uvicorn
@@ -49,6 +54,7 @@ def serve(
         from workers.logging import configure_logging
 
     _raise_descriptor_limit()
+    sys.setswitchinterval(SWITCH_S)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     settings = Settings()
     configure_logging(log_format=settings.log_format, level=settings.log_level)
