@@ -261,15 +261,14 @@ class Trainer:
             return
         self.module.zero_grad(set_to_none=True)
         said = ", ".join(f"{name} {value}" for name, value in broken.items() if name != "total")
-        kept = (
+        remedy = (
             f"{self.folder / 'last.pt'} and the averaged weights are those of step {self.saved_at}"
+            ". Go on from there with a lower learning rate: --new-leg --set learning_rate=..."
             if self.saved_at is not None
-            else "nothing had been saved yet"
+            else "nothing had been saved yet. Begin again with a lower learning rate: "
+            "--set learning_rate=..."
         )
-        raise Diverged(
-            f"the run diverged at step {self.step + 1} ({said}); {kept}. Go on from there with a "
-            "lower learning rate: --new-leg --set learning_rate=..."
-        )
+        raise Diverged(f"the run diverged at step {self.step + 1} ({said}); {remedy}")
 
     def run(
         self,

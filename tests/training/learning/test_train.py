@@ -402,6 +402,9 @@ def test_a_run_that_diverges_stops_at_once_and_keeps_the_last_good_weights(
         second.run()
     assert second.step == 3
     assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
+    third = Trainer(recipe, shards, tmp_path / "anew")
+    with pytest.raises(Diverged, match=r"step 1 .*nothing had been saved yet. Begin again"):
+        third._check_finite({"mask": float("nan")})
 
 
 def test_weights_that_are_no_numbers_are_never_written(shards: Shards, tmp_path: Path) -> None:
