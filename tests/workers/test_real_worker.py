@@ -75,6 +75,7 @@ def searched_without_swin(library: Library) -> int:
     return int(done.coverage.verified)
 
 
+@pytest.mark.long
 def test_worker_that_is_killed_in_mid_batch_costs_nothing(
     tmp_path: Path, redis: OwnRedis, postgres_url: str
 ) -> None:
