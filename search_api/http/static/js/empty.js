@@ -45,7 +45,8 @@ function nothing(search) {
   ];
 }
 
-function reason({ coverage: { total, filtered, verified }, state }) {
+function reason({ coverage: { total, filtered, verified }, state, notes }) {
+  if (notes.some((note) => note.code === "unsure")) return say("empty.unsure");
   if (filtered === 0) return say(total ? "empty.filtered" : "empty.none");
   if (state === "stopped") return say("empty.stopped");
   if (verified < filtered) return say("empty.likeliest", { verified, n: filtered });

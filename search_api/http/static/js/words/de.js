@@ -92,6 +92,7 @@ export default {
   "empty.show": "Zeigen",
   "empty.similar": "Nichts zum Vergleichen",
   "empty.stopped": "Die Suche wurde vor ihrem Ende angehalten.",
+  "empty.unsure": "Einige sehen ihm etwas ähnlich, wie von vielen Fotos immer einige; zu wenige davon können richtig sein.",
   "empty.verified": { one: " von {n} Foto geprüft", other: " von {n} Fotos geprüft" },
   "fact.album": "Album",
   "fact.box": "Rahmen",

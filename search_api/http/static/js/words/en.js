@@ -92,6 +92,7 @@ export default {
   "empty.show": "Show them",
   "empty.similar": "Nothing to compare with",
   "empty.stopped": "The search was stopped before its end.",
+  "empty.unsure": "Some look a little like it, as of many photos some always do; too few of them can be right.",
   "empty.verified": { one: " of {n} photo verified", other: " of {n} photos verified" },
   "fact.album": "Album",
   "fact.box": "Box",
