@@ -25,7 +25,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from indexer.db.catalog import Catalog
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.folders.albums import ensure_album
 from indexer.settings import Settings
 from model.build import load_predictor

@@ -30,7 +30,7 @@ import numpy as np
 
 from benchmarks._replicas import drop_pages, grow
 from indexer.db.catalog import Catalog
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.features.store import FeatureStore
 from indexer.folders.albums import ensure_album
 from indexer.settings import Settings

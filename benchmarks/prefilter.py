@@ -32,7 +32,7 @@ from sqlalchemy import insert
 from indexer.db.catalog import Catalog
 from indexer.db.owner import new_owner
 from indexer.db.tables import Album, Photo, Root
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.features.prefilter import Prefilter
 from indexer.features.snapshot import open_snapshot
 from indexer.features.store import FeatureStore, Part

@@ -28,7 +28,7 @@ from pydantic import SecretStr  # noqa: E402
 
 from benchmarks._replicas import grow  # noqa: E402
 from benchmarks.latency import REAL, real_album  # noqa: E402
-from indexer.encoding.ingest import index_album  # noqa: E402
+from indexer.encoding.alone import index_album  # noqa: E402
 from indexer.folders.albums import ensure_album  # noqa: E402
 from indexer.settings import Settings  # noqa: E402
 from model.build import load_predictor  # noqa: E402

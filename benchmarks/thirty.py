@@ -33,7 +33,7 @@ import numpy as np
 
 from benchmarks._replicas import grow
 from indexer.db.catalog import Catalog
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.features.store import FeatureStore
 from indexer.folders.albums import delete_album, ensure_album
 from indexer.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from indexer.encoding.ingest import IndexReport, Progress
+from indexer.encoding.alone import IndexReport, Progress
 from indexer.features.stats import Stats
 from indexer.features.verify import Verified
 from indexer.folders.offline import sentence

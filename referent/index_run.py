@@ -15,8 +15,7 @@ from sqlalchemy import select
 
 from indexer.db.catalog import Catalog, album_named
 from indexer.db.tables import Album
-from indexer.encoding.ingest import IndexReport, index_album
-from indexer.errors import VersionConflict
+from indexer.encoding.alone import IndexReport, index_album
 from indexer.features import maintenance, versions
 from indexer.features.store import FeatureStore
 from indexer.features.verify import verify
@@ -25,7 +24,6 @@ from indexer.folders.watch import Only, watch_albums
 from indexer.jobs.watching import ask_saved_searches
 from indexer.settings import Settings
 from model.build import load_predictor
-from model.errors import UnknownModel, WeightsError
 from model.predictor import Predictor
 from referent import index_output
 from referent.progress import ProgressLine
@@ -78,19 +76,7 @@ class Run:
         """
         if self.model is not None:
             return self._load(self.model)
-        serving = None if album_id is None else versions.serving(self.catalog, album_id)
-        default = self.settings.model
-        if serving is None or serving.model == default:
-            return self._load(default)
-        if versions.fits(self._load(default), serving.fingerprints):
-            return self._load(default)
-        try:
-            return self._load(serving.model)
-        except (UnknownModel, WeightsError) as error:
-            raise VersionConflict(
-                f"the album is searched with {serving.model}, whose weights are not known here: "
-                f"name their file with --model, or change to {default} with --model {default}"
-            ) from error
+        return versions.network_of(self.catalog, album_id, self.settings.model, self._load)
 
     def index(self, album: str, only: Only | None = None) -> IndexReport:
         """Bring an album up to date and say how it stands; quietly where nothing was to do."""

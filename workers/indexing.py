@@ -1,28 +1,31 @@
-"""The job that indexes an album: scan, encode together with other workers, build the prefilter."""
+"""The job that indexes an album: a run that workers share, a turn of each at a time."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
+from sqlalchemy import select
 
 from indexer.db.catalog import count_by_status
-from indexer.db.tables import Album, FeatureRow, Photo
+from indexer.db.tables import Album
 from indexer.encoding import claims, ingest
 from indexer.encoding.commits import Tally
-from indexer.encoding.encode import Ingest
+from indexer.encoding.encode import Encoder, Ingest
+from indexer.encoding.run import Broken, Encoded
+from indexer.encoding.run import index as run_index
 from indexer.errors import UnknownAlbum
 from indexer.features import versions
 from indexer.folders import scan
-from indexer.folders.offline import Away, sentence
+from indexer.folders.offline import sentence
 from indexer.jobs import jobs, slots
 from indexer.jobs.failures import note_album_failures, note_failure
 from indexer.jobs.watching import ask_saved_searches
 from indexer.settings import MEBIBYTE
 from workers import metrics
-from workers.errors import ReindexRefused
 from workers.logging import logger
 from workers.turn import MORE, WAIT, Outcome, Turn
 
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
-UNSCANNED = (None, "retry", "scan")
-RENEWED_AT_ONCE = 64
 # Counting a million photos takes seconds: at most a 20th of the time goes into it.
 COUNTING_SHARE = 20.0
 
@@ -43,131 +44,129 @@ def index(turn: Turn) -> Outcome:
     Parameters of the job: ``model`` (default: the one that serves the album, else the setting),
     ``which`` ("missing" or "all"), ``confirm_deletions``, ``scan`` (False leaves the folders be).
     """
-    album_id = album_of(turn)
-    if turn.job.phase in UNSCANNED:
-        with slots.leading(turn.catalog, turn.place) as leads:
-            if not leads:
-                return WAIT
-            if _phase(turn) not in UNSCANNED:
-                return MORE
-            slots.begin_scan(turn.catalog, turn.place)
-            scanned = _scan(turn, album_id)
-            if scanned is None:
-                return broken_off(turn)
-            phase = "reopen" if turn.job.phase == "retry" else "start"
-            slots.enter_phase(turn.catalog, turn.place, phase, result={"scan": scanned})
-    predictor = model_of(turn, album_id)
-    encoded = encode(turn, album_id, predictor, all_anew=turn.job.parameters.get("which") == "all")
-    if not isinstance(encoded, Encoded):
-        return encoded
-    # The lead is kept until the job has ended or begun to scan once more: whoever else comes here
-    # must not end it in between.
-    if not slots.lead(turn.catalog, turn.place):
-        return WAIT
-    if _phase(turn) != "encode":
-        return MORE
-    return _finish(turn, album_id, predictor, encoded)
+    run = JobRun(turn)
+    ended = run_index(run)
+    if not isinstance(ended, Encoded):
+        return broken_off(turn, ended)
+    return _finish(turn, run.album_id, ended)
 
 
-def _phase(turn: Turn) -> str | None:
-    return jobs.get(turn.catalog, turn.place.job_id).phase
+class JobRun:
+    """A `Run` as one worker sees it in a turn at a job; the job's row has the phase."""
 
-
-@dataclass(frozen=True)
-class Encoded:
-    """Nothing waits any more: every photo has its features for the version, or has failed."""
-
-    version: versions.Version
-    wanted: dict[str, str]
-
-
-def encode(
-    turn: Turn, album_id: int, predictor: Predictor, *, all_anew: bool = False
-) -> Encoded | Outcome:
-    """Encode an album for a model, together with whoever else works at this job.
-
-    Args:
-        all_anew: also what has features from before the job's start.
-    Returns:
-        how the turn ends while something still waits.
-    """
-    decoder = turn.models.decoder(turn.settings, predictor.input_size)
-    run = (turn.job.id, album_id)
-    with Ingest(
-        turn.settings,
-        turn.catalog,
-        album_id,
-        predictor,
-        decoder=decoder,
-        after=turn.models.cursors.get(run, 0),
-        owner=turn.place.owner,
-    ) as part:
-        phase = _phase(turn)
-        if phase == "scan":
-            return MORE  # another worker has ended this round, and the next one begins with a scan
-        if phase != "encode":
-            with slots.leading(turn.catalog, turn.place) as leads:
-                if not leads:
-                    return WAIT
-                part.start(all_failed=phase in ("reopen", "retry"))
-                slots.enter_phase(turn.catalog, turn.place, "encode")
-        counted = Tally()
-
-        def tell(tally: Tally) -> None:
-            metrics.PHOTOS.labels(outcome="encoded").inc(tally.encoded - counted.encoded)
-            metrics.PHOTOS.labels(outcome="failed").inc(tally.failed - counted.failed)
-            metrics.PHOTOS.labels(outcome="lost").inc(tally.lost - counted.lost)
-            counted.encoded, counted.failed = tally.encoded, tally.failed
-            counted.lost = tally.lost
-            _note_failures(turn, tally)
-            reporter.tell()
-
-        anew = _Anew(turn, album_id, part.wanted, part.away) if all_anew else None
-        reporter = _Reporter(turn, album_id, part.wanted, anew)
-        reporter.tell()
-        renewed: int | None = 0
-        while True:
-            ended = part.run(should_stop=turn.should_stop, is_over=turn.is_over, progress=tell)
-            if ended != "done" or anew is None or renewed is None:
-                break
-            renewed = anew.renew_some(renewed)
-    # The next turn goes on there, not at the album's first photo.
-    turn.models.cursors[run] = part.after
-    if ended == "stopped":
-        return broken_off(turn)
-    if ended == "wait":
-        return MORE if turn.is_over() and not turn.should_stop() else broken_off(turn)
-    return Encoded(part.version, part.wanted)
-
-
-class _Reporter:
-    """Tells the progress, but spends no more than a small share of the time on counting it."""
-
-    def __init__(
-        self, turn: Turn, album_id: int, wanted: dict[str, str], anew: _Anew | None
-    ) -> None:
+    def __init__(self, turn: Turn) -> None:
+        self.settings, self.catalog = turn.settings, turn.catalog
+        self.album_id = album_of(turn)
+        self.should_stop, self.is_over = turn.should_stop, turn.is_over
+        parameters = turn.job.parameters
+        self.follows = not parameters.get("model")
+        self.older_than: float | None = None
+        if parameters.get("which") == "all":
+            self.older_than = turn.job.started_at or turn.job.created_at
         self._turn = turn
-        self._album_id = album_id
-        self._wanted = wanted
-        self._anew = anew
-        self._next = 0.0
+        self._counted = Tally()
+        self._count_next = 0.0
 
-    def tell(self) -> None:
-        """Count and report, unless the last count was a moment ago for its cost."""
+    def phase(self) -> str | None:
+        """What the job's row says now."""
+        return jobs.get(self.catalog, self._turn.job.id).phase
+
+    def enter(self, phase: str, scanned: scan.ScanReport | None = None) -> None:
+        """Write it down, with what the scan found."""
+        result = None if phase == "encode" else {"scan": _described(scanned)}
+        slots.enter_phase(self.catalog, self._turn.place, phase, result=result)
+
+    def leading(self) -> AbstractContextManager[bool]:
+        """As `slots.leading`."""
+        return slots.leading(self.catalog, self._turn.place)
+
+    def lead(self) -> bool:
+        """As `slots.lead`."""
+        return slots.lead(self.catalog, self._turn.place)
+
+    def scan(self) -> scan.ScanReport | None:
+        """Look at the folders, and at what was asked for until now."""
+        turn = self._turn
+        slots.begin_scan(self.catalog, turn.place)
+        if turn.job.parameters.get("scan", True) is False:
+            return None
+        with self.catalog.reading() as session:
+            name = session.scalar(select(Album.name).where(Album.id == self.album_id))
+        if name is None:
+            raise UnknownAlbum(f"the album of job {turn.job.id} is gone")
+        report = scan.scan_album(
+            self.catalog,
+            name,
+            confirm_deletions=bool(turn.job.parameters.get("confirm_deletions", False)),
+            should_stop=turn.should_stop,
+            max_file_bytes=turn.settings.max_file_mib * MEBIBYTE,
+            read_all=turn.job.parameters.get("which") == "all",
+            progress=lambda at: turn.report(message=f"scanning: {at.files:,} files"),
+        )
+        if not report.stopped:
+            log.info("scanned", **_counts(report))
+            turn.report(message=report.question or "")
+        return report
+
+    def network(self) -> Predictor:
+        """The one that the job names, else the one that the album goes on with."""
+        models = self._turn.models
+        if named := self._turn.job.parameters.get("model"):
+            return models.get(str(named))
+        return versions.network_of(self.catalog, self.album_id, self.settings.model, models.get)
+
+    @contextmanager
+    def part(self, network: Encoder) -> Iterator[Ingest]:
+        """This turn's part; the next one goes on there, not at the album's first photo."""
+        turn = self._turn
+        at = (turn.job.id, self.album_id)
+        with Ingest(
+            self.settings,
+            self.catalog,
+            self.album_id,
+            network,
+            decoder=turn.models.decoder(self.settings, network.input_size),
+            after=turn.models.cursors.get(at, 0),
+            owner=turn.place.owner,
+        ) as part:
+            yield part
+        turn.models.cursors[at] = part.after
+
+    def encoding(self, part: Ingest, old: Callable[[], int]) -> None:
+        """Count, note failures and report, the last with no more than a small share of the time."""
+        tally, counted = part.tally, self._counted
+        metrics.PHOTOS.labels(outcome="encoded").inc(tally.encoded - counted.encoded)
+        metrics.PHOTOS.labels(outcome="failed").inc(tally.failed - counted.failed)
+        metrics.PHOTOS.labels(outcome="lost").inc(tally.lost - counted.lost)
+        self._counted = Tally(tally.encoded, tally.failed, tally.lost)
+        _note_failures(self._turn, tally)
         begun = time.monotonic()
-        if begun < self._next:
-            return
-        old = self._anew.left() if self._anew is not None else 0
-        report_progress(self._turn, self._album_id, self._wanted, old)
-        ended = time.monotonic()
-        self._next = ended + COUNTING_SHARE * (ended - begun)
+        if begun >= self._count_next:
+            report_progress(self._turn, self.album_id, part.wanted, old())
+            ended = time.monotonic()
+            self._count_next = ended + COUNTING_SHARE * (ended - begun)
+
+    def finishing(self) -> None:
+        """Nothing to tell: the job is as far as it was."""
 
 
-def broken_off(turn: Turn) -> Outcome:
+def _counts(report: scan.ScanReport) -> dict[str, int]:
+    return {k: v for k, v in asdict(report).items() if isinstance(v, int) and k != "stopped"}
+
+
+def _described(report: scan.ScanReport | None) -> dict[str, Any]:
+    """Counts of what a scan found, the question that it has, and what it did not take."""
+    if report is None:
+        return {}
+    more = {"question": report.question, "unread": report.unread, "notes": report.notes}
+    return {**_counts(report), "offline": len(report.offline), **more}
+
+
+def broken_off(turn: Turn, why: Broken = "stopped") -> Outcome:
     """How a turn ends that did not come to the end of its work."""
-    if turn.pulse.stop_reason is None and turn.stopping():
+    if why == "stopped" and turn.pulse.stop_reason is None and turn.stopping():
         return MORE  # this process ends; another one should go on at once
-    return WAIT
+    return MORE if why == "more" else WAIT
 
 
 def report_progress(turn: Turn, album_id: int, wanted: dict[str, str], old: int = 0) -> None:
@@ -194,113 +193,9 @@ def album_of(turn: Turn) -> int:
     return turn.job.album_id
 
 
-def model_of(turn: Turn, album_id: int) -> Predictor:
-    """The network to index an album with: the one named, else the one that serves it.
-
-    Raises:
-        ReindexRefused: the album was indexed by a network that is not installed here any more.
-        UnknownModel, WeightsError.
-    """
-    if named := turn.job.parameters.get("model"):
-        return turn.models.get(str(named))
-    default = turn.models.get(turn.settings.model)
-    serving = versions.serving(turn.catalog, album_id)
-    if serving is None or versions.fits(default, serving.fingerprints):
-        return default
-    predictor = turn.models.get(serving.model)
-    if not versions.fits(predictor, serving.fingerprints):
-        raise ReindexRefused(
-            f"the album was indexed with a build of {serving.model} that is not installed here: "
-            f"run referent reindex --model {turn.settings.model}"
-        )
-    return predictor
-
-
-def _scan(turn: Turn, album_id: int) -> dict[str, Any] | None:
-    """Bring the album's rows in line with its folders; None when it was told to stop.
-
-    Returns:
-        counts of what the scan found, the question that it has, and what it did not take.
-    """
-    if turn.job.parameters.get("scan", True) is False:
-        return {}
-    with turn.catalog.reading() as session:
-        name = session.scalar(select(Album.name).where(Album.id == album_id))
-    if name is None:
-        raise UnknownAlbum(f"the album of job {turn.job.id} is gone")
-    report = scan.scan_album(
-        turn.catalog,
-        name,
-        confirm_deletions=bool(turn.job.parameters.get("confirm_deletions", False)),
-        should_stop=turn.should_stop,
-        max_file_bytes=turn.settings.max_file_mib * MEBIBYTE,
-        read_all=turn.job.parameters.get("which") == "all",
-        progress=lambda at: turn.report(message=f"scanning: {at.files:,} files"),
-    )
-    if report.stopped:
-        return None
-    counts = {k: v for k, v in asdict(report).items() if isinstance(v, int) and k != "stopped"}
-    log.info("scanned", **counts)
-    turn.report(message=report.question or "")
-    more = {"question": report.question, "unread": report.unread, "notes": report.notes}
-    return {**counts, "offline": len(report.offline), **more}
-
-
-@dataclass(frozen=True)
-class _Anew:
-    """An album whose every photo is to be encoded again, once: what is older than the job."""
-
-    turn: Turn
-    album_id: int
-    wanted: dict[str, str]
-    away: Away
-
-    def old(self) -> ColumnElement[bool]:
-        """Photos (`Photo`) of the album that have features from before the job's start."""
-        started = self.turn.job.started_at or self.turn.job.created_at
-        row = exists().where(
-            FeatureRow.fingerprint.in_(self.wanted.values()),
-            FeatureRow.content_hash == Photo.content_hash,
-            or_(FeatureRow.encoded_at.is_(None), FeatureRow.encoded_at < started),
-        )
-        return and_(claims.waiting_clause(self.album_id, self.away), row)
-
-    def left(self) -> int:
-        """How many photos have old features; those that lack some are waiting anyway."""
-        whole = ~claims.missing_clause(self.wanted)
-        with self.turn.catalog.reading() as session:
-            return session.scalar(select(func.count(Photo.id)).where(self.old(), whole)) or 0
-
-    def renew_some(self, after: int) -> int | None:
-        """Forget the features of some photos behind one, so that they are made anew.
-
-        Few at a time: they are missing from searches, which say so, for no longer than a batch
-        takes.
-
-        Returns:
-            the photo behind which to go on; None when none is left.
-        """
-        query = select(Photo.id, Photo.content_hash).where(self.old()).order_by(Photo.id)
-        with self.turn.catalog.session() as session:
-            some = session.execute(query.where(Photo.id > after).limit(RENEWED_AT_ONCE)).all()
-            some = some or session.execute(query.limit(RENEWED_AT_ONCE)).all()
-            session.execute(
-                delete(FeatureRow).where(
-                    FeatureRow.fingerprint.in_(self.wanted.values()),
-                    FeatureRow.content_hash.in_({row.content_hash for row in some}),
-                )
-            )
-        return some[-1].id if some else None
-
-
-def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -> Outcome:
-    """Statuses, prefilter, and the job's report."""
-    version = ingest.finish(
-        turn.settings, turn.catalog, encoded.version, predictor, should_stop=turn.should_stop
-    )
-    serving = versions.serving(turn.catalog, album_id)
-    if not turn.job.parameters.get("model") and serving is not None and serving.id != version.id:
-        return MORE  # another model was swapped in meanwhile: what came since belongs to it
+def _finish(turn: Turn, album_id: int, encoded: Encoded) -> Outcome:
+    """The job's report, and who else wants to know."""
+    version = encoded.version
     report_progress(turn, album_id, encoded.wanted)
     ask_saved_searches(turn.catalog, album_id)
     with turn.catalog.session() as session:
@@ -311,7 +206,7 @@ def _finish(turn: Turn, album_id: int, predictor: Predictor, encoded: Encoded) -
     result: dict[str, Any] = {
         **counts,
         "scan": scanned,
-        "model": predictor.name,
+        "model": version.model,
         "index_version": version.id,
         "index_state": version.state,
     }

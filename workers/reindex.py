@@ -14,6 +14,7 @@ from typing import Any
 
 from indexer.db.catalog import Catalog, count_by_status
 from indexer.encoding import ingest, statuses
+from indexer.encoding.run import Encoded, encode
 from indexer.errors import JobConflict
 from indexer.features import maintenance, versions
 from indexer.features.store import FeatureStore
@@ -21,7 +22,7 @@ from indexer.jobs import jobs, slots
 from indexer.jobs.failures import note_album_failures
 from indexer.settings import Settings
 from workers.errors import ReindexRefused
-from workers.indexing import Encoded, album_of, encode, not_swapped, report_progress
+from workers.indexing import JobRun, album_of, broken_off, not_swapped, report_progress
 from workers.turn import MORE, WAIT, Outcome, Turn
 
 
@@ -41,9 +42,9 @@ def reindex(turn: Turn) -> Outcome:
             return _roll_back(turn, album_id)
     predictor = turn.models.get(str(parameters.get("model") or turn.settings.model))
     before = versions.serving(turn.catalog, album_id)
-    encoded = encode(turn, album_id, predictor)
+    encoded = encode(JobRun(turn), predictor)
     if not isinstance(encoded, Encoded):
-        return encoded
+        return broken_off(turn, encoded)
     with slots.leading(turn.catalog, turn.place) as leads:
         if not leads:
             return WAIT

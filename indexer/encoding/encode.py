@@ -67,7 +67,6 @@ class Ingest:
         album_id: int,
         predictor: Encoder,
         *,
-        store: FeatureStore | None = None,
         decoder: Decoder | None = None,
         after: int = 0,
         owner: str | None = None,
@@ -83,7 +82,7 @@ class Ingest:
         self.catalog = catalog
         self.album_id = album_id
         self.predictor = predictor
-        self.store = store or FeatureStore.open(settings, catalog)
+        self.store = FeatureStore.open(settings, catalog)
         self.wanted = wanted_tiers(predictor.fingerprints, keep_pyramid=settings.keep_pyramid)
         self.key = claims.claim_key(self.wanted)
         self._batches = Batches(settings.encode_batch, predictor.name)
@@ -96,6 +95,8 @@ class Ingest:
         self._decoder = decoder or Decoder(settings, predictor.input_size)
         self._after = after
         self.away = away(catalog, album_id)
+        self.waiting = 0
+        """Contents that waited when the run began (`start`)."""
         self._chunk = self._batches.size * 2
         self._suspects: list[Work] = []
 
@@ -122,21 +123,18 @@ class Ingest:
             self._decoder.close()
         claims.release(self.catalog, self.owner, self.key)
 
-    def start(self, *, all_failed: bool = False) -> int:
+    def start(self, *, all_failed: bool = False) -> None:
         """Begin a run: look for damage, let failures be tried again, and count what is to do.
 
         Args:
             all_failed: also those that failed too often before.
-        Returns:
-            contents that wait.
         """
         heal(self.catalog, self.store, set(self.wanted.values()))
         with self.catalog.session() as session:
             claims.reopen(session, self.key, self.album_id, all_failed=all_failed, away=self.away)
             statuses.settle(session, self.version, self.wanted)
-            waiting, _ = claims.remaining(session, self.album_id, self.wanted, self.away)
+            self.waiting, _ = claims.remaining(session, self.album_id, self.wanted, self.away)
         self._after = 0
-        return waiting
 
     def run(
         self,

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from indexer.db.catalog import Catalog
 from indexer.db.tables import Photo
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.photos.decode import Decoder
 from indexer.settings import Settings
 from tests.support.albums import album

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from indexer.db.catalog import Catalog
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.features.store import FeatureStore
 from indexer.folders.albums import ensure_album
 from indexer.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import model.network.torchvision_guard  # noqa: F401
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from model.build import load_predictor
 from model.dual_encoder import DualEncoder, DualPrefilter
 from model.errors import ExpressionError, ModelVersionMismatch, WeightsError

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.db.catalog import Catalog
 from indexer.encoding import commits, ingest
+from indexer.encoding.alone import index_album
 from indexer.features import vector_builds
 from indexer.settings import Settings
 from tests.support.fake_predictor import FakePredictor
@@ -40,7 +42,10 @@ def main() -> None:
             sys.stdout.flush()
 
     say("ready")
-    ingest.index_album(settings, sys.argv[2], Slow(), progress=lambda at: say(at.phase))
+    with Catalog.open(settings) as catalog:
+        index_album(
+            settings, sys.argv[2], Slow(), catalog=catalog, progress=lambda at: say(at.phase)
+        )
     say("done")
 
 

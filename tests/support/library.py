@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from indexer.db.catalog import Catalog
 from indexer.db.tables import Photo
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.features.store import FeatureStore
 from indexer.folders.albums import ensure_album
 from indexer.settings import Settings

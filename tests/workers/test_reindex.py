@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from indexer.db.catalog import Catalog, count_by_status
 from indexer.db.tables import FeatureRow, Segment
-from indexer.encoding import ingest
+from indexer.encoding import ingest, run
 from indexer.encoding.encode import Ingest
 from indexer.errors import VersionConflict
 from indexer.features import maintenance, versions
@@ -95,6 +95,21 @@ def test_searches_use_the_old_model_until_every_photo_has_the_new_one(
     # Always one version, always whole: the old one to the end, then the new one.
     assert set(seen) <= {("old", 12), ("new", 12)}
     assert seen[0] == ("old", 12)
+
+
+def test_album_of_another_build_of_its_model_is_not_indexed_until_a_person_says_with_what(
+    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+) -> None:
+    album = albums.album(catalog, "family", folder)
+    run_job(quick(), catalog, job_of(catalog, "index", album), models)
+    rebuilt = Models(load=lambda name: FakePredictor("rebuilt", name=name))  # type: ignore[arg-type,return-value]
+    refused = run_job(quick(), catalog, job_of(catalog, "index", album), rebuilt)
+    assert refused.state == "failed"
+    assert "searched with old, whose weights are not known here" in (refused.message or "")
+    named = run_job(quick(), catalog, job_of(catalog, "index", album, model="old"), rebuilt)
+    rebuilt.close()
+    assert named.state == "done"
+    assert (named.result or {})["index_state"] == "serving"
 
 
 def test_rollback_is_one_step_and_encodes_nothing(
@@ -471,7 +486,7 @@ def test_all_encodes_each_photo_once_whatever_is_merged_meanwhile_and_its_progre
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its new features are merged with another album's old ones after each of its batches."""
-    monkeypatch.setattr(indexing, "RENEWED_AT_ONCE", 3)
+    monkeypatch.setattr(run, "RENEWED_AT_ONCE", 3)
     monkeypatch.setattr(indexing, "COUNTING_SHARE", 0.0)
     monkeypatch.setenv("REFERENT_ENCODE_BATCH", "1")  # a batch that is not full counts as one
     settings = quick()

@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from indexer.db.catalog import Catalog
 from indexer.db.tables import EncodeClaim, FeatureRow, IndexVersion, Photo, Segment
 from indexer.encoding import claims, commits
+from indexer.encoding.alone import IndexReport, index_album
 from indexer.encoding.batches import Batches
 from indexer.encoding.commits import Tally
 from indexer.encoding.encode import Ingest
-from indexer.encoding.ingest import IndexReport, index_album
 from indexer.errors import EncodingFailed, NoSpaceLeft
 from indexer.features import maintenance, versions
 from indexer.features.segment import read_header
@@ -536,7 +536,7 @@ from tests.support.kills import Trial
 from indexer.encoding import commits
 from indexer.db.catalog import Catalog
 from indexer.errors import NoSpaceLeft
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.settings import Settings
 from indexer.features.store import FeatureStore
 from indexer.features.verify import verify

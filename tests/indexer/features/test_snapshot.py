@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from indexer.db.catalog import Catalog, touch
 from indexer.db.clock import clock
 from indexer.db.tables import Photo
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.errors import FeaturesMissing
 from indexer.features import maintenance, places_cache
 from indexer.features import snapshot as snapshots

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from indexer.db.audit import at_the_command_line
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.folders.albums import ensure_album, list_albums
 from model.build import load_predictor
 from search_api.search import albums, planning, runs

@@ -14,7 +14,7 @@ import pytest
 from pycocotools.coco import COCO
 from starlette.testclient import TestClient
 
-from indexer.encoding.ingest import index_album
+from indexer.encoding.alone import index_album
 from indexer.folders.albums import ensure_album
 from indexer.jobs.failures import failures_of
 from model.build import load_predictor
