@@ -29,8 +29,8 @@ from indexer.jobs import jobs  # noqa: E402
 from tests.support import albums  # noqa: E402
 from tests.support.servers import OwnPostgres, OwnRedis, free_port  # noqa: E402
 from tests.support.trial_library import Library, make_photos  # noqa: E402
+from workers.held import Held  # noqa: E402
 from workers.inprocess import run_job  # noqa: E402
-from workers.models import Models  # noqa: E402
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def in_process(folder: Path, warm: Path, photos: Path, model: str) -> float:
     """Seconds of the in-process runner."""
     with servers(folder) as (_, postgres):
         library = Library(folder, warm, model, database_url=postgres.url)
-        models = Models()
+        models = Held(library.settings)
         try:
             run_job(library.settings, library.catalog, library.job(), models)
             album = albums.album(library.catalog, "measured", photos)

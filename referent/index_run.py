@@ -23,13 +23,13 @@ from indexer.folders.albums import check_folder, ensure_album, find_album, list_
 from indexer.folders.watch import Only, watch_albums
 from indexer.jobs.watching import ask_saved_searches
 from indexer.settings import Settings
-from model.build import load_predictor
 from model.predictor import Predictor
 from referent import index_output
 from referent.progress import ProgressLine
 from referent.stopping import Stop
 from referent.terminal import of_another_model, say
 from search_api.search import retention
+from search_api.search.models import Models
 
 
 @dataclass
@@ -45,7 +45,10 @@ class Run:
     """Nothing for people on stdout, no progress."""
     confirm_deletions: bool = False
     retry_failed: bool = False
-    _loaded: dict[str, Predictor] = field(default_factory=dict)
+    models: Models = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.models = Models(self.settings)
 
     def albums(
         self, folders: Sequence[Path], name: str | None, exclude: Sequence[str]
@@ -72,11 +75,12 @@ class Run:
 
         Raises:
             UnknownModel, WeightsError.
-            VersionConflict: the album's own model is not to be found.
+            ModelVersionMismatch: the album's own model is not to be found.
         """
         if self.model is not None:
-            return self._load(self.model)
-        return versions.network_of(self.catalog, album_id, self.settings.model, self._load)
+            return self.models.named(self.model)
+        serving = None if album_id is None else versions.serving(self.catalog, album_id)
+        return self.models.that_made(serving)
 
     def index(self, album: str, only: Only | None = None) -> IndexReport:
         """Bring an album up to date and say how it stands; quietly where nothing was to do."""
@@ -174,11 +178,6 @@ class Run:
             ]
         )
         return {**removed.__dict__, "rows": forgotten, "swept": asdict(swept)}
-
-    def _load(self, name: str) -> Predictor:
-        if name not in self._loaded:
-            self._loaded[name] = load_predictor(name, device=self.settings.device)
-        return self._loaded[name]
 
     def _say(self, lines: Any) -> None:
         if not self.quiet:

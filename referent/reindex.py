@@ -40,9 +40,9 @@ def reindex(
     from referent.progress import ProgressLine
     from referent.stopping import Stop
     from workers.errors import ReindexRefused
+    from workers.held import Held
     from workers.inprocess import run_job
     from workers.logging import configure_logging
-    from workers.models import Models
     from workers.reindex import drop_old as drop
 
     if rollback and (model or drop_old):
@@ -54,7 +54,7 @@ def reindex(
     stop = Stop()
     results: list[dict[str, Any]] = []
     failed = False
-    models = Models(settings.device)
+    held = Held(settings)
     with Catalog.open(settings) as catalog:
         for name, album_id in _albums(catalog, album):
             if not (model or rollback):
@@ -77,7 +77,7 @@ def reindex(
                     settings,
                     catalog,
                     job.id,
-                    models,
+                    held,
                     should_stop=stop.asked,
                     on_progress=line.job,
                 )
@@ -86,7 +86,7 @@ def reindex(
             results[-1].update(done.result or {"message": done.message})
             if stop.asked():
                 break
-    models.close()
+    held.close()
     if as_json:
         typer.echo(json.dumps(results))
     for result in [] if as_json else results:

@@ -143,18 +143,18 @@ class _Jobs:
         from starlette.concurrency import run_in_threadpool
 
         from workers.broker import queue_lengths
+        from workers.held import Held
         from workers.metrics import register
-        from workers.models import Models
         from workers.runners import make_runner
 
         if self._settings.runner == "celery":
             server.metrics.library.queue_lengths = partial(queue_lengths, self._settings)
         register(server.metrics.registry)
-        models = Models(self._settings.device, engine=server.engine)
-        self._runner = make_runner(self._settings, server.engine.catalog, models)
+        held = Held(self._settings, engine=server.engine)
+        self._runner = make_runner(self._settings, server.engine.catalog, held)
         self._runner.start()
         try:
             yield
         finally:
             await run_in_threadpool(self._runner.stop)
-            await run_in_threadpool(models.close)
+            await run_in_threadpool(held.close)

@@ -22,7 +22,7 @@ def export_run(turn: Turn) -> Outcome:
         raise JobParametersInvalid(
             f"an export job needs the parameters run and form ({', '.join(FORMS)})"
         )
-    engine = turn.models.engine(turn.settings, turn.catalog)
+    engine = turn.held.engine(turn.catalog)
     folder = made_folder(turn.catalog, turn.settings, "export", turn.job.id)
     out = folder / NAMES.get(str(form), str(form))
     make_room(turn.settings.exports_dir, out)

@@ -110,10 +110,10 @@ class JobRun:
 
     def network(self) -> Predictor:
         """The one that the job names, else the one that the album goes on with."""
-        models = self._turn.models
+        held = self._turn.held
         if named := self._turn.job.parameters.get("model"):
-            return models.get(str(named))
-        return versions.network_of(self.catalog, self.album_id, self.settings.model, models.get)
+            return held.network(str(named))
+        return held.network_of(versions.serving(self.catalog, self.album_id))
 
     @contextmanager
     def part(self, network: Encoder) -> Iterator[Ingest]:
@@ -125,12 +125,12 @@ class JobRun:
             self.catalog,
             self.album_id,
             network,
-            decoder=turn.models.decoder(self.settings, network.input_size),
-            after=turn.models.cursors.get(at, 0),
+            decoder=turn.held.decoder(network.input_size),
+            after=turn.held.cursors.get(at, 0),
             owner=turn.place.owner,
         ) as part:
             yield part
-        turn.models.cursors[at] = part.after
+        turn.held.cursors[at] = part.after
 
     def encoding(self, part: Ingest, old: Callable[[], int]) -> None:
         """Count, note failures and report, the last with no more than a small share of the time."""

@@ -16,8 +16,8 @@ from indexer.db.owner import new_owner
 from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
+from workers.held import Held
 from workers.logging import logger
-from workers.models import Models
 from workers.work import run_turn
 
 log = logger(__name__)
@@ -34,7 +34,7 @@ class InProcessRunner:
         self,
         settings: Settings,
         catalog: Catalog,
-        models: Models | None = None,
+        held: Held | None = None,
         *,
         kinds: Collection[str] = jobs.KINDS,
         poll_s: float = 2.0,
@@ -42,14 +42,14 @@ class InProcessRunner:
         """Make it; `start` (or a with block) starts its thread.
 
         Args:
-            models: shares a network that the process holds already.
+            held: shares a network that the process holds already.
             kinds: the kinds of job that it takes.
             poll_s: how often it looks at the catalog without a `wake`, for jobs that another
                 process wrote.
         """
         self._settings = settings
         self._catalog = catalog
-        self._models = models or Models(settings.device)
+        self._held = held or Held(settings)
         self._kinds = tuple(kinds)
         self._poll_s = poll_s
         self._owner = new_owner()
@@ -105,7 +105,7 @@ class InProcessRunner:
                     step = run_turn(
                         self._settings,
                         self._catalog,
-                        self._models,
+                        self._held,
                         place,
                         stopping=self._stop.is_set,
                     )
@@ -122,7 +122,7 @@ class InProcessRunner:
                 log.exception("runner")
             if place is None:
                 if self._settings.idle_s:
-                    self._models.let_go(self._settings.idle_s)
+                    self._held.let_go(self._settings.idle_s)
                 self._wake.wait(self._poll_s)
 
 
@@ -130,7 +130,7 @@ def run_job(
     settings: Settings,
     catalog: Catalog,
     job_id: int,
-    models: Models | None = None,
+    held: Held | None = None,
     *,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[jobs.JobView], None] = lambda job: None,
@@ -147,8 +147,8 @@ def run_job(
     Returns:
         the job as it stands at the end; look at its state.
     """
-    own = models is None
-    models = models or Models(settings.device)
+    own = held is None
+    held = held or Held(settings)
     owner = new_owner()
     over = threading.Event()
 
@@ -166,7 +166,7 @@ def run_job(
             place = slots.take_here(catalog, job_id, owner=owner, lease_s=settings.job_lease_s)
             step = None
             if place is not None:
-                step = run_turn(settings, catalog, models, place, stopping=should_stop)
+                step = run_turn(settings, catalog, held, place, stopping=should_stop)
             job = jobs.get(catalog, job_id)
             if job.finished or job.state == "paused":
                 break
@@ -177,7 +177,7 @@ def run_job(
         over.set()
         watcher.join()
         if own:
-            models.close()
+            held.close()
     job = jobs.get(catalog, job_id)
     on_progress(job)
     return job

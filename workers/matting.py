@@ -37,7 +37,7 @@ def cut_out_matches(turn: Turn) -> Outcome:
     options.look()  # a background that cannot be used ends the job before its work
     if turn.job.expression and not options.overwrite:
         matte.refuse_other_expression(folder, turn.job.expression)
-    engine = turn.models.engine(turn.settings, turn.catalog)
+    engine = turn.held.engine(turn.catalog)
     so_far = _so_far(turn, engine, folder)
     if so_far is None or so_far.run is None:
         return _ended_early(turn)

@@ -40,7 +40,7 @@ def reindex(turn: Turn) -> Outcome:
             if not leads:
                 return WAIT
             return _roll_back(turn, album_id)
-    predictor = turn.models.get(str(parameters.get("model") or turn.settings.model))
+    predictor = turn.held.network(str(parameters.get("model") or turn.settings.model))
     before = versions.serving(turn.catalog, album_id)
     encoded = encode(JobRun(turn), predictor)
     if not isinstance(encoded, Encoded):

@@ -7,8 +7,8 @@ from typing import Protocol, Self
 
 from indexer.db.catalog import Catalog
 from indexer.settings import Settings
+from workers.held import Held
 from workers.inprocess import InProcessRunner
-from workers.models import Models
 
 
 class Runner(Protocol):
@@ -54,12 +54,12 @@ class CeleryRunner:
         self.stop()
 
 
-def make_runner(settings: Settings, catalog: Catalog, models: Models | None = None) -> Runner:
+def make_runner(settings: Settings, catalog: Catalog, held: Held | None = None) -> Runner:
     """The runner that the settings ask for (REFERENT_RUNNER), not yet started.
 
     Args:
-        models: the process's network, shared with in-process jobs.
+        held: the process's network, shared with in-process jobs.
     """
     if settings.runner == "celery":
         return CeleryRunner(settings, catalog)
-    return InProcessRunner(settings, catalog, models)
+    return InProcessRunner(settings, catalog, held)

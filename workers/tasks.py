@@ -27,8 +27,8 @@ from indexer.settings import Settings
 from model.errors import ReferentError
 from workers import metrics
 from workers.celery_app import JUDGE, JUDGE_QUEUE, TURN, send_turn
+from workers.held import Held
 from workers.logging import configure_logging, log_context, logger
-from workers.models import Models
 from workers.work import run_turn
 
 log = logger(__name__)
@@ -46,7 +46,7 @@ class _Process:
     pid: int
     settings: Settings
     catalog: Catalog
-    models: Models
+    held: Held
     owner: str
 
 
@@ -102,7 +102,7 @@ def take_turn(app: Celery, settings: Settings, job_id: int, slot: int, sent_at: 
         metrics.MESSAGES.labels(queue=queue, outcome="taken").inc()
         metrics.MESSAGE_WAIT.labels(queue=queue).observe(max(0.0, time.time() - sent_at))
         step = run_turn(
-            settings, process.catalog, process.models, place, stopping=lambda: _ENDING[0] == 1
+            settings, process.catalog, process.held, place, stopping=lambda: _ENDING[0] == 1
         )
         metrics.WORKER_MEMORY.set(psutil.Process().memory_info().rss)
         if step == "more":
@@ -125,7 +125,7 @@ def help_search(settings: Settings, run_id: str, sent_at: float) -> int:
             return help_with(
                 run_id,
                 settings,
-                lambda: process.models.engine(settings, process.catalog),
+                lambda: process.held.engine(process.catalog),
                 stopping=lambda: _ENDING[0] == 1,
             )
         except (ReferentError, RedisError) as error:
@@ -133,12 +133,12 @@ def help_search(settings: Settings, run_id: str, sent_at: float) -> int:
             return 0
 
 
-def _tidy(models: Models) -> None:
+def _tidy(held: Held) -> None:
     """Between turns and during them, as long as the process lives."""
     while True:
         time.sleep(TIDY_S)
         try:
-            models.let_outdated_go()
+            held.let_outdated_go()
         except ReferentError as error:  # the catalog is away
             log.warning("albums that changed are kept open", reason=str(error))
 
@@ -150,8 +150,8 @@ def _this_process(settings: Settings) -> _Process:
             pid=os.getpid(),
             settings=settings,
             catalog=Catalog(settings),
-            models=Models(settings.device),
+            held=Held(settings),
             owner=new_owner(),
         )
-        threading.Thread(target=_tidy, args=(_process.models,), name="tidy", daemon=True).start()
+        threading.Thread(target=_tidy, args=(_process.held,), name="tidy", daemon=True).start()
     return _process

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from indexer.db.catalog import Catalog
 from indexer.jobs import jobs, slots
 from indexer.settings import Settings
-from workers.models import Models
+from workers.held import Held
 from workers.pulse import Progress, Pulse
 
 Step = Literal["more", "wait", "done"]
@@ -40,7 +40,7 @@ class Turn:
 
     settings: Settings
     catalog: Catalog
-    models: Models
+    held: Held
     job: jobs.JobView
     place: slots.Place
     pulse: Pulse

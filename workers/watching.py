@@ -13,7 +13,7 @@ def watch(turn: Turn) -> Outcome:
     One that is cut off begins again with the searches that have not been asked.
     """
     album_id = album_of(turn)
-    engine = turn.models.engine(turn.settings, turn.catalog)
+    engine = turn.held.engine(turn.catalog)
     asked = found = 0
     for each in saved.of_album(turn.catalog, album_id):
         if turn.should_stop():

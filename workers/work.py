@@ -13,9 +13,9 @@ from indexer.jobs import jobs, slots
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers import metrics
+from workers.held import Held
 from workers.kinds import function_of
 from workers.logging import log_context, logger
-from workers.models import Models
 from workers.pulse import Pulse
 from workers.turn import Step, Turn
 
@@ -32,7 +32,7 @@ RETRY_S = 0.5
 def run_turn(
     settings: Settings,
     catalog: Catalog,
-    models: Models,
+    held: Held,
     place: slots.Place,
     *,
     stopping: Callable[[], bool],
@@ -57,7 +57,7 @@ def run_turn(
                 turn = Turn(
                     settings=settings,
                     catalog=catalog,
-                    models=models,
+                    held=held,
                     job=job,
                     place=place,
                     pulse=pulse,

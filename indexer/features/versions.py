@@ -6,9 +6,9 @@ features that it mapped. A new model is built beside the serving one and replace
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -17,23 +17,11 @@ from indexer.db.catalog import Catalog, model_version, touch
 from indexer.db.clock import clock
 from indexer.db.tables import Album, FeatureRow, IndexVersion, ModelVersion, Segment, revision_step
 from indexer.errors import VersionConflict
-from model.errors import UnknownModel, WeightsError
 
 # Tiers that are cached; "head" has a fingerprint but no data.
 CACHED_TIERS = ("pyramid", "tokens", "masks", "vectors")
 # What a search reads.
 _SEARCHED_TIERS = ("tokens", "masks", "vectors")
-
-
-class HasFingerprints(Protocol):
-    """A network by the features that it makes."""
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Tier → fingerprint."""
-
-
-N = TypeVar("N", bound=HasFingerprints)
 
 
 @dataclass(frozen=True)
@@ -66,36 +54,9 @@ def wanted_tiers(fingerprints: Mapping[str, str], *, keep_pyramid: bool) -> dict
     return wanted
 
 
-def fits(network: HasFingerprints, fingerprints: Mapping[str, str]) -> bool:
-    """Whether features with these fingerprints are a network's; another head may read them."""
-    return all(network.fingerprints[tier] == fingerprints.get(tier) for tier in _SEARCHED_TIERS)
-
-
-def network_of(catalog: Catalog, album_id: int | None, default: str, load: Callable[[str], N]) -> N:
-    """Load the network that an album goes on with: the one that serves it, else the default one.
-
-    Args:
-        album_id: None for an album that is yet to be made.
-        load: gets a network by its name.
-    Raises:
-        UnknownModel, WeightsError: the default one cannot be loaded.
-        VersionConflict: the one that made the album's features cannot.
-    """
-    network = load(default)
-    served = None if album_id is None else serving(catalog, album_id)
-    if served is None or fits(network, served.fingerprints):
-        return network
-    reason = None
-    try:
-        network = load(served.model)
-        if fits(network, served.fingerprints):
-            return network
-    except (UnknownModel, WeightsError) as error:
-        reason = error
-    raise VersionConflict(
-        f"the album is searched with {served.model}, whose weights are not known here: name their "
-        f"file with --model, or change to {default}: referent reindex --model {default}"
-    ) from reason
+def fits(network: Mapping[str, str], features: Mapping[str, str]) -> bool:
+    """Whether a network of these fingerprints makes such features; another head may read them."""
+    return all(network[tier] == features.get(tier) for tier in _SEARCHED_TIERS)
 
 
 def prepare(

@@ -104,11 +104,18 @@ class Engine:
         catalog: Catalog,
         store: FeatureStore,
         predictor: Predictor | None = None,
+        models: Models | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            predictor: the network of the settings, where it is loaded already.
+            models: networks that are shared with whatever else the process does.
+        """
         self.settings = settings
         self.catalog = catalog
         self.store = store
-        self.models = Models(settings, predictor)
+        self.models = models or Models(settings, predictor)
         self.verifiers = Verifiers(settings)
         self._views: dict[int, View] = {}
         self._opening = threading.Lock()
@@ -260,7 +267,7 @@ class Engine:
         with self.catalog.reading() as session:
             by_status = count_by_status(session, album_id)
         version = versions.serving(self.catalog, album_id)
-        predictor = self._predictor_of(version)
+        predictor = self.models.that_made(version)
         with self.catalog.reading() as session:
             own = own_calibration(session, album_id, predictor.fingerprints["head"])
         snapshot = open_snapshot(self.catalog, self.store, album_id, predictor.fingerprints)
@@ -281,7 +288,7 @@ class Engine:
             by_network: dict[tuple[str, str], tuple[Predictor, list[int]]] = {}
             for id in closed:
                 if counts[id]["indexed"] < places_cache.ROWS_MIN:
-                    predictor = self._predictor_of(serving.get(id))
+                    predictor = self.models.that_made(serving.get(id))
                     prints = predictor.fingerprints
                     group = by_network.setdefault(
                         (prints["head"], prints["vectors"]), (predictor, [])
@@ -299,11 +306,6 @@ class Engine:
                         id, closed[id], predictor, snapshot, own.get(id), serving.get(id),
                         counts[id], time.monotonic() - share_s,
                     )  # fmt: skip
-
-    def _predictor_of(self, version: versions.Version | None) -> Predictor:
-        if version is None:
-            return self.models.default
-        return self.models.that_made(version.model, version.fingerprints)
 
     def _made(
         self,

@@ -20,8 +20,8 @@ from search_api.http.app import create_app
 from search_api.search import retention
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.servers import removed_but_held
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 ALBUMS, ROUNDS, PHOTOS = 8, 10, 6
@@ -43,7 +43,7 @@ class Day:
 
     def __init__(self, library: Library, client: TestClient, folder: Path) -> None:
         self.library, self.client, self.folder = library, client, folder
-        self.models = Models(load=lambda name: library.predictor, engine=library.engine)
+        self.models = Held(library.settings, engine=library.engine)
         self.dice = random.Random(7)
         self.painted = 0
         self.albums: dict[int, str] = {}

@@ -22,6 +22,7 @@ from indexer.features.segment import read_header
 from indexer.features.store import FeatureStore
 from indexer.folders.albums import list_albums
 from indexer.settings import Settings
+from search_api.search import models
 from tests.support.albums import folder_of, photo
 from tests.support.fake_predictor import FakePredictor
 
@@ -43,12 +44,12 @@ def command(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Run ``referent ARGUMENTS`` in this process with a fake model; (status, out, err)."""
-    from referent import index_run, main
+    from referent import main
 
-    def load(name: str, device: str) -> FakePredictor:
+    def load(name: str, **options: object) -> FakePredictor:
         return FakePredictor(name, name=name)
 
-    monkeypatch.setattr(index_run, "load_predictor", load)
+    monkeypatch.setattr(models, "load_predictor", load)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["referent", *map(str, arguments)])
@@ -230,17 +231,16 @@ def test_command_asks_for_the_weights_of_a_model_that_it_does_not_know(
     command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from model.errors import UnknownModel
-    from referent import index_run
 
     folder = folder_of(tmp_path / "photos", 1)
     command("index", folder, "--model", "other")
 
-    def load(name: str, device: str) -> FakePredictor:
+    def load(name: str, **options: object) -> FakePredictor:
         if name == "other":
             raise UnknownModel("no model is called 'other'")
         return FakePredictor(name, name=name)
 
-    monkeypatch.setattr(index_run, "load_predictor", load)
+    monkeypatch.setattr(models, "load_predictor", load)
     status, _, err = command("index", folder)
     assert status == 2
     assert "searched with other, whose weights are not known here: name their file" in err

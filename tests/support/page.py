@@ -23,7 +23,7 @@ from search_api.http.server_settings import ServerSettings
 from search_api.http.state import Server
 from tests.support.library import EXPRESSION, Library
 from tests.support.servers import free_port
-from workers.models import Models
+from workers.held import Held
 from workers.runners import make_runner
 
 CHROMIUM_FLAGS = [
@@ -92,7 +92,7 @@ def serving(library: Library, **limits: Any) -> Iterator[str]:
 
     @asynccontextmanager
     async def jobs(server: Server) -> AsyncIterator[None]:
-        models = Models("cpu", engine=server.engine)
+        models = Held(library.settings, engine=server.engine)
         runner = make_runner(library.settings, server.engine.catalog, models)
         runner.start()
         waking.append(runner)

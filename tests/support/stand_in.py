@@ -19,8 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from indexer.settings import Settings
 from tests.support.fake_predictor import FakePredictor
-from workers.models import Models
+from workers.held import Held
 
 QUICK_S = 0.02
 
@@ -42,7 +43,7 @@ class SlowPredictor(FakePredictor):
 
 
 def stand_in(name: str) -> FakePredictor:
-    """What `Models` loads in trials, whatever the name."""
+    """What `Held` loads in trials, whatever the name."""
     return SlowPredictor(name=name)
 
 
@@ -54,12 +55,12 @@ def sleep(seconds: float) -> None:
 def main() -> None:
     if "FAKETIME_TIMESTAMP_FILE" in os.environ:
         time.sleep = sleep
-    original = Models.__init__
+    original = Held.__init__
 
-    def with_stand_in(self: Models, device: str = "cpu", load: object = None) -> None:
-        original(self, device, load=stand_in)  # type: ignore[arg-type]
+    def with_stand_in(self: Held, settings: Settings, **options: object) -> None:
+        original(self, settings, load=stand_in)  # type: ignore[arg-type]
 
-    Models.__init__ = with_stand_in  # type: ignore[method-assign,assignment]
+    Held.__init__ = with_stand_in  # type: ignore[method-assign,assignment]
     from referent.main import main as command
 
     command()

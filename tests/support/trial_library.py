@@ -220,12 +220,12 @@ class Library:
 
 def undisturbed(folder: Path, photos: Path, model: str = "stand-in") -> Index:
     """The index that one process makes of an album when nothing happens to it."""
+    from workers.held import Held
     from workers.inprocess import run_job
-    from workers.models import Models
 
     library = Library(folder, photos, model)
     load = stand_in if model == "stand-in" else None
-    models = Models(load=load)  # type: ignore[arg-type]
+    models = Held(library.settings, load=load)  # type: ignore[arg-type]
     try:
         done = run_job(library.settings, library.catalog, library.job(), models)
         assert done.state == "done", done

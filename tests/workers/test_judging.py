@@ -30,8 +30,8 @@ from tests.support.page import let_match
 from tests.support.servers import Fleet, OwnRedis, wait_until
 from workers import judging, tasks
 from workers.broker import connect
+from workers.held import Held
 from workers.judging import Board, Workers, help_with
-from workers.models import Models
 
 pytestmark = [pytest.mark.redis]
 PHOTOS = 40
@@ -287,8 +287,8 @@ def test_a_worker_lets_albums_go_that_have_changed(
 ) -> None:
     paint(library.photos.parent / "gone" / "one.jpg", 77)
     library.add_album(library.photos.parent / "gone", "gone")
-    models = Models()
-    engine = models.engine(library.settings, library.engine.catalog)
+    models = Held(library.settings)
+    engine = models.engine(library.engine.catalog)
     pinned = weakref.ref(engine.views("gone")[0])
     assert models.let_outdated_go() == 0
     with library.engine.catalog.session() as session:

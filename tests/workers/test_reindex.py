@@ -29,8 +29,8 @@ from indexer.settings import Settings
 from tests.support import albums
 from tests.support.fake_predictor import SIDE, FakePredictor
 from workers import indexing, work
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], S
 
 
 @pytest.fixture
-def models() -> Iterator[Models]:
-    held = Models(load=lambda name: FakePredictor(name, name=name))  # type: ignore[arg-type,return-value]
+def models(quick: Callable[[], Settings]) -> Iterator[Held]:
+    held = Held(quick(), load=lambda name: FakePredictor(name, name=name))  # type: ignore[arg-type,return-value]
     yield held
     held.close()
 
@@ -71,7 +71,7 @@ def found_by(catalog: Catalog, settings: Settings, album: int) -> tuple[str, int
 def test_searches_use_the_old_model_until_every_photo_has_the_new_one(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -98,11 +98,11 @@ def test_searches_use_the_old_model_until_every_photo_has_the_new_one(
 
 
 def test_album_of_another_build_of_its_model_is_not_indexed_until_a_person_says_with_what(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     album = albums.album(catalog, "family", folder)
     run_job(quick(), catalog, job_of(catalog, "index", album), models)
-    rebuilt = Models(load=lambda name: FakePredictor("rebuilt", name=name))  # type: ignore[arg-type,return-value]
+    rebuilt = Held(quick(), load=lambda name: FakePredictor("rebuilt", name=name))  # type: ignore[arg-type,return-value]
     refused = run_job(quick(), catalog, job_of(catalog, "index", album), rebuilt)
     assert refused.state == "failed"
     assert "searched with old, whose weights are not known here" in (refused.message or "")
@@ -113,22 +113,22 @@ def test_album_of_another_build_of_its_model_is_not_indexed_until_a_person_says_
 
 
 def test_rollback_is_one_step_and_encodes_nothing(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
     run_job(settings, catalog, job_of(catalog, "index", album), models)
     run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), models)
-    back = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True), Models())
+    back = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True))
     assert back.state == "done"
     assert found_by(catalog, settings, album) == ("old", 12)
-    again = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True), Models())
+    again = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True))
     assert again.state == "done"
     assert found_by(catalog, settings, album) == ("new", 12)
 
 
 def test_rollback_leaves_statuses_and_progress_as_the_old_version_has_them(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     (folder / "broken.jpg").write_bytes(b"no image")
@@ -137,7 +137,7 @@ def test_rollback_leaves_statuses_and_progress_as_the_old_version_has_them(
     run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), models)
     albums.folder_of(folder, 3, first=12)
     run_job(settings, catalog, job_of(catalog, "index", album), models)
-    back = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True), Models())
+    back = run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True))
     with catalog.reading() as session:
         counts = count_by_status(session, album)
     assert counts == {"indexed": 12, "failed": 1, "new": 3, "missing": 0}
@@ -147,7 +147,7 @@ def test_rollback_leaves_statuses_and_progress_as_the_old_version_has_them(
 
 
 def test_rollback_ends_a_reindex_that_has_not_finished(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
@@ -174,7 +174,7 @@ def asked(times: int) -> Callable[[], bool]:
 
 
 def test_rollback_that_was_killed_after_the_swap_does_not_swap_again(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
@@ -187,7 +187,7 @@ def test_rollback_that_was_killed_after_the_swap_does_not_swap_again(
 
 
 def test_worker_that_began_before_a_swap_leaves_statuses_to_the_version_that_serves(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
@@ -195,11 +195,11 @@ def test_worker_that_began_before_a_swap_leaves_statuses_to_the_version_that_ser
     run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), models)
     albums.folder_of(folder, 4, first=12)
     index = job_of(catalog, "index", album)
-    with Ingest(settings, catalog, album, models.get("new")) as late:
+    with Ingest(settings, catalog, album, models.network("new")) as late:
         scan.scan_album(catalog, "family")
         run_job(settings, catalog, job_of(catalog, "reindex", album, rollback=True), models)
         assert late.run() == "done"
-        ingest.finish(settings, catalog, late.version, models.get("new"))
+        ingest.finish(settings, catalog, late.version, models.network("new"))
     with catalog.reading() as session:
         assert count_by_status(session, album)["new"] == 4
     assert run_job(settings, catalog, index, models).state == "done"
@@ -231,14 +231,14 @@ def test_workers_that_begin_together_build_one_version(catalog: Catalog, folder:
 def test_photos_added_while_the_new_version_is_built_belong_to_it(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
     run_job(settings, catalog, job_of(catalog, "index", album), models)
-    other = Models(load=lambda name: FakePredictor(name, name=name))  # type: ignore[arg-type,return-value]
+    other = Held(quick(), load=lambda name: FakePredictor(name, name=name))  # type: ignore[arg-type,return-value]
     added = []
     original = work.Turn.report
 
@@ -258,7 +258,7 @@ def test_photos_added_while_the_new_version_is_built_belong_to_it(
 
 
 def test_photo_that_fails_does_not_stop_the_swap_and_nothing_is_lost(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     (folder / "broken.jpg").write_bytes(b"no image")
@@ -278,7 +278,7 @@ def test_photo_that_fails_does_not_stop_the_swap_and_nothing_is_lost(
 def test_folder_that_is_offline_costs_no_photo_and_no_swap_on_any_path(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     folder: Path,
     tmp_path: Path,
     kind: str,
@@ -305,12 +305,12 @@ def test_folder_that_is_offline_costs_no_photo_and_no_swap_on_any_path(
 
 
 def test_folder_that_goes_offline_while_its_photos_are_encoded_fails_none_of_them(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path, tmp_path: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path, tmp_path: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
     scan.scan_album(catalog, "family")
-    with Ingest(settings, catalog, album, models.get("old")) as part:
+    with Ingest(settings, catalog, album, models.network("old")) as part:
         part.start()
         folder.rename(tmp_path / "away")
         assert part.run() == "done"
@@ -341,7 +341,7 @@ def test_swap_to_fewer_photos_needs_a_person_s_word(
         pixels = decoder.decode_one(folder / "0003.jpg").pixels
     assert pixels is not None
     worst = pixels.mean()
-    held = Models(load=lambda name: Choosy(name, name=name))  # type: ignore[arg-type,return-value]
+    held = Held(quick(), load=lambda name: Choosy(name, name=name))  # type: ignore[arg-type,return-value]
     run_job(settings, catalog, job_of(catalog, "index", album), held)
     refused = run_job(settings, catalog, job_of(catalog, "reindex", album, model="new"), held)
     assert refused.state == "failed"
@@ -355,7 +355,7 @@ def test_swap_to_fewer_photos_needs_a_person_s_word(
 
 
 def test_question_that_a_scan_asks_is_in_the_job_s_report(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
@@ -371,7 +371,7 @@ def test_question_that_a_scan_asks_is_in_the_job_s_report(
 
 
 def test_reindex_that_was_stopped_goes_on_and_the_old_version_serves_meanwhile(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
@@ -386,7 +386,7 @@ def test_reindex_that_was_stopped_goes_on_and_the_old_version_serves_meanwhile(
 
 
 def test_old_versions_are_dropped_on_request_and_only_then(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
@@ -413,7 +413,7 @@ def test_old_versions_are_dropped_on_request_and_only_then(
 
 
 def test_index_goes_on_with_the_model_that_serves(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
@@ -428,7 +428,7 @@ def test_index_goes_on_with_the_model_that_serves(
 def test_all_encodes_every_photo_anew_and_sees_edits_that_kept_size_and_time(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -442,7 +442,7 @@ def test_all_encodes_every_photo_anew_and_sees_edits_that_kept_size_and_time(
     data[-3] ^= 1  # in the entropy-coded end: other bytes, same length
     file.write_bytes(data)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    predictor = models.get("old")
+    predictor = models.network("old")
     before = predictor.encoded  # type: ignore[attr-defined]
     missing = run_job(settings, catalog, job_of(catalog, "index", album), models)
     assert missing.state == "done"
@@ -457,7 +457,7 @@ def test_all_encodes_every_photo_anew_and_sees_edits_that_kept_size_and_time(
 def test_all_encodes_anew_what_a_compaction_has_rewritten_since_the_start(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -471,7 +471,7 @@ def test_all_encodes_anew_what_a_compaction_has_rewritten_since_the_start(
     slots.release(catalog, place)
     store = FeatureStore.open(settings, catalog)
     assert maintenance.compact(catalog, store, min_segments=1).made == 3
-    predictor = models.get("old")
+    predictor = models.network("old")
     before = predictor.encoded  # type: ignore[attr-defined]
     assert run_job(settings, catalog, job, models).state == "done"
     assert predictor.encoded - before == 12  # type: ignore[attr-defined]
@@ -480,7 +480,7 @@ def test_all_encodes_anew_what_a_compaction_has_rewritten_since_the_start(
 def test_all_encodes_each_photo_once_whatever_is_merged_meanwhile_and_its_progress_grows(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -503,7 +503,7 @@ def test_all_encodes_each_photo_once_whatever_is_merged_meanwhile_and_its_progre
             maintenance.compact(catalog, store, min_segments=1)
 
     monkeypatch.setattr(work.Turn, "report", report)
-    predictor = models.get("old")
+    predictor = models.network("old")
     before = predictor.encoded  # type: ignore[attr-defined]
     done = run_job(settings, catalog, job_of(catalog, "index", album, which="all"), models)
     assert done.state == "done"
@@ -514,12 +514,12 @@ def test_all_encodes_each_photo_once_whatever_is_merged_meanwhile_and_its_progre
 
 
 def test_job_that_is_paused_at_its_end_leaves_tidying_up_to_the_next_run(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, folder: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, folder: Path
 ) -> None:
     settings = quick()
     album = albums.album(catalog, "family", folder)
     scan.scan_album(catalog, "family")
-    predictor = models.get("old")
+    predictor = models.network("old")
     manifest = manifest_path(settings.features_dir, predictor.fingerprints["vectors"])
     with Ingest(settings, catalog, album, predictor) as part:
         assert part.run() == "done"

@@ -33,8 +33,8 @@ from tests.support import albums
 from tests.support.fake_predictor import FakePredictor
 from tests.support.servers import OwnRedis, wait_until
 from workers import indexing, kinds
+from workers.held import Held
 from workers.inprocess import InProcessRunner, run_job
-from workers.models import Models
 from workers.turn import Outcome, Turn
 from workers.work import run_turn
 
@@ -49,8 +49,8 @@ def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], S
 
 
 @pytest.fixture
-def models() -> Iterator[Models]:
-    held = Models(load=lambda name: FakePredictor(name=name))  # type: ignore[arg-type,return-value]
+def models(quick: Callable[[], Settings]) -> Iterator[Held]:
+    held = Held(quick(), load=lambda name: FakePredictor(name=name))  # type: ignore[arg-type,return-value]
     yield held
     held.close()
 
@@ -63,7 +63,7 @@ def do(kind: str, function: Callable[[Turn], Outcome], monkeypatch: pytest.Monke
 
 
 def test_album_is_indexed_by_a_job_and_the_report_names_what_failed(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, tmp_path: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, tmp_path: Path
 ) -> None:
     folder = albums.folder_of(tmp_path / "photos", 20)
     (folder / "broken.jpg").write_bytes(b"no image")
@@ -86,7 +86,7 @@ def test_album_is_indexed_by_a_job_and_the_report_names_what_failed(
 def test_job_counts_every_failed_photo_also_equal_ones_and_those_no_scan_could_read(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -120,7 +120,7 @@ class Growing(list[tuple[int, str, str]]):
 def test_failures_that_come_while_others_are_noted_are_in_the_report_too(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -147,7 +147,7 @@ def test_failures_that_come_while_others_are_noted_are_in_the_report_too(
 
 
 def test_runner_takes_a_job_when_it_is_woken_and_new_photos_when_it_runs_again(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, tmp_path: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, tmp_path: Path
 ) -> None:
     folder = albums.folder_of(tmp_path / "photos", 4)
     album = albums.album(catalog, "family", folder)
@@ -169,7 +169,7 @@ def test_runner_takes_a_job_when_it_is_woken_and_new_photos_when_it_runs_again(
 def test_photos_that_come_while_an_index_is_past_its_scan_are_indexed_by_it(
     catalog: Catalog,
     quick: Callable[[], Settings],
-    models: Models,
+    models: Held,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     runners: int,
@@ -211,7 +211,7 @@ def test_photos_that_come_while_another_model_is_swapped_in_are_indexed_with_it(
 ) -> None:
     folder = albums.folder_of(tmp_path / "photos", 3)
     album = albums.album(catalog, "family", folder)
-    held = Models(load=lambda name: FakePredictor(name, name=name))  # type: ignore[arg-type,return-value]
+    held = Held(quick(), load=lambda name: FakePredictor(name, name=name))  # type: ignore[arg-type,return-value]
     run_job(quick(), catalog, jobs.create(catalog, "index", album_id=album).id, held)
     run_job(
         quick(),
@@ -241,7 +241,7 @@ def test_two_runners_share_one_job_and_encode_each_photo_once(
     album = albums.album(catalog, "family", albums.folder_of(tmp_path / "photos", 60))
     job = jobs.create(catalog, "index", album_id=album, width=2).id
     predictors = [FakePredictor(), FakePredictor()]
-    held = [Models(load=lambda name, each=each: each) for each in predictors]  # type: ignore[misc,arg-type,return-value]
+    held = [Held(quick(), load=lambda name, each=each: each) for each in predictors]  # type: ignore[misc,arg-type,return-value]
     runners = [InProcessRunner(quick(), catalog, each, poll_s=0.1) for each in held]
     for runner in runners:
         runner.start()
@@ -305,7 +305,7 @@ def test_cancel_is_heard_in_mid_job(
 def turn_at(catalog: Catalog, settings: Settings, job: int) -> str:
     place = slots.take_here(catalog, job, owner=new_owner(), lease_s=settings.job_lease_s)
     assert place is not None
-    return run_turn(settings, catalog, Models(), place, stopping=lambda: False)
+    return run_turn(settings, catalog, Held(settings), place, stopping=lambda: False)
 
 
 def test_error_that_a_user_can_mend_fails_the_job_with_its_sentence(
@@ -397,7 +397,7 @@ def test_worker_that_lost_its_place_does_not_end_the_job(
 
 
 def test_upkeep_jobs_merge_segments_and_find_damage(
-    catalog: Catalog, quick: Callable[[], Settings], models: Models, tmp_path: Path
+    catalog: Catalog, quick: Callable[[], Settings], models: Held, tmp_path: Path
 ) -> None:
     settings = quick()
     folder = albums.folder_of(tmp_path / "photos", 6)
@@ -477,7 +477,7 @@ def test_process_that_grew_or_worked_long_is_replaced(
     assert conf.worker_max_memory_per_child == 300 * 1024
 
 
-def test_process_holds_one_model() -> None:
+def test_process_holds_one_model(settings: Settings) -> None:
     loaded: list[weakref.ref[FakePredictor]] = []
 
     def load(name: str) -> FakePredictor:
@@ -486,9 +486,9 @@ def test_process_holds_one_model() -> None:
         loaded.append(weakref.ref(made))
         return made
 
-    models = Models(load=load)  # type: ignore[arg-type]
+    models = Held(settings, load=load)  # type: ignore[arg-type]
     for name in ("a", "a", "b"):
-        assert models.get(name).name == name
+        assert models.network(name).name == name
     assert len(loaded) == 2
 
 

@@ -28,13 +28,13 @@ from indexer.settings import Settings
 from tests.support import albums
 from tests.support.fake_predictor import FakePredictor
 from tests.support.trial_library import read_index
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 
 @pytest.fixture
-def models() -> Iterator[Models]:
-    held = Models(load=lambda name: FakePredictor(name=name))  # type: ignore[arg-type,return-value]
+def models(settings: Settings) -> Iterator[Held]:
+    held = Held(settings, load=lambda name: FakePredictor(name=name))  # type: ignore[arg-type,return-value]
     yield held
     held.close()
 
@@ -42,7 +42,7 @@ def models() -> Iterator[Models]:
 class Full:
     """A library with photos, features, an upload, an export, a secret and a model of its own."""
 
-    def __init__(self, catalog: Catalog, settings: Settings, models: Models, photos: Path) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, models: Held, photos: Path) -> None:
         self.catalog, self.settings, self.models = catalog, settings, models
         self.album = albums.album(catalog, "family", albums.folder_of(photos, 6))
         uploads = own_folders.made_folder(catalog, settings, "uploads", self.album)
@@ -81,7 +81,7 @@ def files_of(settings: Settings) -> dict[str, bytes]:
 def full(
     catalog: Catalog,
     settings: Settings,
-    models: Models,
+    models: Held,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Full:
@@ -119,12 +119,12 @@ def test_library_is_the_same_in_another_place(
         kept = {n: d for n, d in full.files().items() if features or "features/" not in n}
         kept = {n: d for n, d in kept.items() if not n.startswith("features/faiss")}
         assert files_of(elsewhere) == kept
-        encoded = full.models.get("rela-mini").encoded  # type: ignore[attr-defined]
+        encoded = full.models.network("rela-mini").encoded  # type: ignore[attr-defined]
         job = jobs.create(restored, "index", album_id=full.album).id
         again = run_job(elsewhere, restored, job, full.models)
         assert (again.result or {})["indexed"] == 7
         assert read_index(restored, elsewhere, full.album) == before
-        same = full.models.get("rela-mini").encoded == encoded  # type: ignore[attr-defined]
+        same = full.models.network("rela-mini").encoded == encoded  # type: ignore[attr-defined]
         assert same == features
         assert verify(restored, FeatureStore.open(elsewhere, restored)).damaged == []
 
@@ -373,7 +373,7 @@ def test_home_of_a_library_on_sqlite_moves_into_another_database(
 def postgres_library(
     postgres_url: str,
     settings: Settings,
-    models: Models,
+    models: Held,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[Settings, Full]]:

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from search_api.http.app import create_app
 from tests.support.library import EXPRESSION, Library, make_library, paint
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def client(library: Library) -> Iterator[TestClient]:
 
 
 def run(library: Library, job: int) -> None:
-    models = Models(load=lambda name: library.predictor)
+    models = Held(library.settings, load=lambda name: library.predictor)
     assert run_job(library.settings, library.engine.catalog, job, models).state == "done"
 
 

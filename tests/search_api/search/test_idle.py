@@ -18,7 +18,7 @@ from search_api.search.engine import Engine
 from search_api.search.events import Done
 from search_api.search.query import Query
 from tests.support.library import EXPRESSION, Library, make_library
-from workers.models import Models
+from workers.held import Held
 
 
 @pytest.fixture(scope="module")
@@ -97,26 +97,26 @@ def test_server_lets_go_by_itself_and_still_answers(library: Library, tmp_path: 
 
 
 def test_jobs_let_their_network_go_between_turns(library: Library) -> None:
-    models = Models(load=lambda name: library.predictor)
-    models.get("any")
+    models = Held(library.settings, load=lambda name: library.predictor)
+    models.network("any")
     models.let_go(3600.0)
-    assert models._predictor is library.predictor
+    assert models.models.held("any") is library.predictor
     models.let_go(0.0)
-    assert models._predictor is None
-    assert models.get("any") is library.predictor
+    assert models.models.held("any") is None
+    assert models.network("any") is library.predictor
 
 
 def test_jobs_keep_one_engine_until_it_is_idle_or_another_network_is_asked_for(
     library: Library,
 ) -> None:
-    settings, catalog = library.settings, library.engine.catalog
-    models = Models(load=lambda name: library.predictor)
-    engine = models.engine(settings, catalog)
+    catalog = library.engine.catalog
+    models = Held(library.settings, load=lambda name: library.predictor)
+    engine = models.engine(catalog)
     (view,) = engine.views("small")
-    assert models.engine(settings, catalog) is engine
+    assert models.engine(catalog) is engine
     assert engine.views("small") == [view] and view.predictor is library.predictor
-    models.get("another")
-    assert models.engine(settings, catalog) is not engine
+    models.network("another")
+    assert models.engine(catalog) is not engine
     models.close()
     assert not engine._views
     with catalog.reading() as session:  # which is not theirs to close
@@ -124,9 +124,9 @@ def test_jobs_keep_one_engine_until_it_is_idle_or_another_network_is_asked_for(
 
 
 def test_jobs_of_a_server_use_its_engine_and_leave_it(library: Library) -> None:
-    models = Models(engine=library.engine)
+    models = Held(library.settings, engine=library.engine)
     views = library.engine.views("small")
-    assert models.engine(library.settings, library.engine.catalog) is library.engine
-    assert models.get(library.settings.model) is library.predictor
+    assert models.engine(library.engine.catalog) is library.engine
+    assert models.network(library.settings.model) is library.predictor
     models.close()
     assert library.engine.views("small") == views

@@ -71,7 +71,9 @@ def test_a_file_in_albums_of_two_models_is_one_match_of_the_first_that_finds_it(
         with library.engine.catalog.session() as session:
             ensure_album(session, [second], name="second")
         index_album(library.settings, "second", other, catalog=library.engine.catalog)
-        library.engine.models._others[other.name] = other  # as if it were installed by name
+        # As if it were installed by name.
+        library.engine.models._held[other.name] = other
+        library.engine.models._alive[other.name] = other
         let_match(library, "small", 0.4)
         let_match(library, "second", 1.0)
 

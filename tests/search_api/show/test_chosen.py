@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from search_api.http.app import create_app
 from search_api.search import corrections
 from tests.support.library import EXPRESSION, Library, make_library
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def everywhere(client: TestClient, library: Library, run: str, **chosen: Any) ->
     coco = json.loads(client.get(f"/v1/search/{run}/coco.json", params=params).text)
     assert {image["id"] for image in coco["images"]} == held
     job = client.post("/v1/matte", json={"run": run, "mask_only": True, **chosen}).json()["id"]
-    models = Models(load=lambda name: library.predictor)
+    models = Held(library.settings, load=lambda name: library.predictor)
     ended = run_job(library.settings, library.engine.catalog, job, models)
     assert ended.state == "done" and ended.total == len(held)
     if not chosen.get("wrong"):

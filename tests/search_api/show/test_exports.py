@@ -24,8 +24,8 @@ from search_api.show import exports
 from tests.support.library import EXPRESSION, Library, make_library
 from tests.support.rle import from_rle
 from training.data.grefcoco import read
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,9 @@ def test_export_job_writes_the_run_below_the_exports_folder(
     catalog = library.engine.catalog
     parameters = {"run": done.run_id, "form": form}
     job = jobs.create(catalog, "export", parameters=parameters)
-    ended = run_job(library.settings, catalog, job.id, Models(load=lambda name: library.predictor))
+    ended = run_job(
+        library.settings, catalog, job.id, Held(library.settings, engine=library.engine)
+    )
     assert ended.state == "done", ended.message
     folder = library.settings.exports_dir / (ended.result or {})["folder"]
     (written,) = [each for each in folder.iterdir() if each.name != MARKER]

@@ -29,8 +29,8 @@ from search_api.show.exports import CSV_COLUMNS
 from search_api.show.file_names import FileNames
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.tiny_model import write_tiny_model
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 FORMULA = '=HYPERLINK("http:evil","a").png'
 
@@ -85,7 +85,7 @@ def test_matches_of_albums_of_two_models_are_cut_out_together(
     library: Library, done: Done, client: TestClient
 ) -> None:
     job = client.post("/v1/matte", json={"run": done.run_id, "mask_only": True}).json()["id"]
-    models = Models("cpu", engine=library.engine)
+    models = Held(library.settings, engine=library.engine)
     ended = run_job(library.settings, library.engine.catalog, job, models)
     models.close()
     assert (ended.state, ended.done + ended.failed) == ("done", len(done.matched))

@@ -33,8 +33,8 @@ from search_api.show.manifest import MANIFEST, Entry, note
 from search_api.show.names import name_files
 from tests.support.library import EXPRESSION, Library, make_library
 from tests.support.terminal import Terminal
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def search(library: Library) -> Done:
     return collect(library.engine, query)
 
 
-def models(library: Library) -> Models:
-    return Models(load=lambda name: library.predictor)
+def models(library: Library) -> Held:
+    return Held(library.settings, load=lambda name: library.predictor)
 
 
 def files_of(folder: Path) -> set[str]:

@@ -20,8 +20,8 @@ from search_api.show.manifest import read_entries
 from search_api.show.shown import show
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.terminal import Terminal
+from workers.held import Held
 from workers.inprocess import run_job
-from workers.models import Models
 
 SIZES = ((2311, 1733), (1250, 3017), (1025, 1024))
 
@@ -76,7 +76,7 @@ def test_every_answer_gives_the_numbers_of_the_mask_itself(
     drawn = document["annotations"]
     assert sorted(numbers(a["image_id"], a["bbox"], a["area"]) for a in drawn) == expected
 
-    models = Models(load=lambda name: library.predictor)
+    models = Held(library.settings, load=lambda name: library.predictor)
     ended = run_job(library.settings, library.engine.catalog, job, models)
     folder = library.settings.exports_dir / (ended.result or {})["folder"]
     entries = read_entries(folder).values()
