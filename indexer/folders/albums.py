@@ -100,7 +100,7 @@ def make_album(session: Session, name: str, *, by: Actor | None = None) -> Album
     album = Album(name=comparable(name), settings={})
     session.add(album)
     session.flush()
-    _note(session, by, "album made", album)
+    note_album(session, by, "album made", album)
     return album
 
 
@@ -111,7 +111,7 @@ def ensure_folder(
     known = _root_of(session, album.id, place)
     root = ensure_root(session, album.id, place, follow_links=follow_links)
     if known is None:
-        _note(session, by, "folder added", album, root)
+        note_album(session, by, "folder added", album, root)
 
 
 def ensure_root(session: Session, album_id: int, place: bytes, *, follow_links: bool) -> Root:
@@ -196,7 +196,7 @@ def drop_folder(
     root = _root_at(session, album, folder)
     photos = session.scalar(select(func.count()).select_from(Photo).where(Photo.root_id == root.id))
     carry_from(session, root)
-    _note(session, by, "folder dropped", album, root, f", {photos or 0:,} photos")
+    note_album(session, by, "folder dropped", album, root, f", {photos or 0:,} photos")
     session.delete(root)
     album.revision += revision_step()
     return photos or 0
@@ -241,7 +241,7 @@ def folder_moved(
     """
     root = _root_at(session, album, old)
     moved = move_root(session, root, check_folder(new))
-    _note(session, by, "folder moved", album, root, f", {moved:,} photos")
+    note_album(session, by, "folder moved", album, root, f", {moved:,} photos")
     album.revision += revision_step()
     return moved
 
@@ -266,7 +266,7 @@ def rename_album(session: Session, album: Album, name: str, *, by: Actor | None 
         raise AlbumExists(f"another album is named {name!r}: choose another name")
     before, album.name = album.name, comparable(name)
     if album.name != before:
-        _note(session, by, "album renamed", album, more=f", {before} until then")
+        note_album(session, by, "album renamed", album, more=f", {before} until then")
 
 
 def change_album(
@@ -326,7 +326,7 @@ def delete_album(session: Session, name: str, *, by: Actor | None = None) -> int
         .select_from(Photo)
         .where(Photo.album_id == album.id, Photo.deleted_at.is_(None))
     )
-    _note(session, by, "album deleted", album, more=f", {photos or 0:,} photos")
+    note_album(session, by, "album deleted", album, more=f", {photos or 0:,} photos")
     session.execute(delete(Album).where(Album.id == album.id))
     return photos or 0
 
@@ -401,7 +401,7 @@ def _is_same(path: bytes, place: bytes) -> bool:
     return any(comparable_path(one) == comparable_path(other) for one, other in paths)
 
 
-def _note(
+def note_album(
     session: Session,
     by: Actor | None,
     action: audit.Action,
@@ -451,7 +451,7 @@ def _keep_settings(
     if settings != album.settings:
         album.settings = settings
         told = "; ".join(f"{key}: {value}" for key, value in sorted(settings.items()))
-        _note(session, by, "album changed", album, more=f", {told}")
+        note_album(session, by, "album changed", album, more=f", {told}")
 
 
 def _shown(path: bytes) -> str:

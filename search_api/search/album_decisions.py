@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
+from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog
 from indexer.db.clock import clock
-from indexer.db.tables import CalibrationRow
+from indexer.db.tables import Album, CalibrationRow
+from indexer.folders.albums import note_album
 from model.calibration import Calibration
 
 
@@ -49,8 +51,12 @@ def own_calibrations(session: Session, fitted_to: Mapping[int, str]) -> dict[int
     return found
 
 
-def keep(catalog: Catalog, album_id: int, fitted: Calibration) -> None:
-    """Let an album decide by a calibration from now on, under its own revision."""
+def keep(catalog: Catalog, album_id: int, fitted: Calibration, *, by: Actor | None = None) -> None:
+    """Let an album decide by a calibration from now on, under its own revision.
+
+    Args:
+        by: who says so, for the audit; None is whoever types a command.
+    """
     with catalog.session() as session:
         session.execute(
             delete(CalibrationRow).where(
@@ -65,9 +71,11 @@ def keep(catalog: Catalog, album_id: int, fitted: Calibration) -> None:
                 created_at=clock(),
             )
         )
+        album = session.get_one(Album, album_id)
+        note_album(session, by, "album changed", album, more=f", decides by {fitted.revision}")
 
 
-def reset(catalog: Catalog, album_id: int, fitted_to: str) -> int:
+def reset(catalog: Catalog, album_id: int, fitted_to: str, *, by: Actor | None = None) -> int:
     """Let an album decide by a network's own calibration again; how many are dropped."""
     with catalog.session() as session:
         kept = session.execute(
@@ -81,4 +89,7 @@ def reset(catalog: Catalog, album_id: int, fitted_to: str) -> int:
                 CalibrationRow.album_id == album_id, CalibrationRow.revision.in_(dropped)
             )
         )
+        if dropped:
+            told = f", decides by {', '.join(dropped)} no more"
+            note_album(session, by, "album changed", session.get_one(Album, album_id), more=told)
     return len(dropped)

@@ -26,6 +26,7 @@ from search_api.search.photos import PhotoInfo, by_id, shown_path
 
 Order = Literal["newest", "oldest", "name", "folder"]
 KEPT = 8
+COPIES_SHOWN = 1000
 
 
 class Group(NamedTuple):
@@ -106,16 +107,16 @@ def copies(
     """The other places of a photo's bytes, in every album or those of ``among``, by id."""
     if photo.content_hash is None:
         return []
+    same = (
+        select(Photo.id)
+        .where(Photo.content_hash == photo.content_hash, Photo.deleted_at.is_(None))
+        .where(Photo.id != photo.id)
+    )
+    if among is not None:
+        same = same.where(Photo.album_id.in_(among))
     with catalog.reading() as session:
-        same = session.scalars(
-            select(Photo.id)
-            .where(Photo.content_hash == photo.content_hash, Photo.deleted_at.is_(None))
-            .where(Photo.id != photo.id)
-            .order_by(Photo.id)
-            .limit(1000)
-        ).all()
-    found = by_id(catalog, same).values()
-    return [each for each in found if among is None or each.album_id in among]
+        ids = session.scalars(same.order_by(Photo.id).limit(COPIES_SHOWN)).all()
+    return list(by_id(catalog, ids).values())
 
 
 class _Row(NamedTuple):

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from indexer.db.tables import Photo
 from search_api.http.app import create_app
 from search_api.http.keys import create_key
+from search_api.search import timeline
 from tests.support.library import Library, make_library, paint
 
 PHOTOS = 15
@@ -99,7 +100,9 @@ def test_timeline_follows_the_album(client: TestClient, library: Library) -> Non
     assert client.get("/v1/timeline").json()["photos"] == before["photos"]
 
 
-def test_key_of_some_albums_sees_theirs_alone(client: TestClient, library: Library) -> None:
+def test_key_of_some_albums_sees_theirs_alone(
+    client: TestClient, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = library.photos.parent / "other"
     other.mkdir()
     shutil.copy(library.photos / "2020" / "000.jpg", other / "mine.jpg")
@@ -116,6 +119,11 @@ def test_key_of_some_albums_sees_theirs_alone(client: TestClient, library: Libra
     at = f"/v1/photos/{mine}/copies"
     assert client.get(at, headers=headers).json() == {"photos": []}
     assert len(client.get(at).json()["photos"]) == 2
+    shutil.copy(other / "mine.jpg", other / "third.jpg")
+    library.index("other")
+    monkeypatch.setattr(timeline, "COPIES_SHOWN", 1)  # the first lies in another album
+    shown = client.get(at, headers=headers).json()["photos"]
+    assert [each["path"] for each in shown] == ["third.jpg"]
 
 
 def test_unknown_album_and_order_are_refused(client: TestClient) -> None:

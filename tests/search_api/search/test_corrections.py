@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.db import audit
 from model.calibration import Calibration
 from search_api.errors import BadQuery
 from search_api.http.app import create_app
@@ -113,6 +114,9 @@ def test_verdicts_lower_the_held_out_error_and_the_album_decides_by_them(
     assert album_decisions.reset(catalog, view.album_id, "another network's") == 0
     assert album_decisions.reset(catalog, view.album_id, head) == 1
     assert library.engine.views("small")[0].calibration.revision == view.calibration.revision
+    said = [(line.action, line.what) for line in audit.lines(catalog, limit=2)]
+    of_album = f"album {view.album_id} (small), decides by {fit.calibration.revision}"
+    assert said == [("album changed", f"{of_album} no more"), ("album changed", of_album)]
 
 
 def test_command_prints_the_error_before_and_after_and_searches_decide_by_it(
