@@ -52,16 +52,15 @@ def index(
     """
     from indexer.db.catalog import Catalog
     from indexer.settings import Settings
+    from model.stopping import STOPPED, Stop
     from referent.index_run import Run
-    from referent.stopping import Stop
 
     if exclude and not (paths or album):
         raise typer.BadParameter("name a folder or --album with it", param_hint="--exclude")
     settings = Settings()
-    stop = Stop()
     upkeep = verify or gc or compact
     found: dict[str, Any] = {}
-    with Catalog.open(settings) as catalog:
+    with Catalog.open(settings) as catalog, Stop() as stop:
         run = Run(settings, catalog, stop, model, as_json, confirm_deletions, retry_failed)
         names = run.albums(paths or [], album, exclude or [])
         if verify:
@@ -80,7 +79,7 @@ def index(
     elif not as_json and not names and not upkeep:
         typer.echo("no albums yet; make one with: referent index FOLDER")
     if stop.asked():
-        raise typer.Exit(130)
+        raise typer.Exit(STOPPED)
 
 
 index.epilog = (  # type: ignore[attr-defined]

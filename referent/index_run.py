@@ -24,9 +24,9 @@ from indexer.folders.watch import Only, watch_albums
 from indexer.jobs.watching import ask_saved_searches
 from indexer.settings import Settings
 from model.predictor import Predictor
+from model.stopping import Stop
 from referent import index_output
 from referent.progress import ProgressLine
-from referent.stopping import Stop
 from referent.terminal import of_another_model, say
 from search_api.search import retention
 from search_api.search.models import Models

@@ -15,7 +15,9 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from model.errors import ReferentError
+from model.stopping import STOPPED
 from referent.terminal import say
+from training.errors import Interrupted
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
@@ -103,12 +105,15 @@ def main() -> None:
     """
     try:
         app()
+    except Interrupted as stopped:
+        say(str(stopped), err=True)
+        sys.exit(STOPPED)
     except ReferentError as error:
         say(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept\n")
-        sys.exit(130)
+        sys.exit(STOPPED)
     except Exception as error:
         from referent.faults import told
 

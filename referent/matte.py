@@ -44,7 +44,8 @@ def matte(
 
     Every photo of the album is verified. A second run does only what is missing. Leaves with
     status 0 when all is written, 1 when nothing matches, 2 on an error and 3 when some photos
-    could not be cut out; manifest.json beside the cut-outs tells of each.
+    could not be cut out; manifest.json beside the cut-outs tells of each. Ctrl-C (status 130) keeps
+    what is written.
     """
     from dataclasses import asdict
 
@@ -53,6 +54,7 @@ def matte(
     from indexer.jobs.failures import failures_of
     from indexer.settings import Settings
     from model.matting.cutout import BLUR
+    from model.stopping import STOPPED, Stop
     from referent.progress import ProgressLine
     from referent.search import _query
     from search_api.show.matte import Options
@@ -83,7 +85,7 @@ def matte(
         _unpack(out, folder, None if overwrite else expression)
     settings = Settings()
     configure_logging(log_format="console", level="ERROR", file=settings.log_file)
-    with Catalog.open(settings) as catalog:
+    with Catalog.open(settings) as catalog, Stop() as stop:
         job = jobs.create(
             catalog,
             "matte",
@@ -94,8 +96,10 @@ def matte(
             },
         )
         with ProgressLine(expression, quiet=as_json) as line:
-            job = run_job(settings, catalog, job.id, on_progress=line.job)
+            job = run_job(settings, catalog, job.id, should_stop=stop.asked, on_progress=line.job)
         failures = failures_of(catalog, job.id, limit=10_000)
+    if stop.asked() and job.state != "done":
+        raise typer.Exit(STOPPED)  # the same command goes on
     _check(job)
     result = dict(job.result or {})
     if zipped and result["matched"]:

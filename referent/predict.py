@@ -32,28 +32,18 @@ def predict(
     `referent score` measures such files, of other people's models too. Ctrl-C leaves a file that
     the same command goes on with.
     """
+    from model.stopping import Stop
     from referent.evaluate import pairs_of, parse
     from referent.networks import load_network
-    from referent.stopping import Stop
     from referent.terminal import say
-    from training.errors import Interrupted
     from training.measuring.predicting import predict as write
 
     pairs = pairs_of(*parse(data), quick=quick, pack=pack, strict=strict)
     for reason, count in pairs.left_out.items():
         say(f"left out at reading: {count:,}  {reason}", err=True)
-    stop = Stop()
-    try:
-        count = write(
-            partial(load_network, model, device),
-            pairs,
-            out,
-            workers=workers,
-            should_stop=stop.asked,
-        )
-    except Interrupted as stopped:
-        say(str(stopped), err=True)
-        raise typer.Exit(130) from None
+    load = partial(load_network, model, device)
+    with Stop() as stop:
+        count = write(load, pairs, out, workers=workers, should_stop=stop.asked)
     typer.echo(f"{count:,} expressions: {out}")
 
 

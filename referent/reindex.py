@@ -37,8 +37,8 @@ def reindex(
     from indexer.db.catalog import Catalog
     from indexer.jobs import jobs
     from indexer.settings import Settings
+    from model.stopping import STOPPED, Stop
     from referent.progress import ProgressLine
-    from referent.stopping import Stop
     from workers.errors import ReindexRefused
     from workers.held import Held
     from workers.inprocess import run_job
@@ -51,11 +51,10 @@ def reindex(
         raise ReindexRefused("name the model to change to (--model NAME), or use --rollback")
     settings = Settings()
     configure_logging(log_format="console", level="WARNING", file=settings.log_file)
-    stop = Stop()
     results: list[dict[str, Any]] = []
     failed = False
     held = Held(settings)
-    with Catalog.open(settings) as catalog:
+    with Catalog.open(settings) as catalog, Stop() as stop:
         for name, album_id in _albums(catalog, album):
             if not (model or rollback):
                 results.append({"album": name, **drop(settings, catalog, album_id)})
@@ -92,7 +91,7 @@ def reindex(
     for result in [] if as_json else results:
         say(_line(result))
     if stop.asked():
-        raise typer.Exit(130)
+        raise typer.Exit(STOPPED)
     if failed:
         raise typer.Exit(1)
 

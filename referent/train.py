@@ -85,8 +85,6 @@ def train(
     """
     from model.network.config import ReLAConfig
     from referent.evaluate import MASK_SIDE
-    from referent.terminal import say
-    from training.errors import Interrupted
     from training.learning.session import RECIPES, model_named, run_recipe
     from training.recipes import changes as by_name
 
@@ -110,23 +108,19 @@ def train(
         network = chosen.network
         mask_side = network.mask_side if isinstance(network, ReLAConfig) else MASK_SIDE
         validation = validation_on(val, folder, data, mask_side, every, keep, device, strict)
-    try:
-        path = run_recipe(
-            chosen,
-            folder=folder,
-            data=data,
-            start=start,
-            limit_minutes=limit_minutes,
-            workers=workers,
-            device=device,
-            loaders=loaders if loaders is not None else 4 * (device != "cpu"),
-            new_leg=new_leg,
-            strict=strict,
-            validation=validation,
-        )
-    except Interrupted as stopped:
-        say(str(stopped), err=True)
-        raise typer.Exit(130) from None
+    path = run_recipe(
+        chosen,
+        folder=folder,
+        data=data,
+        start=start,
+        limit_minutes=limit_minutes,
+        workers=workers,
+        device=device,
+        loaders=loaders if loaders is not None else 4 * (device != "cpu"),
+        new_leg=new_leg,
+        strict=strict,
+        validation=validation,
+    )
     typer.echo(f"averaged weights: {path}")
 
 

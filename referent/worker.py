@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -127,18 +126,19 @@ def _serve_metrics(port: int) -> subprocess.Popen[bytes]:
 
 def _run_beat(settings: Settings) -> None:
     from indexer.db.catalog import Catalog
+    from model.stopping import Stop
     from workers.sweeper import Sweeper
 
-    with Catalog.open(settings) as catalog:
+    with Catalog.open(settings) as catalog, Stop() as stop:
         sweeper = Sweeper(settings, catalog)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sweeper.stop())
         thread = threading.Thread(target=sweeper.run, name="sweeper")
         thread.start()
         file = _beat_file(settings)
-        while thread.is_alive():
+        file.touch()
+        while thread.is_alive() and not stop.event.wait(5):
             file.touch()
-            thread.join(5)
+        sweeper.stop()
+        thread.join()
         file.unlink(missing_ok=True)
 
 

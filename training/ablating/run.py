@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from model.build import SIZES, weights_of
+from model.stopping import Stop
 from training.ablating.begins import begin
 from training.ablating.plan import Plan, PlanError, begun, settle
 from training.ablating.rows import claimed, figures_of, folder_of, recipe_of, train_row
@@ -20,7 +21,7 @@ from training.ablating.tables import FULL, TABLES, Table, variants_of
 from training.ablating.written import write
 from training.data import grefcoco
 from training.data.shards import default_folder, open_shards, render
-from training.learning.session import interruptible
+from training.errors import Interrupted
 from training.learning.starting import RANDOM, starting_weights
 from training.learning.train import Progress, Trainer
 from training.measuring import testsets
@@ -86,7 +87,7 @@ def run_tables(
     if untimed is not None:
         plan = settle(in_steps(plan, untimed, data, trunk, device), out)
     done = True
-    with interruptible() as wished:
+    with Stop() as stop:
         for seed in seeds:
             for name in variants:
                 with claimed(folder_of(out, name, seed)) as mine:
@@ -94,24 +95,24 @@ def run_tables(
                         done = False
                     elif figures_of(out, name, seed) is None:
                         say(f"{name}, seed {seed}")
-                        with Bar(plan.recipe.steps, wished) as bar:
+                        with Bar(plan.recipe.steps) as bar:
                             done &= train_row(
                                 name, plan.recipe, seed, data, measured, out,
-                                trunk=trunk, device=device, progress=bar.show, should_stop=bar.stop,
+                                trunk=trunk, device=device, progress=bar.show,
+                                should_stop=stop.asked,
                             )  # fmt: skip
                 for table in tables:
                     write(table, plan, seeds, out)
-                if wished:
-                    return False
+                if stop.asked():
+                    raise Interrupted("interrupted; the same command goes on")
     return done
 
 
 class Bar:
-    """A row's progress on the terminal, and the wish to stop it."""
+    """A row's progress on the terminal."""
 
-    def __init__(self, steps: int, wished: list[bool]) -> None:
+    def __init__(self, steps: int) -> None:
         self._bar = tqdm(total=steps, unit="step", disable=None, leave=False)
-        self._wished = wished
 
     def __enter__(self) -> Self:
         return self
@@ -122,10 +123,6 @@ class Bar:
     def show(self, progress: Progress) -> None:
         """Move to a step."""
         self._bar.update(progress.step - self._bar.n)
-
-    def stop(self) -> bool:
-        """Whether somebody pressed Ctrl-C."""
-        return bool(self._wished)
 
 
 def open_data(plan: Plan, workers: int) -> tuple[Data, PairSet]:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import torch
 from tqdm import tqdm
@@ -19,6 +15,7 @@ from model.build import SIZES, config_of, weights_of
 from model.errors import ModelError, WeightsError
 from model.network.config import ReLAConfig
 from model.official.config import OFFICIAL, OfficialConfig
+from model.stopping import Stop
 from model.text import TextEncoder
 from training.data import grefcoco
 from training.data.grefcoco_photos import with_photos
@@ -56,25 +53,6 @@ RECIPES: dict[str, Recipe] = {
     "base-classic": BASE_CLASSIC,
     "paper": PAPER,
 }
-
-
-@contextmanager
-def interruptible() -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C, or a SIGTERM, into a wish: the list is filled, the step ends, the run
-    is saved. A second one interrupts at once."""
-    wished: list[bool] = []
-
-    def wish(number: int, frame: FrameType | None) -> None:
-        if wished:
-            raise KeyboardInterrupt
-        wished.append(True)
-
-    before = {s: signal.signal(s, wish) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield wished
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def model_named(name: str) -> ReLAConfig | OfficialConfig:
@@ -185,12 +163,10 @@ def run_recipe(
             )
     if validation is not None and recipe.stage == "prefilter":
         raise ModelError("the prefilter stage changes no answer, so --val has nothing to measure")
-    with interruptible() as wished:
+    with Stop() as stop:
         if recipe.stage == "prefilter":
-            path = train_prefilter(
-                recipe, source, folder, begin, device, limit_minutes, lambda: bool(wished)
-            )
-            if wished:
+            path = train_prefilter(recipe, source, folder, begin, device, limit_minutes, stop.asked)
+            if stop.asked():
                 raise Interrupted(f"interrupted; the same command goes on with {folder}")
             return path
         if device == "cpu":
@@ -199,11 +175,11 @@ def run_recipe(
         if recipe.stage == "head":
             if isinstance(source, PhotoData):
                 raise ModelError("photographs are learned by the stages decoder and all, not head")
-            tokens = DumpedSource.of(recipe, source, folder, begin, device, lambda: bool(wished))
+            tokens = DumpedSource.of(recipe, source, folder, begin, device, stop.asked)
         kind = EarlyTrainer if early else Trainer
         trainer = kind(recipe, source, folder, device, begin, tokens, loaders, new_leg)
-        done = _train(trainer, limit_minutes, wished, validation)
-    if wished and not done:
+        done = _train(trainer, limit_minutes, stop, validation)
+    if stop.asked() and not done:
         raise Interrupted(
             f"interrupted after {trainer.step} of {recipe.steps} steps; the averaged weights so "
             f"far are {trainer.weights}, and the same command goes on"
@@ -232,7 +208,7 @@ def photo_start(recipe: Recipe, data: PhotoData, folder: Path) -> Path:
 def _train(
     trainer: Trainer,
     limit_minutes: float | None,
-    wished: list[bool],
+    stop: Stop,
     validation: Validation | None,
 ) -> bool:
     """Train with a bar; whether the recipe is done."""
@@ -247,4 +223,4 @@ def _train(
         )
 
     with bar:
-        return trainer.run(show, limit_minutes, lambda: bool(wished), validation)
+        return trainer.run(show, limit_minutes, stop.asked, validation)

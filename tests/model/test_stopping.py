@@ -7,18 +7,15 @@ import signal
 
 import pytest
 
-from referent.stopping import Stop
+from model.stopping import Stop
 
 
 def test_second_ctrl_c_ends_a_command_at_once() -> None:
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        stop = Stop()
+    with Stop() as stop:
         assert not stop.asked()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.asked()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+    assert {number: signal.getsignal(number) for number in kept} == kept
