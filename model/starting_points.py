@@ -86,7 +86,6 @@ _RENAMES: tuple[tuple[str, str], ...] = (
 _QKV = re.compile(_BLOCK + r"attention\.([qkv])_proj\.(weight|bias)$")
 _NORM = re.compile(_ENCODER + r"hidden_states_norms\.stage(\d)\.(weight|bias)$")
 _SHORT = {"q": "query", "k": "key", "v": "value"}
-_UNUSED = ("pixel_level_module.encoder.swin.layernorm.",)
 _MASK_FILTER = "ria.decoder.mask_embedding.layers.2"
 _MASK_FEATURES = "pixel_decoder.mask_projection"
 

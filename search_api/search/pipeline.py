@@ -132,18 +132,14 @@ def search(
     with watch.stage("keep"):
         run_id = runs.begin(
             engine.catalog,
-            expression=query.expression,
+            query,
+            asker,
             album_id=views[0].album_id if query.album is not None else None,
-            mode=query.mode,
-            filters=query.filters,
             fingerprints=fingerprints,
             calibration_revision=",".join(sorted(revisions)),
             threshold=threshold,
-            verifier=query.verifier,
             index_version_id=views[0].index_version_id if len(views) == 1 else None,
             coverage=planned,
-            key_id=asker.key_id,
-            saved_id=asker.saved_id,
         )
     twins = Twins(engine.catalog, views, subsets, _judges(views, verification))
     tally = Tally(

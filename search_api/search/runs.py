@@ -20,7 +20,7 @@ from search_api.errors import StillRunning, UnknownPhoto, UnknownRun
 from search_api.search.coverage import Coverage, Note
 from search_api.search.decisions import Decision, pack_decision, unpack_decision
 from search_api.search.filters import Filters
-from search_api.search.query import Asker
+from search_api.search.query import Asker, Query
 
 # What a run tells beside its timings, under this name in their column.
 _BESIDE = "beside"
@@ -82,45 +82,43 @@ class Page:
 
 def begin(
     catalog: Catalog,
+    query: Query,
+    asker: Asker,
     *,
-    expression: str,
     album_id: int | None,
-    mode: str,
-    filters: Filters,
     fingerprints: Mapping[str, str],
     calibration_revision: str,
     threshold: float,
-    verifier: str | None,
     index_version_id: int | None,
     coverage: Coverage,
-    key_id: int | None = None,
-    saved_id: int | None = None,
 ) -> str:
-    """Write a new run's row and return its id."""
+    """Write a new run's row and return its id.
+
+    Args:
+        threshold: the one that decides, be it the query's or the album's own.
+    """
     run_id = str(uuid4())
-    kept_filters = filters.model_dump(mode="json", exclude_defaults=True)
-    question = [expression, album_id, mode, kept_filters, verifier, threshold]
+    filters = query.filters.model_dump(mode="json", exclude_defaults=True)
+    question = [query.expression, album_id, query.mode, filters, query.verifier, threshold]
+    asked = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:40]
+    beside = {"threshold": threshold, "verifier": query.verifier, "owner": new_owner()}
     with catalog.session() as session:
         session.execute(
             insert(SearchRun).values(
                 id=run_id,
-                expression=expression,
+                expression=query.expression,
                 album_id=album_id,
-                mode=mode,
-                filters=kept_filters,
+                mode=query.mode,
+                filters=filters,
                 fingerprints=dict(fingerprints),
                 calibration_revision=calibration_revision,
                 index_version_id=index_version_id,
                 coverage=coverage.as_json(),
-                timings={
-                    _BESIDE: {"threshold": threshold, "verifier": verifier, "owner": new_owner()}
-                },
+                timings={_BESIDE: beside},
                 state="running",
-                key_id=key_id,
-                asked=hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[
-                    :40
-                ],
-                saved_id=saved_id,
+                key_id=asker.key_id,
+                asked=asked,
+                saved_id=asker.saved_id,
                 created_at=clock(),
             )
         )

@@ -18,7 +18,6 @@ from pycocotools import mask as rle_codec
 NO_MASK = "annotation without a usable mask, ignored"
 FAR = "annotation with coordinates that are no numbers or lie far outside its photo, ignored"
 BROKEN = "annotation whose run lengths are broken or of another size, ignored"
-DANGEROUS = (FAR, BROKEN)  # to be decoded, which nothing without a mask ever is
 
 
 def flaw(shape: Any, height: int, width: int) -> str:

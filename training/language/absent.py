@@ -160,7 +160,6 @@ _WORN_BY_NONE = ("a hat", "glasses", "a dress", "a red shirt", "blue trousers", 
 _BEASTS = ("dog", "cat", "horse", "cow", "sheep", "bird")
 _LIFELESS = ("car", "bicycle", "bench", "chair", "table", "ball", "umbrella", "kite", "balloon",
              "boat", "suitcase", "cup", "book", "laptop", "flower pot", "lamp")  # fmt: skip
-_POSED = ("sitting on", "riding", "holding")
 
 
 def _known(r: Random, held_out: bool) -> str:
