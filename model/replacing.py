@@ -30,7 +30,7 @@ def replacing(path: Path, *, part: Path | None = None, durable: bool = False) ->
     try:
         yield part
         if durable:
-            _sync(part)
+            sync(part)
         part.replace(path)
         if durable:
             sync_folder(path.parent)
@@ -53,10 +53,11 @@ def _remove(part: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make renames and removals in a folder durable."""
-    _sync(folder)
+    sync(folder)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's content durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

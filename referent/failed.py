@@ -33,6 +33,7 @@ def failed(
     from sqlalchemy import select
 
     from indexer.db.catalog import Catalog
+    from indexer.db.names import shown_path
     from indexer.db.tables import Album, Photo, Root
     from indexer.encoding.failed import failed_clause, retry_failed
     from indexer.folders.albums import list_albums
@@ -59,7 +60,7 @@ def failed(
             {
                 "album": name,
                 "photo": number,
-                "path": (root.rstrip(b"/") + b"/" + path).decode(errors="backslashreplace"),
+                "path": shown_path(path, root),
                 "reason": error or "unknown",
             }
             for _, name, number, root, path, error in found

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import Any
 from indexer.backup.files import PLACES, Found, Place, copy, digest_of
 from indexer.errors import BackupUnusable
 from indexer.folders.own_output import ALL, MARKER, mark
-from model.replacing import replacing
+from model.replacing import replacing, sync
 
 FORMAT = 1
 MANIFEST = "backup.json"
@@ -181,7 +180,7 @@ class Archive:
     def finish(self, manifest: Manifest) -> None:
         """Let the backup be this one, and remove what only the last one needed."""
         for written in (self.folder / manifest.catalog, self.folder / manifest.files):
-            _sync(written)
+            sync(written)
         with replacing(self.folder / MANIFEST, durable=True) as part:
             part.write_text(json.dumps(asdict(manifest), indent=1), "utf-8")
         kept = {MANIFEST, MARKER, _LOCK, manifest.catalog, manifest.files}
@@ -212,11 +211,3 @@ def _read(path: Path) -> Iterator[Kept]:
 
 def _inside(path: str) -> bool:
     return not path.startswith("/") and ".." not in path.split("/")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

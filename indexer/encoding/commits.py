@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer.db.names import shown_path
 from indexer.encoding import claims, statuses
 from indexer.encoding.claims import Work
 from indexer.errors import LeaseLost
@@ -151,7 +152,7 @@ class Commits:
         self.tally.encoded += len(finished)
         self.tally.failed += len(failed)
         for work, reason in failed:
-            self.tally.failures.append((work.photo_id, name_of(work), reason))
+            self.tally.failures.append((work.photo_id, shown_path(work.path, work.folder), reason))
 
     def _parts(self, finished: Sequence[Finished]) -> list[Part]:
         parts = []
@@ -172,8 +173,3 @@ class Commits:
 def path_of(work: Work) -> bytes:
     """Return the absolute path of a content's file."""
     return work.folder + b"/" + work.path
-
-
-def name_of(work: Work) -> str:
-    """Return a printable path of a file, whatever bytes its name holds."""
-    return path_of(work).decode(errors="backslashreplace")

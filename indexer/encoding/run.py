@@ -35,25 +35,13 @@ class Run(Protocol):
     or "reopen" before the encoding begins, then "encode". Only the leader changes them.
     """
 
-    @property
-    def settings(self) -> Settings:
-        """Of the library."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """Of the library."""
-
-    @property
-    def album_id(self) -> int:
-        """The album."""
-
-    @property
-    def older_than(self) -> float | None:
-        """Encode also what has features from before this time; None: only what lacks some."""
-
-    @property
-    def follows(self) -> bool:
-        """Whether the album is indexed with whatever network serves it at the end."""
+    settings: Settings
+    catalog: Catalog
+    album_id: int
+    older_than: float | None
+    """Encode also what has features from before this time; None: only what lacks some."""
+    follows: bool
+    """Whether the album is indexed with whatever network serves it at the end."""
 
     def phase(self) -> str | None:
         """Where the run stands now."""

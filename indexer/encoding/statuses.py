@@ -10,6 +10,7 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from indexer.db.catalog import touch
+from indexer.db.names import shown_path
 from indexer.db.tables import EncodeClaim, IndexVersion, Photo, Root
 from indexer.encoding.claims import (
     Work,
@@ -181,7 +182,4 @@ def failures(session: Session, album_id: int) -> list[tuple[str, str]]:
         .where(Photo.album_id == album_id, Photo.status == "failed", Photo.deleted_at.is_(None))
         .order_by(Root.path, Photo.path)
     )
-    return [
-        ((folder.rstrip(b"/") + b"/" + path).decode(errors="backslashreplace"), error or "unknown")
-        for folder, path, error in found
-    ]
+    return [(shown_path(path, folder), error or "unknown") for folder, path, error in found]

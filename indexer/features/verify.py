@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import delete, select, update
 
 from indexer.db.catalog import Catalog
+from indexer.db.names import shown_path
 from indexer.db.tables import EncodeClaim, FeatureRow, Photo, Root, Segment
 from indexer.errors import DamagedSegment, FeatureStoreAway
 from indexer.features.maintenance import Compacted, merge, touch_all
@@ -167,7 +168,7 @@ def _forget_rows(catalog: Catalog, segment_id: int, bad: set[str], report: Verif
                 .join(Root, Root.id == Photo.root_id)
                 .where(of_these, Photo.deleted_at.is_(None))
             ):
-                name = (folder + b"/" + path).decode(errors="backslashreplace")
+                name = shown_path(path, folder)
                 if name not in named:
                     named.add(name)
                     report.photos.append(name)

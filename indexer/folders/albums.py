@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from indexer.db import audit, catalog
 from indexer.db.audit import Actor
 from indexer.db.catalog import album_named, count_by_status
-from indexer.db.names import comparable, comparable_path
+from indexer.db.names import comparable, comparable_path, shown_path
 from indexer.db.tables import Album, Mark, OwnFolder, Photo, Root, revision_step
 from indexer.errors import AlbumExists, FolderError, UnknownGlob
 from indexer.folders import own_folders
@@ -144,7 +144,7 @@ def check_folder(folder: Path | bytes) -> bytes:
         FolderError: it is not; the message says why.
     """
     place = as_on_disk(os.path.realpath(os.fsencode(folder)))
-    shown = _shown(os.fsencode(folder))
+    shown = shown_path(os.fsencode(folder))
     try:
         with os.scandir(place):
             return place
@@ -251,8 +251,8 @@ def _root_at(session: Session, album: Album, folder: Path | bytes) -> Root:
     if (root := _root_of(session, album.id, place)) is not None:
         return root
     paths = session.scalars(select(Root.path).where(Root.album_id == album.id).order_by(Root.id))
-    names = ", ".join(map(_shown, paths))
-    raise FolderError(f"{_shown(place)} is no folder of the album {album.name!r} ({names})")
+    names = ", ".join(map(shown_path, paths))
+    raise FolderError(f"{shown_path(place)} is no folder of the album {album.name!r} ({names})")
 
 
 def rename_album(session: Session, album: Album, name: str, *, by: Actor | None = None) -> None:
@@ -381,7 +381,7 @@ def summarise(session: Session, album: Album) -> AlbumSummary:
     return AlbumSummary(
         id=album.id,
         name=album.name,
-        folders=[_shown(root.path) for root in roots],
+        folders=[shown_path(root.path) for root in roots],
         photos=counts["indexed"] + counts["failed"] + counts["new"],
         indexed=counts["indexed"],
         failed=counts["failed"],
@@ -412,12 +412,12 @@ def note_album(
     """Write a line of the audit, which admins read over HTTP: a folder's name, never its path."""
     what = f"album {album.id} ({album.name}){more}"
     if root is not None:
-        what = f"folder {root.id} (…/{_shown(root.path.rpartition(b'/')[2])}) of {what}"
+        what = f"folder {root.id} (…/{shown_path(root.path.rpartition(b'/')[2])}) of {what}"
     audit.note(session, by or audit.at_the_command_line(), action, what)
 
 
 def _free_name(session: Session, place: bytes) -> str:
-    base = _shown(place.rpartition(b"/")[2]) or "photos"
+    base = shown_path(place.rpartition(b"/")[2]) or "photos"
     name, number = base[:200], 1
     while catalog.find_album(session, name) is not None:
         number += 1
@@ -452,7 +452,3 @@ def _keep_settings(
         album.settings = settings
         told = "; ".join(f"{key}: {value}" for key, value in sorted(settings.items()))
         note_album(session, by, "album changed", album, more=f", {told}")
-
-
-def _shown(path: bytes) -> str:
-    return path.decode(errors="backslashreplace")

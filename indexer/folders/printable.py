@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from indexer.db.names import shown_path
+
 # Control characters (escape sequences begin with one), line and paragraph separators, what turns
 # the writing direction or is invisible, and the stand-ins for bytes that are no UTF-8.
 _UNPRINTABLE = re.compile(
@@ -20,7 +22,7 @@ def printable(text: str) -> str:
 
 def shown_file(file: Path) -> str:
     """A path as text that every encoding takes; bytes that are no UTF-8 are written out."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
+    return shown_path(os.fsencode(file))
 
 
 def _escaped(found: re.Match[str]) -> str:

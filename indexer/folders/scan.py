@@ -20,6 +20,7 @@ from sqlalchemy import func, select, update
 
 from indexer.db.catalog import Catalog, album_named
 from indexer.db.clock import clock
+from indexer.db.names import shown_path
 from indexer.db.tables import Album, Photo, Root
 from indexer.folders.content import hash_file
 from indexer.folders.globs import Globs
@@ -238,7 +239,7 @@ class _Scan:
     ) -> None:
         reason = self._why_offline(root)
         if reason is not None:
-            self.report.offline.append((_shown(root.path), reason))
+            self.report.offline.append((shown_path(root.path), reason))
             self.offline_roots.add(root.id)
             return
         walk = Walk(
@@ -328,7 +329,7 @@ class _Scan:
         self.report.unreadable += done.unreadable
 
     def _note(self, root: Root, path: bytes, reason: str) -> None:
-        self.report.errors.append((_shown(os.path.join(root.path, path)), reason))
+        self.report.errors.append((shown_path(os.path.join(root.path, path)), reason))
 
     def _why_offline(self, root: Root) -> str | None:
         return why_offline(self.catalog, root, confirmed=self.confirm)
@@ -337,7 +338,7 @@ class _Scan:
         """Mount points seen earlier that are gone or empty now hold what is only offline."""
         for place in offline_mounts(root, walk.globs):
             walk.unsure.add(place.below)
-            self.report.offline.append((_shown(place.path), place.reason))
+            self.report.offline.append((shown_path(place.path), place.reason))
 
     @staticmethod
     def _still_protected(root: Root, walk: Walk) -> set[bytes]:
@@ -348,7 +349,7 @@ class _Scan:
         offline = {place for place, _ in self.report.offline}
         with self.catalog.session() as session:
             for root in self.roots:
-                if _shown(root.path) not in offline:
+                if shown_path(root.path) not in offline:
                     session.execute(
                         update(Root)
                         .where(Root.id == root.id)
@@ -362,14 +363,5 @@ class _Scan:
         now = time.monotonic()
         if self.progress is not None and (always or now - self._told_at > 0.1):
             self._told_at = now
-            report = self.report
-            self.progress(
-                ScanProgress(
-                    report.files, report.new, report.changed, report.read_bytes, _shown(self.folder)
-                )
-            )
-
-
-def _shown(path: bytes) -> str:
-    """A path as text that can be printed and stored, whatever its bytes."""
-    return path.decode(errors="backslashreplace")
+            at, folder = self.report, shown_path(self.folder)
+            self.progress(ScanProgress(at.files, at.new, at.changed, at.read_bytes, folder))

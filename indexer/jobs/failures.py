@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog
+from indexer.db.names import shown_path
 from indexer.db.tables import JobFailure, Photo, Root
 
 
@@ -41,7 +42,7 @@ def failures_of(
             Failure(
                 id=row.id,
                 photo_id=row.photo_id,
-                path=None if path is None else _shown(root, path),
+                path=None if path is None else shown_path(path, root),
                 reason=row.reason,
                 attempts=row.attempts,
             )
@@ -92,8 +93,3 @@ def _insert(session: Session) -> Any:
     """The database's own insert, which knows what to do about a row that is there."""
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     return sqlite.insert(JobFailure) if on_sqlite else postgresql.insert(JobFailure)
-
-
-def _shown(root: bytes, path: bytes) -> str:
-    """A path for people: bytes that are no UTF-8 are shown as escapes."""
-    return (root.rstrip(b"/") + b"/" + path).decode("utf-8", "backslashreplace")

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from indexer.db.catalog import Catalog
+from indexer.db.names import shown_path
 from indexer.db.tables import Root
 from indexer.settings import Settings
 from model.errors import ReferentError
@@ -52,5 +53,5 @@ class PathHider:
                 roots = session.scalars(select(Root.path)).all()
         except ReferentError:  # the text may well say that the catalog does not answer
             roots = ()
-        known |= {root.decode("utf-8", "backslashreplace") for root in roots}
+        known |= {shown_path(root) for root in roots}
         return sorted((each for each in known if len(each) > 1), key=len, reverse=True)

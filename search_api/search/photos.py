@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Select, func, select
 
 from indexer.db.catalog import Catalog
+from indexer.db.names import shown_path
 from indexer.db.tables import Album, Photo, Root
 from search_api.errors import PhotoVanished, UnknownPhoto
 
@@ -141,11 +142,6 @@ def checked_file(photo: PhotoInfo) -> Path:
             field="photo_id",
         )
     return file
-
-
-def shown_path(path: bytes) -> str:
-    """A path for people: bytes that are no UTF-8 are shown as escapes."""
-    return path.decode("utf-8", "backslashreplace")
 
 
 def _photos() -> Select[Photo, str, bytes, bool]:

@@ -20,9 +20,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog, album_named
-from indexer.db.names import comparable
+from indexer.db.names import comparable, shown_path
 from indexer.db.tables import Album, Photo
-from search_api.search.photos import PhotoInfo, by_id, shown_path
+from search_api.search.photos import PhotoInfo, by_id
 
 Order = Literal["newest", "oldest", "name", "folder"]
 KEPT = 8

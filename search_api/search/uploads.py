@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from indexer.db.catalog import Catalog, touch
+from indexer.db.names import shown_path
 from indexer.db.tables import Album, Photo, Root
 from indexer.folders import own_folders
 from indexer.folders.albums import ensure_root
@@ -140,7 +141,7 @@ def _keep(
             return Upload(name, reason=reason)
         there = _photo_of(session, album_id, decoded.content_hash)
         if there is not None:
-            path = there.path.decode(errors="backslashreplace")
+            path = shown_path(there.path)
             return Upload(name, path, photo=there.id, known=True)
         root = ensure_root(session, album_id, os.fsencode(folder), follow_links=False)
         placed = _place(session, root.id, partial, folder, wanted)
