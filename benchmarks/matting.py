@@ -2,6 +2,7 @@
 
 Run: python -m benchmarks.matting [--sides 1024,2048,3464] [--quality-side 320] [--json]
      python -m benchmarks.matting --counts 640
+     python -m benchmarks.matting --people FOLDER [--most 20]
 
 Quality: SAD (sum of absolute differences, in thousands), MSE over the unknown band's photo, and
 gradient error, for the hard mask, the best of four feathered masks, ours, and pymatting called
@@ -10,6 +11,9 @@ megapixels. pymatting is left out above 1024 pixels, where it takes minutes. Con
 elsewhere and not measured here: rembg states 2 to 3 photos a second on CPU.
 Counts: what a cut-out's solver does, which no other work on the machine moves: unknown pixels and
 steps of each of its sizes, multiply-adds of its products, and the SAD that they give.
+People: seconds of a cut-out with the true masks of people, as a network blurs them (56 cells a
+side), in the photos of a folder in COCO's form (images/, instances.json), as they are and at 12
+megapixels, on every core.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import json
 import multiprocessing
 import resource
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -33,6 +38,7 @@ from model.matting.trimap import make_trimap
 CELLS = 56
 SEEDS = (1, 2, 3)
 PYMATTING_UP_TO = 1024
+LEAST_SHARE = 0.1  # of a photo that people take, to be among those timed
 
 
 def ours(photo: SoftPhoto, seed: int) -> np.ndarray:
@@ -109,6 +115,42 @@ def counts(side: int) -> list[dict[str, Any]]:
     return rows
 
 
+def people(folder: Path, most: int) -> list[dict[str, Any]]:
+    """Seconds of cut-outs of people, median and worst, by size of the photo."""
+    told = json.loads((folder / "instances.json").read_text())
+    person = next(each["id"] for each in told["categories"] if each["name"] == "person")
+    outlines: dict[int, list[Any]] = {}
+    for each in told["annotations"]:
+        if each["category_id"] == person and not each["iscrowd"]:
+            outlines.setdefault(each["image_id"], []).extend(each["segmentation"])
+    taken: dict[str, list[float]] = {"0.3 MP": [], "12 MP": []}
+    shares = []
+    for each in told["images"]:
+        if each["id"] not in outlines or len(shares) == most:
+            continue
+        mask = np.zeros((each["height"], each["width"]), np.float32)
+        rings = [np.array(ring).reshape(-1, 2).round().astype(np.int32)
+                 for ring in outlines[each["id"]]]  # fmt: skip
+        cv2.fillPoly(mask, rings, 1.0)
+        blurred = cv2.resize(mask, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+        if blurred.mean() < LEAST_SHARE:
+            continue
+        shares.append(float(blurred.mean()))
+        [path] = (folder / "images").rglob(each["file_name"])
+        photo = Image.open(path).convert("RGB")
+        scale = (12e6 / (photo.width * photo.height)) ** 0.5
+        large = photo.resize((round(photo.width * scale), round(photo.height * scale)))
+        for name, picture in (("0.3 MP", photo), ("12 MP", large)):
+            begun = time.perf_counter()
+            matte(picture, cv2.GaussianBlur(blurred, (0, 0), 0.7))
+            taken[name].append(time.perf_counter() - begun)
+    return [
+        {"size": name, "photos": len(each), "share": float(np.mean(shares)),
+         "median_s": float(np.median(each)), "worst_s": max(each)}
+        for name, each in taken.items()
+    ]  # fmt: skip
+
+
 def _timed(way: str, kind: Kind, side: int, out: Any) -> None:
     photo = draw(kind, min(side, 1024), 1)
     if side > 1024:
@@ -152,7 +194,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--no-pymatting", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--counts", type=int, metavar="SIDE", help="count work, measure no time")
+    parser.add_argument("--people", type=Path, metavar="FOLDER", help="time cut-outs of people")
+    parser.add_argument("--most", type=int, default=20, help="photos of people")
     chosen = parser.parse_args(arguments)
+    if chosen.people:
+        for row in people(chosen.people, chosen.most):
+            print(json.dumps(row))
+        return
     if chosen.counts:
         for row in counts(chosen.counts):
             print(json.dumps(row))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.matting import closed_form, foreground
-from model.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap
+from model.matting.trimap import FOREGROUND, UNKNOWN, make_trimap
 
 Box = tuple[int, int, int, int]
 Floats = NDArray[np.float32]
@@ -164,25 +164,29 @@ def _full_size(
     lines = np.empty((0, 0, 0), np.float32) if exact else _lines(image, alpha)
     out = np.empty((height, width), np.uint8)
     colours = np.empty((height, width, 3), np.uint8)
-    columns = _axis(width, image.shape[1])
+    across = _axis(width, image.shape[1])
+    nearest = _nearest(across, image.shape[1])
     for top in range(0, height, STRIP_ROWS):
         bottom = min(height, top + STRIP_ROWS)
         pixels = np.asarray(photo.crop((x, y + top, x + width, y + bottom)))
-        fine: Floats = np.asarray(pixels.astype(np.float32) / 255, np.float32)
-        rows = _axis(height, image.shape[0])[top:bottom]
-        sure = _at(trimap, columns, rows, cv2.INTER_NEAREST)
+        down = _axis(height, image.shape[0])[top:bottom]
+        sure = trimap[_nearest(down, image.shape[0])].take(nearest, axis=1)
+        out[top:bottom] = np.where(sure == FOREGROUND, np.uint8(255), np.uint8(0))
+        # Beyond the band a pixel is the photo's own or nothing: only the band is computed.
+        band = np.nonzero(sure == UNKNOWN)
+        fine: Floats = np.asarray(pixels[band].astype(np.float32) / 255, np.float32)  # (n, 3)
+        at = across[band[1]], down[band[0]]
         if exact:
-            soft = alpha[top:bottom]
+            soft = alpha[top:bottom][band]
         else:
-            line = _at(lines, columns, rows)
-            soft = np.clip((line[..., :3] * fine).sum(2) + line[..., 3], 0, 1)
-            soft = np.where(sure == UNKNOWN, soft, sure == FOREGROUND)
-        own = foreground.corrected(fine, soft, _at(near, columns, rows), _at(behind, columns, rows))
-        out[top:bottom] = np.round(soft * 255)
-        own[sure == BACKGROUND] = 0
-        colours[top:bottom] = np.round(own * 255)
-        solid = out[top:bottom] == 255
-        colours[top:bottom][solid] = pixels[solid]
+            line = _at(lines, *at)
+            soft = np.clip((line[:, :3] * fine).sum(1) + line[:, 3], 0, 1)
+        own = foreground.corrected(fine, soft, _at(near, *at), _at(behind, *at))
+        out[top:bottom][band] = np.round(soft * 255)
+        colours[top:bottom] = cv2.copyTo(pixels, np.asarray(out[top:bottom] == 255, np.uint8))
+        partly = np.round(soft * 255) < 255
+        rows, columns = band[0][partly], band[1][partly]
+        colours[top:bottom][rows, columns] = np.round(own[partly] * 255)
     return Matte(out, colours, box)
 
 
@@ -191,10 +195,18 @@ def _axis(length: int, cells: int) -> Floats:
     return ((np.arange(length, dtype=np.float32) + 0.5) * (cells / length) - 0.5).astype(np.float32)
 
 
-def _at(values: NDArray, columns: Floats, rows: Floats, how: int = cv2.INTER_LINEAR) -> NDArray:
-    """Sample a small array at a strip of the large one."""
-    across, down = np.meshgrid(columns, rows)
-    return np.asarray(cv2.remap(values, across, down, how, borderMode=cv2.BORDER_REPLICATE))
+def _nearest(places: Floats, cells: int) -> NDArray[np.intp]:
+    """The small side's pixels nearest to some places on it."""
+    return np.clip(np.rint(places), 0, cells - 1).astype(np.intp)
+
+
+def _at(values: NDArray, across: Floats, down: Floats) -> NDArray:
+    """Sample a small array (h, w) or (h, w, c) at n places, linearly: (n,) or (n, c)."""
+    count, width = len(across), 4096  # OpenCV takes no side of more than 32,766 pixels
+    room = width - count % width  # nor an empty one
+    columns, rows = (np.pad(axis, (0, room)).reshape(-1, width) for axis in (across, down))
+    found = cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found).reshape(-1, *values.shape[2:])[:count]
 
 
 def _lines(image: Floats, alpha: Floats) -> Floats:
