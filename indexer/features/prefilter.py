@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # So many photos are ranked again, or so many times as many as are wanted: whole small albums.
 RERANKED_MIN = 1000
 DEPTH = 5
+# Few photos lie scattered over most of a large file's lists; up to so many are read one by one.
+FEW_ROWS = 20_000
 
 Reranker = Callable[[np.ndarray], np.ndarray]
 """Vectors records (B,) → scores (B,)."""
@@ -228,6 +230,10 @@ class Prefilter:
             known: scores of whole files for this query, which others may have found.
         """
         self._refresh()
+        if among is not None and len(among) <= FEW_ROWS and self.kind == "ivf":
+            exact = self._exact_scores(query, among)
+            if exact is not None:
+                return exact
         with self._lock:
             row_of = self._row_of if among is None else self._row_of[among]
             extra = self._extra_scores(query)
@@ -238,6 +244,18 @@ class Prefilter:
         if not len(rows):
             return np.full(len(row_of), -np.inf, np.float32)
         return np.where(row_of >= 0, rows[row_of], np.float32(-np.inf))
+
+    def _exact_scores(self, query: np.ndarray, among: np.ndarray) -> np.ndarray | None:
+        """Score photos (K,) by their own records; None where one has none that can be read."""
+        scores = [np.zeros(0, np.float32)]
+        for start in range(0, len(among), vector_file.ADD_ROWS):
+            some = among[start : start + vector_file.ADD_ROWS]
+            records, at = gather_together([(self._snapshot, some)], "vectors")
+            if len(at) < len(some):
+                return None
+            vectors = self._predictor.vectors_of(records)
+            scores.append((vectors @ query).max(1))  # (B, V, D) x (D,) -> (B, V) -> (B,)
+        return np.concatenate(scores)
 
     def _extra_scores(self, query: np.ndarray) -> np.ndarray:
         if self._extra is None:

@@ -74,8 +74,10 @@ class ScoredFile:
         manifest = self.manifest
         results = 4 * depth + 64
         if results <= HEAP_RESULTS_MAX and lists < self._index.nlist:
-            bits = np.packbits(np.repeat(wanted, manifest.vectors), bitorder="little")
-            selector = None if wanted.all() else faiss.IDSelectorBitmap(bits)
+            selector = None
+            if not wanted.all():
+                bits = np.packbits(np.repeat(wanted, manifest.vectors), bitorder="little")
+                selector = faiss.IDSelectorBitmap(bits)
             parameters = faiss.SearchParametersIVF(sel=selector, nprobe=lists)
             values, ids = self._index.search(query[None], results, params=parameters)
             scores = np.full(manifest.rows, -np.inf, np.float32)

@@ -128,6 +128,19 @@ def test_only_photos_among_the_given_are_found(library: Library, flat_rows_max: 
             assert len(np.intersect1d(best, indices)) >= 0.95 * len(indices)
 
 
+def test_few_photos_of_a_large_file_are_scored_without_its_lists(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.add(3000)
+    found = library.open(flat_rows_max=1000)
+    query, among = library.query(), np.arange(7, 3000, 100)
+    truth = (library.values[among] @ query).max(1)
+    monkeypatch.setattr(scored_file.ScoredFile, "scores", None)  # nobody asks it
+    rows, scores = found.search(query, 10, among)
+    assert rows.tolist() == among[np.argsort(-truth)[:10]].tolist()
+    assert np.allclose(scores, np.sort(truth)[::-1][:10], atol=1e-5)
+
+
 def test_new_photos_are_found_before_they_are_merged(library: Library) -> None:
     library.add(500)
     assert library.open().covered == 500
