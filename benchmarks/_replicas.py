@@ -7,10 +7,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from indexer.db.catalog import Catalog
+from indexer.db.catalog import Catalog, touch
 from indexer.db.owner import new_owner
 from indexer.db.tables import Album, FeatureRow, Photo, Root
 from indexer.features.snapshot import open_snapshot
@@ -24,9 +24,7 @@ COPIED = ("tokens", "vectors")
 def grow(
     catalog: Catalog, store: FeatureStore, predictor: Predictor, real: str, name: str, size: int
 ) -> None:
-    """Make an album of `size` photos out of the records of the album `real`."""
-    seed = blake2b(f"{name} {size}".encode(), digest_size=4)
-    dice = np.random.default_rng(int(seed.hexdigest(), 16))
+    """Add `size` photos to the album `name`, made where it is new, out of those of album `real`."""
     with catalog.session() as session:
         originals = session.execute(
             select(Photo.content_hash, Photo.width, Photo.height)
@@ -35,19 +33,17 @@ def grow(
             .order_by(Photo.id)
         ).all()
         real_id = session.scalars(select(Album.id).where(Album.name == real)).one()
-        album = Album(name=name, settings={})
-        session.add(album)
-        session.flush()
-        root = Root(album_id=album.id, path=f"/nowhere/{name}".encode(), mounts=[])
-        session.add(root)
-        session.flush()
-        album_id, root_id = album.id, root.id
+        album_id, root_id, first = _album(session, name)
         masks = _places_of_masks(session, predictor.fingerprints["masks"])
+    seed = blake2b(f"{name} {first} {size}".encode(), digest_size=4)
+    dice = np.random.default_rng(int(seed.hexdigest(), 16))
     with open_snapshot(catalog, store, real_id, predictor.fingerprints) as snapshot:
         rows = np.arange(len(snapshot))
         records = {tier: snapshot.gather(tier, rows).copy() for tier in COPIED}
-    for start in range(0, size, BLOCK):
-        chosen = np.arange(start, min(size, start + BLOCK)) % len(originals)
+    block = np.arange(min(BLOCK, size)) % len(originals)
+    noises = {tier: Noise(records[tier][block], dice) for tier in COPIED}
+    for start in range(first, first + size, BLOCK):
+        chosen = np.arange(start, min(first + size, start + BLOCK)) % len(originals)
         hashes = [f"{seed.hexdigest()}{start + i:032x}" for i in range(len(chosen))]
         store.commit(
             [
@@ -56,7 +52,7 @@ def grow(
                     predictor.fingerprints[tier],
                     records[tier].dtype,
                     hashes,
-                    noisy(records[tier][chosen], dice),
+                    noises[tier].on(records[tier][chosen]),
                 )
                 for tier in COPIED
             ],
@@ -85,6 +81,22 @@ def grow(
         with catalog.session() as session:
             session.execute(insert(Photo), photos)
             session.execute(insert(FeatureRow), features)
+    with catalog.session() as session:
+        touch(session, album_id)
+
+
+def _album(session: Session, name: str) -> tuple[int, int, int]:
+    """Ids of an album and its root, and how many photos it has."""
+    album = session.scalars(select(Album).where(Album.name == name)).one_or_none()
+    if album is None:
+        album = Album(name=name, settings={})
+        session.add(album)
+        session.flush()
+        session.add(Root(album_id=album.id, path=f"/nowhere/{name}".encode(), mounts=[]))
+        session.flush()
+    root = session.scalars(select(Root.id).where(Root.album_id == album.id)).one()
+    there = select(func.count()).select_from(Photo).where(Photo.album_id == album.id)
+    return album.id, root, session.scalars(there).one()
 
 
 def _places_of_masks(session: Session, fingerprint: str) -> dict[str, tuple[int, int]]:
@@ -92,18 +104,37 @@ def _places_of_masks(session: Session, fingerprint: str) -> dict[str, tuple[int,
     return {row.content_hash: (row.segment_id, row.position) for row in rows}
 
 
-def noisy(records: np.ndarray, dice: np.random.Generator) -> np.ndarray:
-    """Records that differ a little from their originals."""
-    out = records.copy()
-    for field in out.dtype.names or ():
-        values = out[field]
-        if values.dtype == np.int8:
-            noise = dice.integers(-2, 3, values.shape, np.int8)
-            out[field] = np.clip(values.astype(np.int16) + noise, -127, 127).astype(np.int8)
-        elif values.dtype == np.float16:
-            noise = dice.standard_normal(values.shape, np.float32) * np.float32(0.02)
-            out[field] = (values.astype(np.float32) + noise).astype(np.float16)
-    return out
+class Noise:
+    """Makes records that differ a little from their originals.
+
+    Its random numbers are drawn once for a block's length and shifted for every block.
+
+    Args:
+        like: records (B,), of the block's length.
+    """
+
+    def __init__(self, like: np.ndarray, dice: np.random.Generator) -> None:
+        self._dice = dice
+        self._drawn: dict[str, np.ndarray] = {}
+        for field in like.dtype.names or ():
+            values = like[field]
+            if values.dtype == np.int8:
+                self._drawn[field] = dice.integers(-2, 3, values.shape, np.int8)
+            elif values.dtype == np.float16:
+                drawn = dice.standard_normal(values.shape, np.float32) * np.float32(0.02)
+                self._drawn[field] = drawn.astype(np.float16)
+
+    def on(self, records: np.ndarray) -> np.ndarray:
+        """The records (B,), of the block's length or fewer, with noise."""
+        out = records.copy()
+        for field, drawn in self._drawn.items():
+            shift = int(self._dice.integers(len(drawn)))
+            rows = (np.arange(len(records)) + shift) % len(drawn)
+            values = records[field]
+            if values.dtype == np.int8:
+                values = np.clip(values, -125, 125)
+            out[field] = values + drawn[rows]
+        return out
 
 
 def drop_pages(folder: Path) -> None:
