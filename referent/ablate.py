@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from referent.options import Device
+
 
 def ablate(
     tables: Annotated[
@@ -40,7 +42,7 @@ def ablate(
         int, typer.Option(help="synthetic photos to measure on, eight expressions each")
     ] = 200,
     split: Annotated[str, typer.Option(help="that is measured")] = "val",
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Device = "cpu",
     workers: Annotated[int, typer.Option(help="processes that draw photos")] = os.cpu_count() or 1,
 ) -> None:
     """Train the rows of the paper's tables under equal conditions, and write them.

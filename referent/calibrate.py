@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from referent.evaluate import PHOTOS, pairs_of, parse, read_photos
+from referent.options import Device
 
 if TYPE_CHECKING:
     from model.calibration import Calibration
@@ -50,7 +51,7 @@ def calibrate(
         bool, typer.Option("--reset", help="with --album: go back to the model's calibration")
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a tenth of the synthetic sets")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Fit temperature, bias, prior and operating points on held-out data.
 

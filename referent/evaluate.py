@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from referent.options import Device
 from referent.score import table
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def evaluate(
     strict: Annotated[
         bool, typer.Option("--strict", help="refuse a folder with rows or photos of no use")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Measure any network: `referent predict` and `referent score` in one, and album retrieval.
 

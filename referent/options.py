@@ -5,9 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
 
 Options = TypeVar("Options")
+Device = Annotated[
+    str,
+    typer.Option(
+        envvar="REFERENT_DEVICE", help="Where the network runs: `cpu`, `cuda`, `cuda:1`, ..."
+    ),
+]
 
 
 def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from referent.options import Device
+
 
 def predict(
     model: Annotated[
@@ -25,7 +27,7 @@ def predict(
     pack: Annotated[
         Path | None, typer.Option(help="Annotated photographs in COCO's form, for photos:val.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Write a line an expression: p(no target), mask at photo size and at 480 x 480, minimap.
 

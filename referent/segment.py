@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.options import Device
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -33,7 +35,7 @@ def segment(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON for scripts; a list where several are asked.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Say whether photos show what expressions refer to, and where.
 

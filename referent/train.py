@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from referent.options import Device
+
 if TYPE_CHECKING:
     from training.learning.validation import Validation
 
@@ -44,7 +46,7 @@ def train(
         float | None, typer.Option(help="Stop (and save) after so many minutes.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that render.")] = os.cpu_count() or 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     loaders: Annotated[
         int | None,
         typer.Option(help="Processes that draw batches; default: none on the CPU, 4 for a GPU."),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
+from referent.main import COMMANDS
+from referent.main import app as main_app
 from referent.options import takes
 
 
@@ -44,3 +47,12 @@ def test_help_tells_of_each_field() -> None:
     assert code == 0
     for words in ("Greet somebody.", "Whom.", "How often.", "--loud"):
         assert words in told
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
+def test_every_command_with_a_device_takes_the_settings(name: str) -> None:
+    shell: Any = typer.main.get_command(main_app).get_command(None, name)  # type: ignore[attr-defined]
+    for command in getattr(shell, "commands", {name: shell}).values():
+        for option in command.params:
+            if option.name == "device":
+                assert option.envvar == "REFERENT_DEVICE"
