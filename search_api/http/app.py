@@ -13,7 +13,6 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from indexer.settings import Settings
@@ -205,11 +204,9 @@ def _mount_page(app: FastAPI) -> None:
     if not (STATIC / "index.html").is_file():
         return
 
-    @app.get("/", include_in_schema=False)
-    def page() -> Response:
-        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
-
-    app.mount("/static", PageFiles(directory=STATIC), name="static")
+    files = PageFiles(STATIC)
+    app.get("/", include_in_schema=False)(files.page)
+    app.mount("/static", files, name="static")
 
 
 def _describe(app: FastAPI) -> None:

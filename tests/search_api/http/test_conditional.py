@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from email.utils import formatdate
 
@@ -120,3 +121,20 @@ def test_an_extended_name_becomes_a_plain_one(given: bytes, filename: str) -> No
 def test_a_plain_name_is_left_as_it_is() -> None:
     for given in (b"form-data; name=a; filename=x.png; filename*=UTF-8''y.png", b"form-data", None):
         assert with_plain_name(given) == given
+
+
+def test_page_names_files_that_browsers_keep_and_no_file_of_another_version(
+    client: TestClient,
+) -> None:
+    named = re.findall(r'(?:src|href)="(static/[^"]+)"', client.get("/").text)
+    assert len(named) > 8
+    for name in named:
+        answer = client.get(f"/{name}")
+        assert (answer.status_code, "immutable" in answer.headers["cache-control"]) == (200, True)
+    _, version, file = named[-1].split("/", 2)
+    for path in (f"/static/{file}", f"/static/{'0' * len(version)}/{file}"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+    missing = client.get(f"/static/{version}/js/missing.js")
+    assert missing.status_code == 404
+    assert "immutable" not in missing.headers.get("cache-control", "")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from model.predictor import Predictor
@@ -18,7 +17,15 @@ from search_api.errors import Unauthenticated
 from search_api.http.keys import authenticate, create_key
 from search_api.search import planning
 from tests.support.library import EXPRESSION, Library, make_library, paint
-from tests.support.page import Visit, chromium, let_match, matched, search, serving
+from tests.support.page import (
+    Visit,
+    chromium,
+    let_match,
+    matched,
+    search,
+    serving,
+    violations,
+)
 
 pytestmark = pytest.mark.browser
 PHOTOS = 18
@@ -305,7 +312,7 @@ def test_more_hits_than_a_stream_keeps_are_paged_after_a_stop(
         assert body != answer.text()
         route.fulfill(response=answer, body=body)
 
-    page.route("**/static/js/search.js", few)
+    page.route("**/js/search.js", few)
     page.reload()
     stop_early(page, monkeypatch)
     page.wait_for_function("() => document.querySelectorAll('#grid .tile').length > 3")
@@ -584,8 +591,7 @@ def test_admin_makes_a_key_of_one_album_gives_it_another_secret_and_revokes_it(
         second = page.locator(".secret").inner_text()
         with pytest.raises(Unauthenticated):
             authenticate(library.engine.catalog, first)
-        found = Axe().run(page)
-        assert [fault["id"] for fault in found["violations"]] == []
+        assert violations(page) == []
         card.get_by_role("button", name="Revoke").click()
         page.click("#question-yes")
         expect(card).to_have_count(0)
@@ -629,8 +635,7 @@ def test_server_with_keys_asks_for_one_and_a_reader_cannot_change_anything(
 def test_page_has_no_serious_accessibility_violation(
     browser: Browser, address: str, scheme: str
 ) -> None:
-    context = {"color_scheme": scheme, "reduced_motion": "reduce"}
-    with Visit(browser, address, **context) as page:
+    with Visit(browser, address, color_scheme=scheme) as page:
         expect(page.locator("#album option")).to_have_count(4)
         found = violations(page)
         search(page)
@@ -657,16 +662,6 @@ def test_page_has_no_serious_accessibility_violation(
         expect(page.locator("#lightbox .marks")).to_be_visible()
         found += violations(page)
     assert not found, "\n".join(found)
-
-
-def violations(page: Page) -> list[str]:
-    """What axe calls serious or worse, a line each."""
-    return [
-        f"{rule['id']}: {rule['help']}: {node['target']} {node.get('failureSummary', '')}"
-        for rule in Axe().run(page)["violations"]
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
 
 
 def test_phone_has_nothing_beside_the_screen(browser: Browser, address: str) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import select
 
@@ -18,7 +17,15 @@ from indexer.db.tables import CalibrationRow
 from model.calibration import Calibration
 from search_api.http.keys import create_key
 from tests.support.library import EXPRESSION, Library, make_library, paint
-from tests.support.page import Visit, chromium, let_match, matched, search, serving
+from tests.support.page import (
+    Visit,
+    chromium,
+    let_match,
+    matched,
+    search,
+    serving,
+    violations,
+)
 
 pytestmark = pytest.mark.browser
 PHOTOS = 12
@@ -74,14 +81,6 @@ def empty(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 
 def card_of(page: Page, name: str) -> Locator:
     return page.locator(".card-item", has=page.get_by_role("heading", name=name, exact=True))
-
-
-def violations(page: Page) -> list[str]:
-    return [
-        rule["help"]
-        for rule in Axe().run(page)["violations"]
-        if rule["impact"] in ("serious", "critical")
-    ]
 
 
 def test_first_album_is_named_filled_and_looked_at_at_once(empty: Page, tmp_path: Path) -> None:

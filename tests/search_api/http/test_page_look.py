@@ -12,13 +12,20 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select, update
 
 from indexer.db.tables import Photo
 from tests.support.library import Library, make_library
-from tests.support.page import Visit, chromium, let_match, matched, search, serving
+from tests.support.page import (
+    Visit,
+    chromium,
+    let_match,
+    matched,
+    search,
+    serving,
+    violations,
+)
 
 pytestmark = pytest.mark.browser
 PHOTOS = 30
@@ -334,8 +341,7 @@ def test_map_is_accessible_and_fits(browser: Browser, address: str, screen: dict
     with Visit(browser, f"{address}/?look=map&album=small", **screen) as page:
         expect(page.locator(".spot").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        found = Axe().run(page)["violations"]
-    assert [rule["help"] for rule in found if rule["impact"] in ("serious", "critical")] == []
+        assert violations(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -347,8 +353,8 @@ def test_looking_is_accessible_and_fits(
         look(page)
         width = page.evaluate("innerWidth")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(page)["violations"]
+        found = violations(page)
         page.locator(".wall-tile .open").first.click()
         expect(page.locator("#lightbox .facts")).to_be_visible()
-        found += Axe().run(page)["violations"]
-    assert [rule["help"] for rule in found if rule["impact"] in ("serious", "critical")] == []
+        found += violations(page)
+    assert found == []

@@ -27,10 +27,11 @@ from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.official_trace import small_early_fusion
 from tests.support.page import Visit, chromium, let_match, matched, search, serving
 from tests.support.servers import wait_until
-from workers.pulse import BEAT_S
+from workers.pulse import Pulse
 
 pytestmark = pytest.mark.browser
 PHOTOS = 18
+BEAT_S = 0.4
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +174,7 @@ def test_job_is_watched_paused_resumed_cancelled_and_retried(
 ) -> None:
     gate = Gate(matte.cut_out)
     monkeypatch.setattr(matte, "cut_out", gate)
+    monkeypatch.setitem(Pulse.__init__.__kwdefaults__, "beat_s", BEAT_S)
     search(page)
     count = matched(page)
     page.click("#cut")
