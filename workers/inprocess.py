@@ -14,6 +14,7 @@ from typing import Self
 from indexer.db.catalog import Catalog
 from indexer.db.owner import new_owner
 from indexer.jobs import jobs, slots
+from indexer.jobs.watching import tell_webhooks_again
 from indexer.settings import Settings
 from model.errors import ReferentError
 from workers.held import Held
@@ -94,6 +95,7 @@ class InProcessRunner:
             place = None
             try:
                 jobs.settle_cancelled(self._catalog)
+                tell_webhooks_again(self._catalog)
                 place = slots.take_any(
                     self._catalog,
                     owner=self._owner,

@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 from indexer.db.catalog import Catalog
 from indexer.jobs import slots
 from indexer.jobs.jobs import QUEUE_OF_KIND
+from indexer.jobs.watching import tell_webhooks_again
 from indexer.settings import Settings
 from model.errors import ReferentError
 from search_api.search import retention
@@ -47,6 +48,7 @@ class Sweeper:
         Raises:
             BrokerUnreachable, CatalogUnreachable, CatalogLocked.
         """
+        tell_webhooks_again(self._catalog)
         # With nobody to read them, messages must not pile up: no more wait than there are places.
         backlog = Counter(queue_lengths(self._settings))
         wakes = slots.forgotten(

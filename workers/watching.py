@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from search_api.search import saved
+from search_api.search import saved, tellings
 from workers.indexing import album_of, broken_off
 from workers.turn import Outcome, Turn
 
 
 def watch(turn: Turn) -> Outcome:
-    """Judge the album's new photos for each saved search once, and tell who wants to know.
+    """Judge the album's new photos for each saved search once, and tell webhooks what is due.
 
     One that is cut off begins again with the searches that have not been asked.
     """
@@ -23,6 +23,5 @@ def watch(turn: Turn) -> Outcome:
             continue
         asked += 1
         found += run.coverage.matched
-        if run.coverage.matched and each.webhook is not None:
-            saved.tell(engine, each, run)
-    return Outcome("done", {"searches": asked, "matched": found})
+    told = tellings.tell_due(engine, album_id, stopping=turn.should_stop)
+    return Outcome("done", {"searches": asked, "matched": found, "told": told})

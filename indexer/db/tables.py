@@ -378,7 +378,8 @@ class SearchRun(Base):
 class SavedSearch(Base):
     """A search that is kept under a name, and asked again of photos that come.
 
-    ``key_id`` as of a run. ``webhook`` is told of matches; ``trouble`` is why it last was not.
+    ``key_id`` as of a run. ``webhook`` is told of matches, the last time at ``told_at``;
+    ``trouble`` is why it could not be told since.
     """
 
     __tablename__ = "saved_searches"
@@ -391,7 +392,21 @@ class SavedSearch(Base):
     filters: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     webhook: Mapped[str | None]
     trouble: Mapped[str | None]
+    told_at: Mapped[float | None]
     created_at: Mapped[float] = mapped_column(default=clock())
+
+
+class SavedTelling(Base):
+    """A run of a saved search of which its webhook is still to be told, not before ``due_at``."""
+
+    __tablename__ = "saved_tellings"
+    __table_args__ = (Index("ix_saved_tellings_due_at", "due_at"),)
+    run_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("search_runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    saved_id: Mapped[int] = _owner("saved_searches.id", index=True)
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    due_at: Mapped[float] = mapped_column(default=clock())
 
 
 class SavedJudged(Base):

@@ -10,32 +10,42 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal, or_, select, update
+from sqlalchemy import delete, func, insert, literal, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from indexer.db import audit
 from indexer.db.audit import Actor
 from indexer.db.catalog import Catalog, album_named
 from indexer.db.clock import clock
-from indexer.db.tables import Album, ApiKey, Hit, Photo, SavedJudged, SavedSearch, SearchRun
-from indexer.settings import Settings
+from indexer.db.tables import (
+    Album,
+    ApiKey,
+    Hit,
+    Photo,
+    SavedJudged,
+    SavedSearch,
+    SavedTelling,
+    SearchRun,
+)
 from search_api.errors import BadQuery, NotFound
 from search_api.search import runs, webhooks
 from search_api.search.engine import Engine
 from search_api.search.filters import Filters
-from search_api.search.photos import by_id
 from search_api.search.pipeline import collect
 from search_api.search.query import Asker, Query
 from search_api.search.runs import Run
 
 AT_MOST = 200
 NEWS = 50
-_TOLD_PHOTOS = 50
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A saved search; ``trouble`` says why its webhook was not told the last time."""
+    """A saved search; times are Unix seconds.
+
+    ``trouble`` says why its webhook could not be told since ``told_at``, and ``again_at`` when that
+    is tried again, if it is.
+    """
 
     id: int
     key_id: int | None
@@ -46,7 +56,15 @@ class Saved:
     filters: Filters
     webhook: str | None
     trouble: str | None
+    told_at: float | None
+    again_at: float | None
     created_at: float
+
+
+def everybodys(catalog: Catalog) -> list[Saved]:
+    """All that are saved, by name."""
+    with catalog.reading() as session:
+        return _all(session, true())
 
 
 def of_key(catalog: Catalog, key_id: int | None) -> list[Saved]:
@@ -70,6 +88,11 @@ def one(catalog: Catalog, saved_id: int, key_id: int | None) -> Saved:
     """
     with catalog.reading() as session:
         return _one(session, saved_id, key_id)
+
+
+def by_number(session: Session, saved_id: int) -> Saved | None:
+    """Anybody's, if it is there."""
+    return next(iter(_all(session, SavedSearch.id == saved_id)), None)
 
 
 def save(
@@ -134,6 +157,8 @@ def change(
             values["name"] = _name(name)
         if webhook is not None:
             values |= {"webhook": webhooks.checked(webhook) if webhook else None, "trouble": None}
+            if not webhook:
+                session.execute(delete(SavedTelling).where(SavedTelling.saved_id == saved_id))
             audit.note(session, actor, "webhook set", f"{saved_id} ({before.name}): {webhook}")
         if values:
             session.execute(update(SavedSearch).where(SavedSearch.id == saved_id).values(**values))
@@ -149,9 +174,10 @@ def remove(catalog: Catalog, saved_id: int, key_id: int | None) -> None:
     with catalog.session() as session:
         _one(session, saved_id, key_id)
         found = select(SearchRun.id).where(SearchRun.saved_id == saved_id)
+        for about in (SavedJudged, SavedTelling):
+            session.execute(delete(about).where(about.saved_id == saved_id))
         session.execute(delete(Hit).where(Hit.run_id.in_(found)))
         session.execute(delete(SearchRun).where(SearchRun.saved_id == saved_id))
-        session.execute(delete(SavedJudged).where(SavedJudged.saved_id == saved_id))
         session.execute(delete(SavedSearch).where(SavedSearch.id == saved_id))
 
 
@@ -180,11 +206,11 @@ def judge_new(
 ) -> Run | None:
     """Ask a saved search of an album's photos that it has not judged; the run, None without any.
 
-    A run that was stopped judges them again the next time.
+    What it found is owed to the webhook. A run that was stopped judges them again the next time.
     """
     catalog = engine.catalog
     with catalog.reading() as session:
-        asker = _asker(session, saved)
+        asker = asker_of(session, saved)
         album = session.get(Album, album_id)
         fresh = select(Photo.id, Photo.content_hash).where(
             _waits(album_id), Filters(unjudged_by=saved.id).clauses()[0]
@@ -216,47 +242,12 @@ def judge_new(
             rows = [
                 {"saved_id": saved.id, "content_hash": each} for each in judged if each not in known
             ]
-            if rows and session.get(SavedSearch, saved.id) is not None:
+            kept = session.get(SavedSearch, saved.id)
+            if rows and kept is not None:
                 session.execute(insert(SavedJudged), rows)
+            if run.coverage.matched and kept is not None and kept.webhook is not None:
+                session.execute(insert(SavedTelling).values(run_id=run.id, saved_id=saved.id))
     return run
-
-
-def tell(engine: Engine, saved: Saved, run: Run) -> None:
-    """Tell a saved search's webhook what a run found; that it could not be told is kept."""
-    assert saved.webhook is not None
-    _, page = runs.page(engine.catalog, run.id, size=_TOLD_PHOTOS)
-    photos = by_id(engine.catalog, [hit.decision.photo_id for hit in page.hits])
-    body = {
-        "saved": saved.id,
-        "name": saved.name,
-        "expression": saved.expression,
-        "album": run.album,
-        "run": run.id,
-        "matched": run.coverage.matched,
-        "photos": [
-            {
-                "id": hit.decision.photo_id,
-                "path": photos[hit.decision.photo_id].path,
-                "confidence": hit.decision.confidence,
-            }
-            for hit in page.hits
-            if hit.decision.photo_id in photos
-        ],
-    }
-    trouble = None
-    try:
-        webhooks.post(saved.webhook, body, inner_hosts=_inner_hosts(engine.settings))
-    except webhooks.WebhookFailed as error:
-        trouble = str(error)
-    with engine.catalog.session() as session:
-        session.execute(
-            update(SavedSearch).where(SavedSearch.id == saved.id).values(trouble=trouble)
-        )
-
-
-def _inner_hosts(settings: Settings) -> frozenset[str]:
-    words = settings.webhook_hosts.lower().split(",")
-    return frozenset(word.strip() for word in words if word.strip())
 
 
 def _waits(album_id: int | None) -> Any:
@@ -266,7 +257,7 @@ def _waits(album_id: int | None) -> Any:
     return here if album_id is None else here & (Photo.album_id == album_id)
 
 
-def _asker(session: Session, saved: Saved) -> Asker | None:
+def asker_of(session: Session, saved: Saved) -> Asker | None:
     """For whom it asks; None once its key is no good."""
     if saved.key_id is None:
         return Asker(saved_id=saved.id)
@@ -293,8 +284,13 @@ def _one(session: Session, saved_id: int, key_id: int | None) -> Saved:
 
 
 def _all(session: Session, condition: Any) -> list[Saved]:
+    again_at = (
+        select(func.min(SavedTelling.due_at))
+        .where(SavedTelling.saved_id == SavedSearch.id, SavedTelling.tries > 0)
+        .scalar_subquery()
+    )
     statement = (
-        select(SavedSearch, Album.name)
+        select(SavedSearch, Album.name, again_at)
         .outerjoin(Album, Album.id == SavedSearch.album_id)
         .where(condition)
         .order_by(SavedSearch.name, SavedSearch.id)
@@ -310,7 +306,9 @@ def _all(session: Session, condition: Any) -> list[Saved]:
             filters=Filters.kept(row.filters),
             webhook=row.webhook,
             trouble=row.trouble,
+            told_at=row.told_at,
+            again_at=again,
             created_at=row.created_at,
         )
-        for row, album in session.execute(statement)
+        for row, album, again in session.execute(statement)
     ]

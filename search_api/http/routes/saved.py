@@ -87,7 +87,9 @@ class SavedOut(BaseModel):
     album: str | None = Field(description="null: every album.")
     filters: dict[str, Any]
     webhook: str | None
-    trouble: str | None = Field(description="Why the webhook was not told the last time.")
+    trouble: str | None = Field(description="Why the webhook could not be told since.")
+    told_at: float | None = Field(description="When the webhook last took something: Unix time.")
+    again_at: float | None = Field(description="When what failed is tried again: Unix time.")
     created_at: float = Field(description="Unix time in seconds.")
     news: list[NewsOut] = Field(description="Newest first.")
 
@@ -215,6 +217,8 @@ def _out(server: ServerDep, kept: saved.Saved, who: Principal) -> SavedOut:
         filters=kept.filters.model_dump(mode="json", exclude_defaults=True),
         webhook=kept.webhook if "admin" in who.scopes else None,
         trouble=kept.trouble if "admin" in who.scopes else None,
+        told_at=kept.told_at if "admin" in who.scopes else None,
+        again_at=kept.again_at if "admin" in who.scopes else None,
         created_at=kept.created_at,
         news=[
             NewsOut(

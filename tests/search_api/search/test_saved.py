@@ -12,19 +12,22 @@ from xml.etree import ElementTree
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from indexer.db.tables import SavedJudged
-from indexer.jobs import jobs
+from indexer.db.tables import SavedJudged, SavedTelling
+from indexer.jobs import jobs, watching
 from search_api.errors import BadQuery
 from search_api.http.app import create_app
 from search_api.http.keys import create_key
 from search_api.http.server_settings import ServerSettings
-from search_api.search import saved, webhooks
+from search_api.search import saved, tellings, webhooks
+from search_api.search.engine import Engine
 from search_api.search.runs import Run
 from tests.support.library import EXPRESSION, Library, make_library, paint
 from tests.support.page import let_match
 from tests.support.terminal import Terminal
+from workers.held import Held
+from workers.inprocess import run_job
 
 ALBUM_OF = {"other": "other", "photos": "small"}
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -202,13 +205,15 @@ def test_removed_search_takes_its_runs_with_it(client: TestClient, library: Libr
 
 
 class Hook(http.server.BaseHTTPRequestHandler):
-    """Keeps what it is told; answers as the path says."""
+    """Keeps what it is told; answers as the path says: /500/200 fails once, then never again."""
 
     told: list[Any]
 
     def do_POST(self) -> None:
+        statuses = self.path.strip("/").split("/")
+        answer = statuses[min(len(self.told), len(statuses) - 1)]
         self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(int(self.path.strip("/")))
+        self.send_response(int(answer))
         self.send_header("Location", "/200")
         self.end_headers()
 
@@ -228,6 +233,15 @@ def hook() -> Iterator[tuple[str, list[Any]]]:
     server.server_close()
 
 
+def tell(engine: Engine) -> int:
+    return tellings.tell_due(engine, 1, stopping=lambda: False)
+
+
+def let_pause_pass(library: Library) -> None:
+    with library.engine.catalog.session() as session:
+        session.execute(update(SavedTelling).values(due_at=0.0))
+
+
 def test_webhook_is_told_of_matches_and_only_an_admin_sets_it(
     client: TestClient, library: Library, hook: tuple[str, list[Any]]
 ) -> None:
@@ -240,22 +254,86 @@ def test_webhook_is_told_of_matches_and_only_an_admin_sets_it(
     assert client.patch(at, json={"webhook": ""}, headers=writer).status_code == 403
     paint(library.photos / "2023" / "new.png", 970)
     library.index()
-    (run,) = judge(library)
-    assert run is not None
-    mine = saved.of_album(library.engine.catalog, 1)[0]
-    saved.tell(library.engine, mine, run)
-    assert told == []
-    trouble = client.get("/v1/saved", headers=admin).json()["saved"][0]["trouble"]
-    assert "REFERENT_WEBHOOK_HOSTS" in trouble
+    judge(library)
+    assert tell(library.engine) == 0 and told == []
+    (shown,) = client.get("/v1/saved", headers=admin).json()["saved"]
+    assert "REFERENT_WEBHOOK_HOSTS" in shown["trouble"] and shown["told_at"] is None
     library.engine.settings = library.settings.model_copy(
         update={"webhook_hosts": "nas.lan, 127.0.0.1"}
     )
-    saved.tell(library.engine, mine, run)
+    assert tell(library.engine) == 0  # its pause is not over
+    let_pause_pass(library)
+    assert tell(library.engine) == 1
     assert (told[0]["name"], told[0]["matched"]) == ("Rex", 1)
     assert [photo["path"] for photo in told[0]["photos"]] == ["2023/new.png"]
-    assert client.get("/v1/saved", headers=admin).json()["saved"][0]["trouble"] is None
+    (shown,) = client.get("/v1/saved", headers=admin).json()["saved"]
+    assert (shown["trouble"], shown["again_at"]) == (None, None) and shown["told_at"]
     lines = client.get("/v1/audit", headers=admin).json()["lines"]
     assert any(line["action"] == "webhook set" for line in lines)
+
+
+def test_webhook_that_fails_twice_is_told_by_whoever_runs_jobs_then_and_once(
+    client: TestClient,
+    library: Library,
+    hook: tuple[str, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, told = hook
+    monkeypatch.setattr(watching, "TOLD_EVERY_S", 0.0)
+    admin = key_of(library, "admin")
+    keep(client, admin, webhook=f"{address}/500/503/200")
+    paint(library.photos / "2023" / "new.png", 980)
+    library.index()
+    watching.ask_saved_searches(library.engine.catalog, 1)
+    settings = library.settings.model_copy(update={"webhook_hosts": "127.0.0.1"})
+
+    def shown() -> Any:
+        return client.get("/v1/saved", headers=admin).json()["saved"][0]
+
+    def look() -> None:
+        """A server begins, looks for work, does it and ends."""
+        with Engine.open(settings) as engine:
+            watching.tell_webhooks_again(engine.catalog)
+            for job in jobs.list_jobs(engine.catalog, states=jobs.UNFINISHED):
+                done = run_job(settings, engine.catalog, job.id, Held(settings, engine=engine))
+                assert done.state == "done", done.message
+
+    for tries, trouble in ((1, "answered 500"), (2, "answered 503")):
+        look()
+        assert len(told) == tries
+        at = shown()
+        assert trouble in at["trouble"] and at["told_at"] is None and at["again_at"]
+        look()
+        assert len(told) == tries  # its pause is not over
+        let_pause_pass(library)
+    look()
+    assert [each["run"] for each in told] == [shown()["news"][0]["run"]] * 3
+    assert (shown()["trouble"], shown()["again_at"]) == (None, None) and shown()["told_at"]
+    before = len(jobs.list_jobs(library.engine.catalog))
+    look()
+    assert (len(told), len(jobs.list_jobs(library.engine.catalog))) == (3, before)
+
+
+def test_webhook_that_never_takes_it_is_given_up_and_says_so(
+    client: TestClient,
+    library: Library,
+    hook: tuple[str, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, told = hook
+    library.engine.settings = library.settings.model_copy(update={"webhook_hosts": "127.0.0.1"})
+    admin = key_of(library, "admin")
+    keep(client, admin, webhook=f"{address}/500")
+    paint(library.photos / "2023" / "new.png", 985)
+    library.index()
+    judge(library)
+    monkeypatch.setattr(tellings, "PAUSES_S", (0.0, 0.0))
+    for _ in range(5):
+        tell(library.engine)
+    assert len(told) == 3
+    (shown,) = client.get("/v1/saved", headers=admin).json()["saved"]
+    assert shown["again_at"] is None
+    assert "tried 3 times and is given up" in shown["trouble"]
 
 
 @pytest.mark.parametrize(

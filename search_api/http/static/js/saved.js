@@ -71,7 +71,8 @@ function card(saved, host, draw) {
       h("a", { class: "small", href: api.here(`${at}/feed.atom`), "aria-label": say("saved.feedOf", { name: saved.name }) }, say("saved.feed")),
       may("write") ? h("button", { type: "button", class: "small danger", onclick: drop, "aria-label": say("saved.dropIt", { name: saved.name }) }, say("saved.drop")) : null),
     may("admin") ? hook(saved, at, draw) : null,
-    saved.trouble ? h("p", { class: "note" }, saved.trouble) : null);
+    saved.told_at ? h("p", { class: "hint" }, say("saved.told", { when: ago(saved.told_at) })) : null,
+    saved.trouble ? h("p", { class: "note" }, saved.trouble, " ", saved.again_at ? say("saved.tryAgain", { when: ago(saved.again_at) }) : null) : null);
 }
 
 function hook(saved, at, draw) {

@@ -347,6 +347,8 @@ export default {
   "saved.set": "Setzen",
   "saved.tab": "Gespeichert",
   "saved.text": "Eine gespeicherte Suche wird jedem neuen Foto einmal gestellt; was sie findet, steht hier und in ihrem Feed.",
+  "saved.told": "Der Webhook hat {when} Neues angenommen.",
+  "saved.tryAgain": "Er wird {when} wieder benachrichtigt.",
   "saved.title": "Diese Suche speichern",
   "saved.yes": "Speichern",
   "search.broke": "Der Strom der Ergebnisse brach ab; noch einmal suchen.",

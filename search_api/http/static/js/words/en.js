@@ -347,6 +347,8 @@ export default {
   "saved.set": "Set",
   "saved.tab": "Saved",
   "saved.text": "A saved search is asked of every photo that comes, once; what it finds is news here and in its feed.",
+  "saved.told": "The webhook took what was new {when}.",
+  "saved.tryAgain": "It is told again {when}.",
   "saved.title": "Save this search",
   "saved.yes": "Save",
   "search.broke": "The stream of results broke off; search again.",
