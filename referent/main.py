@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("stats", "referent.stats", "stats"),
     ("albums", "referent.albums", "albums"),
     ("failed", "referent.failed", "failed"),
+    ("saved", "referent.saved", "app"),
     ("serve", "referent.serve", "serve"),
     ("mcp", "referent.mcp", "mcp"),
     ("keys", "referent.keys", "app"),

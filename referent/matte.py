@@ -56,7 +56,7 @@ def matte(
     from model.matting.cutout import BLUR
     from model.stopping import STOPPED, Stop
     from referent.progress import ProgressLine
-    from referent.search import _query
+    from referent.search import query_of
     from search_api.show.matte import Options
     from workers.inprocess import run_job
     from workers.logging import configure_logging
@@ -72,7 +72,7 @@ def matte(
         overwrite,
     )
     options.look()
-    query = _query(
+    query = query_of(
         expression=expression,
         album=album,
         mode="exhaustive",

@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from referent.loading import loading
+from referent.narrowing import (
+    Camera,
+    FileType,
+    Gps,
+    Orientation,
+    PathGlob,
+    TakenBefore,
+    TakenFrom,
+    filters_of,
+)
 from referent.options import takes
 from referent.terminal import SOME_FAILED, say
 
@@ -74,25 +84,13 @@ class Asked:
         float | None,
         typer.Option(min=0.001, max=86_400, help="Stop after so long with what was verified."),
     ] = None
-    taken_from: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Taken at or after: 2024-05-01[T12:00].")
-    ] = None
-    taken_before: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Taken before: 2024-06-01[T12:00].")
-    ] = None
-    path: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Glob on the path: '2024/**', '*.heic'.")
-    ] = None
-    camera: Annotated[str | None, typer.Option(help="Part of the camera's name.")] = None
-    orientation: Annotated[
-        str | None, typer.Option(help="`landscape`, `portrait` or `square`.")
-    ] = None
-    gps: Annotated[
-        str | None, typer.Option(metavar="W,S,E,N", help="Taken inside this box, in degrees.")
-    ] = None
-    file_type: Annotated[
-        list[str] | None, typer.Option("--type", help="File type: JPEG, HEIF, PNG, ...")
-    ] = None
+    taken_from: TakenFrom = None
+    taken_before: TakenBefore = None
+    path: PathGlob = None
+    camera: Camera = None
+    orientation: Orientation = None
+    gps: Gps = None
+    file_type: FileType = None
     run: Annotated[
         str | None, typer.Option(metavar="ID", help="Among the matches of an earlier search.")
     ] = None
@@ -115,6 +113,25 @@ def search(asked: Asked) -> None:
     Leaves with status 0 when something matches, 1 when nothing does, 2 on an error and 3 when some
     of the photos could not be drawn with --out.
     """
+    tell(asked, {**filters_of(asked), "run": asked.run})
+
+
+search.epilog = (  # type: ignore[attr-defined]
+    'Example: `referent search "kid in blue"`, '
+    '`referent search "everyone except the man in white" --mode exhaustive --out found`, '
+    '`referent search "dog AND NOT person"`, '
+    '`referent search "dog" --path "2024/**" -0 | xargs -0 ls`'
+)
+
+
+def tell(asked: Asked, filters: dict[str, Any]) -> None:
+    """Search and print what was found, in the form that was asked for.
+
+    Args:
+        filters: those of the query, in place of what `asked` says of them.
+    Raises:
+        typer.Exit: with 1 when nothing matches, 3 when some photos could not be drawn.
+    """
     from indexer.settings import Settings
     from referent import search_output as output
 
@@ -128,16 +145,7 @@ def search(asked: Asked) -> None:
         "rejected": asked.rejected,
         "verifier": asked.verifier,
         "seconds": asked.seconds,
-        "filters": {
-            "taken_from": asked.taken_from,
-            "taken_before": asked.taken_before,
-            "path": asked.path,
-            "camera": asked.camera,
-            "orientation": asked.orientation,
-            "gps": _gps(asked.gps),
-            "formats": asked.file_type or [],
-            "run": asked.run,
-        },
+        "filters": filters,
     }
     answer, failed = _by_server(settings, asked, options), 0
     if answer is None:
@@ -154,15 +162,7 @@ def search(asked: Asked) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-search.epilog = (  # type: ignore[attr-defined]
-    'Example: `referent search "kid in blue"`, '
-    '`referent search "everyone except the man in white" --mode exhaustive --out found`, '
-    '`referent search "dog AND NOT person"`, '
-    '`referent search "dog" --path "2024/**" -0 | xargs -0 ls`'
-)
-
-
-def _query(**values: Any) -> Query:
+def query_of(**values: Any) -> Query:
     """A query out of the options; what cannot be used is named like the option.
 
     Raises:
@@ -184,20 +184,6 @@ def _query(**values: Any) -> Query:
         if option == "the expression":
             message = "give up to 300 characters with a letter or digit, such as: kid in blue"
         raise BadQuery(f"{option}: {message}") from error
-
-
-def _gps(text: str | None) -> dict[str, float] | None:
-    from search_api.errors import BadQuery
-
-    if text is None:
-        return None
-    try:
-        west, south, east, north = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadQuery(
-            "--gps: give west,south,east,north in degrees, as in 8.3,47.1,8.7,47.5"
-        ) from error
-    return {"west": west, "south": south, "east": east, "north": north}
 
 
 def _by_server(settings: Settings, asked: Asked, options: dict[str, Any]) -> Answer | None:
@@ -265,7 +251,7 @@ def _here(settings: Settings, asked: Asked, options: dict[str, Any]) -> tuple[An
         from search_api.search.engine import Engine
         from search_api.show.shown import show
 
-    query = _query(**options)
+    query = query_of(**options)
     with Engine.open(settings) as engine:
         done = _run(engine, query, quiet=asked.as_json or asked.lists_paths)
         run = done.run
