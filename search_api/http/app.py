@@ -153,7 +153,11 @@ def create_app(
     # The last that is added is the outermost.
     app.add_middleware(Conditional)
     app.add_middleware(BodyLimit, limit_of=_limit_of(limits))
-    app.add_middleware(Guard, hosts=None if any_host else limits.allowed_hosts)
+    app.add_middleware(
+        Guard,
+        hosts=None if any_host else limits.allowed_hosts,
+        pictures_from=limits.map_origin,
+    )
     app.add_middleware(CountRequests, metrics=server.metrics)
     if limits.access_log:
         app.add_middleware(AccessLog)

@@ -16,12 +16,12 @@ _SAFE_SITES = frozenset({"same-origin", "none"})
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 # They tell nothing, and whatever asks for them may call this machine what it likes.
 _HEALTH = frozenset({"/healthz", "/readyz"})
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-        "connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    ),
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:{pictures}; connect-src 'self'; font-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_STRICT = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -38,10 +38,15 @@ class Guard:
         app: the application inside.
         hosts: names that the Host header may hold besides those of loopback, lower case; None
             admits any.
+        pictures_from: an origin from which the page may show pictures besides its own.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str] | None, pictures_from: str | None = None
+    ) -> None:
         self.app = app
+        pictures = f" {pictures_from}" if pictures_from else ""
+        self.strict = {**_STRICT, "Content-Security-Policy": _POLICY.format(pictures=pictures)}
         self.hosts = None if hosts is None else frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +58,7 @@ class Guard:
         async def strict(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in self.strict.items():
                     headers.setdefault(name, value)
             await send(message)
 

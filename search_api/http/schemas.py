@@ -271,6 +271,13 @@ class ClusterOut(OfAttributes):
     photo_id: int = Field(description="The newest of them.")
 
 
+class MapTiles(BaseModel):
+    """A server of map pictures, Web Mercator, that this installation shows under places."""
+
+    url: str = Field(description="With {z}, {x} and {y} in it.")
+    attribution: str
+
+
 class PlacesOut(OfAttributes):
     """Where an album's photos, or all, were taken."""
 
@@ -278,6 +285,7 @@ class PlacesOut(OfAttributes):
     located: int = Field(description="Of these, how many have a position.")
     bounds: GpsBox | None = Field(description="Around every position; null where there is none.")
     clusters: list[ClusterOut] = Field(description="Within the box that was asked for.")
+    tiles: MapTiles | None = Field(default=None, description="null: none are to be fetched.")
 
 
 class CopiesOut(BaseModel):

@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from search_api.http.forwarded import prefix_of
 
 MEBIBYTE = 1024 * 1024
+_TILES = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[A-Za-z0-9/._~=?&%@{}-]*")
+_PLACE = re.compile(r"\{.*?\}|[{}]")
+_PLACES = ["{x}", "{y}", "{z}"]
 _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]")
 
 
@@ -48,6 +51,19 @@ class ServerSettings(BaseSettings):
     root_path: str = Field(
         default="",
         description="The path below which a proxy serves the page, such as /photos.",
+    )
+    map_tiles: str = Field(
+        default="",
+        description="A server of map pictures that the page shows under the places of photos, "
+        "such as https://tiles.example/{z}/{x}/{y}.png (Web Mercator). It learns where one looks. "
+        "Empty: an outline of the world that comes with the page, and nothing is fetched from "
+        "elsewhere.",
+    )
+    map_attribution: str = Field(
+        default="",
+        max_length=200,
+        description="Whose the map pictures are, as their licence wants it said: © OpenStreetMap "
+        "contributors.",
     )
     allow_server_folders: bool = Field(
         default=False,
@@ -151,6 +167,16 @@ class ServerSettings(BaseSettings):
                 ) from None
         return value
 
+    @field_validator("map_tiles")
+    @classmethod
+    def _tiles(cls, value: str) -> str:
+        if value and not (_TILES.fullmatch(value) and sorted(_PLACE.findall(value)) == _PLACES):
+            raise ValueError(
+                f"{value!r} is no address of map pictures; write it as "
+                "https://tiles.example/{z}/{x}/{y}.png"
+            )
+        return value
+
     @field_validator("root_path")
     @classmethod
     def _prefix(cls, value: str) -> str:
@@ -158,3 +184,9 @@ class ServerSettings(BaseSettings):
         if value.strip("/ ") and not prefix:
             raise ValueError(f"{value!r} is no path; write it as /photos")
         return prefix
+
+    @property
+    def map_origin(self) -> str | None:
+        """The scheme and host of the map pictures, None without any."""
+        scheme, _, rest = self.map_tiles.partition("://")
+        return f"{scheme}://{rest.partition('/')[0].lower()}" if rest else None

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from search_api.errors import BadQuery
 from search_api.http.deps import Reader, ServerDep
 from search_api.http.problems import documented
-from search_api.http.schemas import AlbumName, PlacesOut
+from search_api.http.schemas import AlbumName, MapTiles, PlacesOut
 from search_api.search.filters import GpsBox, Latitude, Longitude
 
 router = APIRouter(tags=["photos"])
@@ -34,7 +34,11 @@ async def get_places(
     box = GpsBox(west=west, south=south, east=east, north=north)
 
     def work() -> PlacesOut:
-        return PlacesOut.of(server.places.within(album, box, cells, among=who.albums))
+        found = PlacesOut.of(server.places.within(album, box, cells, among=who.albums))
+        limits = server.limits
+        if limits.map_tiles:
+            found.tiles = MapTiles(url=limits.map_tiles, attribution=limits.map_attribution)
+        return found
 
     async with server.pictures.one():
         return await server.pictures.compute(work)
