@@ -140,6 +140,11 @@ def status_of(error: BaseException) -> int:
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
+def type_of(kind: type[BaseException]) -> str:
+    """The name of a kind of error, which programs can rely on."""
+    return TYPE_ROOT + _kebab(kind.__name__)
+
+
 async def _on_referent_error(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     headers = {}

@@ -55,6 +55,11 @@ class NoteOut(OfAttributes):
 
     code: str = Field(examples=["indexing", "failed", "stopped"])
     text: str
+    values: dict[str, int | float | str] = Field(
+        default_factory=dict,
+        description="What the text holds, to say it in another language; `why` tells which of a "
+        "code's texts it is.",
+    )
 
 
 class PhotoOut(BaseModel):

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from model.errors import ReferentError
 from search_api.http.answers import query_of
 from search_api.http.events import EventResponse, event
-from search_api.http.problems import documented_events, status_of, told_to_client
+from search_api.http.problems import documented_events, status_of, told_to_client, type_of
 from search_api.http.schemas import CoverageOut, HitOut, NoteOut, RunOut, SearchRequest
 from search_api.http.state import Server
 from search_api.search.events import Done, Event, Found, Progress, Started
@@ -81,6 +81,7 @@ class EventStream(EventResponse):
                 blocks = await self._server.searches.compute(lambda: self._step(self._request))
             except ReferentError as error:
                 detail = {
+                    "type": type_of(type(error)),
                     "status": status_of(error),
                     "detail": told_to_client(self._server.hide, error),
                 }

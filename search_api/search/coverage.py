@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from model.text import Unread
+
+Value = int | float | str
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,17 @@ def photos(count: int) -> str:
 
 @dataclass(frozen=True)
 class Note:
-    """Something about an answer that its user should know; ``code`` is for programs."""
+    """Something about an answer that its user should know, in English.
+
+    ``code`` and the ``values`` that the text holds are for programs, such as a page that says it in
+    another language; where a code has several texts, the value ``why`` tells which it is.
+    """
 
     code: str
     text: str
+    values: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
 
@@ -83,6 +90,7 @@ def reading_notes(unread: Unread) -> list[Note]:
             Note(
                 "unknown-words",
                 f"The model cannot read {words}, so they did not count; it reads English.",
+                {"words": words},
             )
         )
     if unread.tail:
@@ -91,6 +99,7 @@ def reading_notes(unread: Unread) -> list[Note]:
                 "cut-expression",
                 f"The expression is too long: “{unread.tail}” at its end was not read and did not "
                 "count.",
+                {"tail": unread.tail},
             )
         )
     return found

@@ -363,7 +363,7 @@ def _rebuilt(prefilter: Prefilter) -> tuple[Note, ...]:
     if prefilter.rebuilt is None or prefilter.rebuilt == FIRST_BUILD:
         return ()
     text = f"The prefilter's index was rebuilt from the feature store: {prefilter.rebuilt}."
-    return (Note("prefilter-rebuilt", text),)
+    return (Note("prefilter-rebuilt", text, {"reason": str(prefilter.rebuilt)}),)
 
 
 def _unlike(name: str, predictor: Predictor, snapshot: Snapshot) -> tuple[Note, ...]:
@@ -381,7 +381,8 @@ def _unlike(name: str, predictor: Predictor, snapshot: Snapshot) -> tuple[Note, 
         f"{predictor.name} was trained on {card.trained_on}, and the photos of {name} look "
         "otherwise: take its answers with a grain of salt."
     )
-    return (Note(UNLIKE, text),)
+    values = {"model": predictor.name, "trained_on": card.trained_on, "album": name}
+    return (Note(UNLIKE, text, values),)
 
 
 def _still_good(view: View) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from search_api.errors import NotIndexed, SearchError
 from search_api.search import booleans
@@ -32,30 +33,39 @@ def of_albums(views: list[View], query: Query, question: Question) -> tuple[Note
     notes += [note for view in views for note in view.notes]
     if waiting := sum(view.by_status.get("new", 0) for view in views):
         notes.append(
-            Note("indexing", f"Not indexed yet: {photos(waiting)}, so this answer is partial.")
+            Note(
+                "indexing",
+                f"Not indexed yet: {photos(waiting)}, so this answer is partial.",
+                {"n": waiting},
+            )
         )
     if failed := sum(view.by_status.get("failed", 0) for view in views):
-        notes.append(Note("failed", f"{photos(failed)} could not be read and cannot be found."))
+        said = f"{photos(failed)} could not be read and cannot be found."
+        notes.append(Note("failed", said, {"n": failed}))
     if unread := sum(view.prefilter.unread for view in views):
-        notes.append(damaged(unread, "are looked at last"))
+        notes.append(damaged(unread, "last"))
     return tuple(notes)
 
 
 def understood(question: Question, query: Query) -> Note:
     """How a question of several parts, or of what is absent, was read."""
     read = booleans.told(question)
-    text = f"Read as {read.removeprefix('(').removesuffix(')') if read[0] == '(' else read}"
+    read = read.removeprefix("(").removesuffix(")") if read[0] == "(" else read
+    text, why = f"Read as {read}", ["parts"]
     if booleans.says_not(question):
         text += "; NOT means that it is judged absent"
+        why.append("absent")
     if booleans.narrowing(question) is None and query.mode == "fast":
         text += ", which only a look at every photo can tell"
-    return Note("read-as", f"{text}.")
+        why.append("whole")
+    return Note("read-as", f"{text}.", {"read": read, "why": "-".join(why)})
 
 
-def damaged(count: int, so: str) -> Note:
+def damaged(count: int, why: Literal["unjudged", "last"]) -> Note:
     """That so many photos' features cannot be read, and what comes of it."""
+    so = {"unjudged": "could not be judged", "last": "are looked at last"}[why]
     text = f"Features of {photos(count)} are damaged, so they {so}; the next index makes them anew."
-    return Note("damaged-features", text)
+    return Note("damaged-features", text, {"n": count, "why": why})
 
 
 def unsure_of(matches: Sequence[Decision], among: int) -> Note:
@@ -64,9 +74,11 @@ def unsure_of(matches: Sequence[Decision], among: int) -> Note:
     Args:
         matches: most confident first; `among`: how many photos the search is about.
     """
+    best = matches[0].confidence
     text = (
         f"{photos(len(matches)).capitalize()} of {among:,} would match, at most "
-        f"{matches[0].confidence:.0%} likely; so many look a little like anything, so none is "
+        f"{best:.0%} likely; so many look a little like anything, so none is "
         "returned. A threshold of your own shows them."
     )
-    return Note("unsure", text)
+    values = {"n": len(matches), "of": among, "percent": round(100 * best)}
+    return Note("unsure", text, values)

@@ -167,14 +167,21 @@ def search(
         for number in itertools.count():
             if stopping():
                 tally.stop(
+                    "server",
                     f"The search was stopped with its server; it verified {tally.verified:,} of "
-                    f"{planned.prefiltered:,} photos."
+                    f"{planned.prefiltered:,} photos.",
+                    verified=tally.verified,
+                    of=planned.prefiltered,
                 )
                 break
             if number and time_limit_s is not None and watch.elapsed_s > time_limit_s:
                 tally.stop(
+                    "time",
                     f"The search was stopped after {time_limit_s:g} s; it verified "
-                    f"{tally.verified:,} of {planned.prefiltered:,} photos."
+                    f"{tally.verified:,} of {planned.prefiltered:,} photos.",
+                    seconds=time_limit_s,
+                    verified=tally.verified,
+                    of=planned.prefiltered,
                 )
                 break
             if (some := next(judged, None)) is None:
@@ -185,13 +192,13 @@ def search(
         yield tally.finish("stopped" if tally.stopped else "done")
     except GeneratorExit:
         if not tally.finished:
-            tally.stop("The search was stopped by its client.")
+            tally.stop("client", "The search was stopped by its client.")
             with contextlib.suppress(UnknownRun):  # removed as well
                 tally.finish("stopped")
         raise
     except BaseException:
         if not tally.finished:
-            tally.stop("The search failed before its end.")
+            tally.stop("fault", "The search failed before its end.")
             with contextlib.suppress(UnknownRun):
                 tally.finish("stopped")
         raise

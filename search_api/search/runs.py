@@ -385,7 +385,10 @@ def _run(row: SearchRun, album: str | None) -> Run:
     state, notes = row.state, tuple(Note(**note) for note in beside.get("notes", ()))
     if state == "running" and is_gone(beside.get("owner")):
         state = "stopped"
-        notes = (*notes, Note("stopped", "The server ended before the search did."))
+        notes = (
+            *notes,
+            Note("stopped", "The server ended before the search did.", {"why": "died"}),
+        )
     return Run(
         id=row.id,
         expression=row.expression,

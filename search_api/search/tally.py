@@ -72,10 +72,10 @@ class Tally:
             len(self.matched),
         )
 
-    def stop(self, text: str) -> None:
+    def stop(self, why: str, text: str, **values: float) -> None:
         """End the run before its plan; the note says why."""
         self.stopped = True
-        self.notes = (*self.notes, Note("stopped", text))
+        self.notes = (*self.notes, Note("stopped", text, {"why": why, **values}))
 
     def judge(self, shares: Sequence[Share]) -> Judged:
         """Judge some photos of one network in this process."""
@@ -139,9 +139,9 @@ class Tally:
         self.finished = True
         if self.verification is not None and (missed := self.verification.unreadable):
             text = f"{photos(missed)} could be neither read nor verified."
-            self.notes = (*self.notes, Note("unreadable", text))
+            self.notes = (*self.notes, Note("unreadable", text, {"n": missed}))
         if self.damaged:
-            self.notes = (*self.notes, damaged(self.damaged, "could not be judged"))
+            self.notes = (*self.notes, damaged(self.damaged, "unjudged"))
         self.matched.sort(key=lambda d: d.order)
         self.rejected = self.twins.rejected(self.rejected)
         if self.held:

@@ -12,12 +12,32 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import update
 
+from indexer import errors as indexer_errors
 from indexer.db.tables import Photo
+from model import errors as model_errors
+from search_api import errors as search_errors
+from search_api.http.problems import type_of
+from search_api.search.engine import UNLIKE
 from tests.support.library import EXPRESSION, Library, make_library
-from tests.support.page import Visit, chromium, let_match, serving
+from tests.support.page import Visit, chromium, let_match, serving, violations
 
 pytestmark = pytest.mark.browser
-STATIC = Path(__file__).parents[3] / "search_api/http/static"
+SEARCH = Path(__file__).parents[3] / "search_api"
+STATIC = SEARCH / "http/static"
+# Errors of commands and workers, and roots of families.
+NEVER_SERVED = {
+    model_errors.ReferentError,
+    model_errors.ModelError,
+    indexer_errors.IndexerError,
+    indexer_errors.CatalogError,
+    indexer_errors.FeatureStoreError,
+    indexer_errors.LibraryNotEmpty,
+    indexer_errors.BackupUnusable,
+    indexer_errors.LeaseLost,
+    indexer_errors.EncodingFailed,
+    indexer_errors.PlaceLost,
+    search_errors.RefusedToStart,
+}
 PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True}
 TABLES = """async () => {
     const tables = {};
@@ -136,6 +156,56 @@ def test_reader_of_german_gets_german_words_dates_and_numbers(
             "async () => (await import('./static/js/format.js')).count(1234567)"
         )
         assert numbers == "1.234.567"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_language_is_switched_and_kept_and_server_speaks_it_too(
+    browser: Browser, address: str, scheme: str
+) -> None:
+    with Visit(browser, address, locale="en-GB", color_scheme=scheme) as page:
+        page.get_by_role("button", name="Deutsch (DE)").click()
+        expect(page.locator("html")).to_have_attribute("lang", "de")
+        page.reload()
+        expect(page.locator("#go")).to_have_text("Suchen")
+        page.locator("#album option[value=small]").wait_for(state="attached")
+        assert violations(page) == []
+        page.fill("#expression", "красная dog AND NOT cat")
+        page.keyboard.press("Enter")
+        for code, said in (
+            ("unknown-words", "kann “красная” nicht lesen"),
+            ("read-as", "NOT heißt"),
+        ):
+            expect(page.locator(f"#notes .{code}")).to_contain_text(said)
+        page.click("#open-library")
+        expect(page.locator(".card-item")).to_have_count(1)
+        assert violations(page) == []
+        page.get_by_label("Name des neuen Albums").fill("small")
+        page.keyboard.press("Enter")
+        expect(page.locator(".toast")).to_contain_text("gibt es schon")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="English (EN)").click()
+        expect(page.locator("#go")).to_have_text("Search")
+
+
+def test_what_the_server_says_has_a_german_sentence_for_every_code(page: Page) -> None:
+    german = page.evaluate("async () => (await import('./static/js/words/server-de.js')).default")
+    source = "\n".join(p.read_text(encoding="utf-8") for p in SEARCH.rglob("*.py"))
+    codes = {f"note.{code}" for code in re.findall(r'Note\(\s*"([a-z-]+)"', source)}
+    codes |= {f"note.{UNLIKE}"}
+    codes |= {f"note.stopped.{why}" for why in re.findall(r'\.stop\(\s*"([a-z]+)"', source)}
+    told = [f"note.damaged-features.{why}" for why in ("last", "unjudged")]
+    codes -= {"note.stopped", "note.read-as", "note.damaged-features"}
+    assert len(codes) > 10
+    assert codes | set(told) <= german.keys()
+    kinds = {
+        each
+        for errors in (search_errors, indexer_errors, model_errors)
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, Exception) and each not in NEVER_SERVED
+    }
+    assert len(kinds) > 30
+    problems = {type_of(kind).replace("urn:referent:problem:", "problem.") for kind in kinds}
+    assert problems - german.keys() == set()
 
 
 def test_other_languages_read_english_with_their_own_dates(browser: Browser, address: str) -> None:

@@ -1,6 +1,6 @@
 // The HTTP API: JSON requests, problem documents as errors, searches as streams of events.
 
-import { say } from "./words.js";
+import { say, told } from "./words.js";
 
 /** An address of the server, relative to the page: a proxy may serve both below a path. */
 export const here = (path) => (path.startsWith("/") ? `.${path}` : path);
@@ -17,12 +17,17 @@ let whenSignedOut = () => {};
 /** `callback` is told whenever the server wants a key. */
 export const onSignedOut = (callback) => { whenSignedOut = callback; };
 
+/** What a problem document says, in the reader's language: its kind is known by the name in its type. */
+export function problemSays({ type = "", title, detail, errors = [] }, otherwise = "") {
+  const first = errors[0]?.message;
+  const english = [detail ?? title ?? otherwise, detail?.includes(first) ? null : first].filter(Boolean).join(" ");
+  return told(`problem.${type.split(":").pop()}`, english, { field: errors[0] ? ` (${errors[0].field})` : "" });
+}
+
 async function problemOf(answer) {
   let detail = say("api.answered", { status: String(answer.status) });
   try {
-    const body = await answer.json();
-    const first = body.errors?.[0]?.detail ?? body.errors?.[0]?.message;
-    detail = [body.detail ?? body.title ?? detail, first].filter(Boolean).join(" ");
+    detail = problemSays(await answer.json(), detail);
   } catch {
     // Not a problem document: the status must do.
   }

@@ -8,6 +8,7 @@ import { $, all, h, icon, isTyping, toast } from "./dom.js";
 import { installDrawer, showTab } from "./drawer.js";
 import { installExports } from "./exports.js";
 import { firstAlbum } from "./first.js";
+import { installLanguage } from "./language.js";
 import { filters, inArea, installFilters, setFilters, within } from "./filters.js";
 import { Lightbox } from "./lightbox.js";
 import { installSaving } from "./saved.js";
@@ -242,6 +243,7 @@ function onKey(event) {
 function install() {
   fillPage();
   installTheme();
+  installLanguage();
   installFilters(() => {});
   $("album").addEventListener("change", () => {
     if (browse.shown) look(browse.view.order);

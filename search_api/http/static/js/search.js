@@ -13,7 +13,7 @@ import { Selection } from "./selection.js";
 import { may } from "./session.js";
 import { drawSlider } from "./slider.js";
 import { drawEffect, installSure } from "./sure.js";
-import { say } from "./words.js";
+import { noted, say } from "./words.js";
 
 // More hits than this are paged from the server instead of kept from the stream.
 const KEPT_HITS = 1000;
@@ -126,7 +126,7 @@ export class Search {
     } else if (name === "progress") {
       this.coverage = data.coverage;
     } else if (name === "problem") {
-      this.fail(new api.Problem(data.status, data.detail));
+      this.fail(new api.Problem(data.status, api.problemSays(data)));
       return;
     } else if (name === "done") {
       await this.end(data);
@@ -470,7 +470,7 @@ export class Search {
 
   drawNotes() {
     $("notes").replaceChildren(
-      ...this.notes.filter((note) => note.code !== "stopped" || this.state !== "done").map((note) => h("p", { class: `note ${note.code}` }, note.text)),
+      ...this.notes.filter((note) => note.code !== "stopped" || this.state !== "done").map((note) => h("p", { class: `note ${note.code}` }, noted(note))),
     );
   }
 

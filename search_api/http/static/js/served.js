@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
+import { noted } from "./words.js";
 
 /** Fetch and show the model's card of an album, or the default model's of all albums. */
 export async function loadServed() {
@@ -26,7 +27,7 @@ function cardOf({ model, summary, limits, notes }) {
   return [
     summary ? h("p", {}, h("b", {}, model), " ", lowered(summary)) : null,
     limits ? h("p", {}, limits) : null,
-    ...notes.map((note) => h("p", { class: `note ${note.code}` }, note.text)),
+    ...notes.map((note) => h("p", { class: `note ${note.code}` }, noted(note))),
   ].filter(Boolean);
 }
 
