@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from sqlalchemy import insert, update
 
+from indexer.db.clock import clock
+from indexer.db.tables import Job, JobFailure
 from indexer.folders.albums import delete_album, list_albums
 from indexer.jobs import jobs
 from search_api.search import corrections, runs
@@ -261,6 +264,27 @@ def test_failed_photos_of_an_album_are_listed_filtered_and_tried_again(
     expect(page.locator("#panel .card-item").first).to_contain_text("done")
     page.click("#tab-albums")
     expect(card).to_contain_text("3 photos searchable · 2 failed")
+
+
+def test_failures_of_a_job_are_paged_to_the_last(page: Page, library: Library) -> None:
+    catalog = library.engine.catalog
+    job = jobs.create(catalog, "compact")
+    with catalog.session() as session:
+        ended = {"state": "done", "failed": 230, "finished_at": clock(), "active_key": None}
+        session.execute(update(Job).where(Job.id == job.id).values(ended))
+        rows = [{"job_id": job.id, "reason": f"reason {n}"} for n in range(230)]
+        session.execute(insert(JobFailure), rows)
+    page.click("#open-library")
+    page.click("#tab-jobs")
+    card = page.locator(".job", has_text="compact").first
+    card.get_by_text("230 photos that failed").click()
+    lines, more = card.locator(".refused li"), card.get_by_role("button", name="Show more")
+    expect(lines).to_have_count(100)
+    for count in (200, 230):
+        more.click()
+        expect(lines).to_have_count(count)
+    expect(more).to_be_hidden()
+    expect(lines.last).to_contain_text("reason 229")
 
 
 def test_what_of_an_expression_was_not_read_is_said(page: Page) -> None:

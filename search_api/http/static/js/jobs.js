@@ -150,13 +150,18 @@ export function actions(job, acted) {
 /** The photos that a job could not handle, fetched when one looks. */
 export function failures(job) {
   const list = h("ul", { class: "refused" });
-  return h("details", { ontoggle: async (event) => {
-    if (!event.target.open || list.children.length) return;
+  const more = h("button", { type: "button", class: "small", hidden: true, onclick: () => fetch() }, say("album.more"));
+  let next = null;
+  const fetch = async () => {
     try {
-      const page = await api.get(`/v1/jobs/${job.id}/failures?size=100`);
+      const page = await api.get(`/v1/jobs/${job.id}/failures${api.query({ size: 100, cursor: next })}`);
       list.append(...page.failures.map((failure) => h("li", {}, `${failure.path ?? say("job.photo", { number: String(failure.photo) })}: ${failure.reason}`)));
+      next = page.next_cursor;
+      more.hidden = !next;
     } catch (error) {
       list.append(h("li", {}, error.message));
     }
-  } }, h("summary", {}, say("album.failed", { n: job.failed })), list);
+  };
+  return h("details", { ontoggle: (event) => { if (event.target.open && !list.children.length) fetch(); } },
+    h("summary", {}, say("album.failed", { n: job.failed })), list, more);
 }
