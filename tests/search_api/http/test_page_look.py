@@ -296,6 +296,8 @@ def test_photos_lie_on_a_map_and_one_searches_in_what_it_shows(page: Page) -> No
     page.select_option("#look-order", "map")
     expect(page).to_have_url(re.compile("look=map"))
     expect(page.locator("#map .land")).to_have_attribute("d", re.compile("^M"))
+    north = page.locator("#map .land").evaluate("land => land.getBBox().y")
+    assert north < -800  # a path is drawn as far as it can be read
     expect(page.locator("#look-facts")).to_contain_text("say where they were taken")
     spots = page.locator(".spot")
     expect(spots.first).to_be_visible()
