@@ -246,10 +246,10 @@ def _state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
 def _unreadable(path: Path, error: Exception) -> str:
     first = re.split(r"\n|\. ", str(error).strip(), maxsplit=1)[0][:200]
     said = weights_file.looks_like(path)
-    if "Unsupported operand" in str(error):
-        said = "it is a pickle that PyTorch did not write, and nothing of it was run"
-    elif not said or "models import" in said:  # a pickled file is what it should be
+    if not said or "models import" in said:  # a pickled file is what it should be
         said = "it may be truncated: fetch it again"
+        if "Unsupported operand" in str(error):
+            said = "it is a pickle that PyTorch did not write, and nothing of it was run"
     return f"{path} cannot be read ({first}); {said}"
 
 
