@@ -560,6 +560,8 @@ def test_keyboard_alone_searches_moves_and_opens(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#lightbox")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.locator("#lightbox")).to_be_hidden()
+    page.wait_for_function("() => !history.state?.above")  # the photo's address is gone as well
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_be_visible()
 

@@ -50,7 +50,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     other = load_predictor(write_tiny_model(folder / "other.safetensors", seed=2))
     assert other.fingerprints["masks"] != made.predictor.fingerprints["masks"]
     index_album(made.settings, "other", other, catalog=made.engine.catalog)
-    made.engine.models._others[other.name] = other  # as if it were installed under its name
+    # As if it were installed under its name.
+    made.engine.models._held[other.name] = other
+    made.engine.models._alive[other.name] = other
     yield made
     made.engine.close()
 
