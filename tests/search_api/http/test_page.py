@@ -317,7 +317,7 @@ def test_more_hits_than_a_stream_keeps_are_paged_after_a_stop(
     stop_early(page, monkeypatch)
     page.wait_for_function("() => document.querySelectorAll('#grid .tile').length > 3")
     assert 3 < matched(page) < MANY
-    expect(page.locator("#grid .tile")).to_have_count(matched(page))
+    scroll_until(page, matched(page))
 
 
 def test_history_opens_an_earlier_search_and_the_back_button_works(page: Page) -> None:
@@ -405,6 +405,7 @@ def test_back_and_reload_come_to_where_one_was(page: Page) -> None:
     page.wait_for_function(there)
     expect(page.locator("#asked")).to_have_text(f"“{EXPRESSION}”")
     expect(page.locator("#minimum-shown")).to_have_text("≥ 1 %")
+    page.wait_for_function(at)  # kept, so that a reload can come back to it
     page.reload()
     page.wait_for_function(there)
     page.locator("#grid .tile:last-child .like").dispatch_event("click")
